@@ -1,0 +1,50 @@
+# haman: `make help` lists what there is. Everything works from a fresh Debian or Ubuntu machine.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.stamp
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# Program:package. The lab needs the first line, benchmark and tests the others as well: a demo must
+# not bring an SSH server to somebody's laptop.
+NEEDS := haproxy:haproxy ip:iproute2 unshare:util-linux openssl:openssl pgrep:procps
+PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:openssh-server
+PEERS += curl:curl ping:iputils-ping
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench screenshots clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install system packages (as root) and build .venv, once
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml lab/setup.sh
+	@lab/setup.sh $(VENV) $(NEEDS)
+	@touch $@
+
+$(STAMP)-peers: $(STAMP)
+	@lab/setup.sh $(VENV) $(PEERS)
+	@touch $@
+
+demo: $(STAMP) ## Two real proxies, one killed under load: what clients see, then the TUI
+	@$(SUDO) env DEMO=$(DEMO) lab/demo.sh $(VENV)/bin/haman
+
+test: $(STAMP)-peers ## The whole suite; privileged parts run when root
+	$(PYTHON) -m pytest
+
+lint: $(STAMP) ## ruff and mypy, both clean or it fails
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+bench: $(STAMP)-peers ## haman beside keepalived on the same wire: a table, in some minutes
+	@$(SUDO) $(VENV)/bin/haman lab bench lab/pair.clab.yml $(BENCH)
+
+screenshots: $(STAMP) ## Pictures of the TUI, as SVG, in build/screenshots
+	$(PYTHON) -m tests.tui.screenshots build/screenshots
+
+clean: ## Take the lab down; remove .venv, .lab and caches
+	@if [ -x $(VENV)/bin/haman ] && [ -d .lab ]; then $(SUDO) $(VENV)/bin/haman lab down; fi
+	@$(SUDO) rm -rf .lab
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,230 @@
+"""What machines see: the JSON of the API, as types. Additions are free, removals are not."""
+
+from msgspec import Struct, field
+
+SCHEMA_VERSION = 1
+
+
+class Reason(Struct, frozen=True):
+    """Why: a stable code, one line of text, and the numbers behind it."""
+
+    code: str
+    text: str
+    data: dict[str, int | float | str] = field(default_factory=dict)
+
+
+class Proxy(Struct, frozen=True):
+    """The proxy of a node."""
+
+    kind: str
+    version: str = ""
+    up: bool = False
+
+
+class Resource(Struct, frozen=True):
+    """One resource of a node; `utilization` null = the ceiling (or the use) is unknown.
+
+    `soft` and `hard` are the node's thresholds for the utilization; null = not known to the agent.
+    `detail` says where it was found: a thread, a process; "" for the proxy as a whole.
+    """
+
+    name: str
+    used: float | None
+    ceiling: float | None
+    unit: str
+    utilization: float | None
+    confidence: str
+    age_ms: float
+    soft: float | None = None
+    hard: float | None = None
+    detail: str = ""
+
+
+class Engine(Struct, frozen=True):
+    """How well the engine keeps its time, and whether its guard lives."""
+
+    lateness_p99_ms: float = 0.0
+    realtime: bool = False
+    guard: bool = True
+
+
+class Node(Struct, frozen=True):
+    """A node as the answering agent knows it; `age_ms` is how old that knowledge is."""
+
+    name: str
+    site: str
+    condition: str
+    reasons: tuple[Reason, ...]
+    age_ms: float
+    version: str
+    proxy: Proxy
+    resources: tuple[Resource, ...]
+    binding: str
+    connections: int | None
+    engine: Engine
+    drained: bool = False
+
+
+class Member(Struct, frozen=True):
+    """What one node is to one service."""
+
+    node: str
+    role: str = ""
+    priority: int = 0
+    since: str = ""
+    reasons: tuple[Reason, ...] = ()
+    stance: str = ""
+    weight: int = 0
+
+
+class Service(Struct, frozen=True):
+    """A VIP or an anycast service.
+
+    `state`: ok, degraded, down or conflict; `reasons` say why it is not ok.
+    """
+
+    name: str
+    kind: str
+    mode: str
+    state: str
+    holders: tuple[str, ...]
+    expected: int
+    members: tuple[Member, ...]
+    addresses: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+
+class Survivor(Struct, frozen=True):
+    """What a loss would do to one survivor, at its worst resource and phase."""
+
+    node: str
+    resource: str
+    phase: str
+    utilization: float | None
+
+
+class Worst(Struct, frozen=True):
+    """The loss, survivor, resource and phase that bind."""
+
+    lost: tuple[str, ...]
+    survivor: str
+    resource: str
+    phase: str
+    utilization: float | None
+
+
+class Scenario(Struct, frozen=True):
+    """One loss worth asking about. `verdict`: ok, tight, insufficient or unknown."""
+
+    lost: tuple[str, ...]
+    verdict: str
+    survivors: tuple[Survivor, ...] = ()
+    survivable_connections: int | None = None
+    drain_s: float | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+class Headroom(Struct, frozen=True):
+    """N−1: is there room on the survivors after a loss."""
+
+    verdict: str
+    worst: Worst | None = None
+    scenarios: tuple[Scenario, ...] = ()
+
+
+class Alert(Struct, frozen=True):
+    """Something an operator should know, while it is true."""
+
+    code: str
+    severity: str
+    text: str
+    since: str
+    node: str = ""
+    service: str = ""
+
+
+class Status(Struct, frozen=True):
+    """GET /v1/status: the whole cluster as one agent knows it."""
+
+    schema: int
+    cluster: str
+    node: str
+    at: str
+    paused: bool
+    nodes: tuple[Node, ...]
+    services: tuple[Service, ...]
+    headroom: Headroom
+    alerts: tuple[Alert, ...]
+    mode: str = ""
+
+
+class Event(Struct, frozen=True):
+    """One line of the journal."""
+
+    seq: int
+    at: str
+    node: str
+    type: str
+    service: str
+    text: str
+    reasons: tuple[Reason, ...] = ()
+    data: dict[str, int | float | str] = field(default_factory=dict)
+
+
+class WhyMember(Struct, frozen=True):
+    """One node's part in the answer to `why`; `text` tells it in a line."""
+
+    node: str
+    serves: bool
+    role: str
+    since: str
+    reasons: tuple[Reason, ...]
+    text: str = ""
+
+
+class Why(Struct, frozen=True):
+    """GET /v1/why/SERVICE: who serves, since when, because of what, and why not the others.
+
+    `text` is the headline; the members' texts, holders first, tell the rest.
+    """
+
+    service: str
+    state: str
+    text: str
+    members: tuple[WhyMember, ...]
+    events: tuple[Event, ...] = ()
+
+
+class Intent(Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of POST /v1/drain, undrain, failover, pause, resume.
+
+    Fields that do not apply to the verb stay as they are here; anything else is refused, for a
+    misspelt `node` must not drain the node that was asked.
+    """
+
+    node: str = ""
+    vip: str = ""
+    to: str = ""
+    force: bool = False
+
+
+class Done(Struct, frozen=True):
+    """What an accepted POST answers."""
+
+    text: str
+    reasons: tuple[Reason, ...] = ()
+
+
+class Problem(Struct, frozen=True):
+    """The inside of every error answer."""
+
+    code: str
+    message: str
+    reasons: tuple[Reason, ...] = ()
+
+
+class ErrorAnswer(Struct, frozen=True):
+    """Every answer with a status of 400 or more."""
+
+    error: Problem

@@ -1,0 +1,5 @@
+"""`python -m haman.cli`."""
+
+from haman.cli import main
+
+main()

@@ -1,0 +1,37 @@
+"""`haman controller`: the controller process, put together. The engine starts it, nobody else."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from haman.cli.reach import REFUSED, USAGE, fail
+
+
+@click.command(hidden=True)
+@click.option("--config", "-c", "path", required=True, type=click.Path(path_type=Path))
+@click.option("--engine-fd", required=True, type=click.IntRange(min=3))
+def controller(*, path: Path, engine_fd: int) -> None:
+    """Run the controller on one end of the engine's socket pair."""
+    from haman.api.listener import SocketInUseError
+    from haman.api.server import serve
+    from haman.config.reader import read
+    from haman.controller.ports import SystemClock
+    from haman.controller.process import run
+
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(name)s: %(levelname)s: %(message)s"
+    )
+    config, problems = read(path)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if config is None:
+        sys.exit(USAGE)
+    try:
+        status = asyncio.run(run(config, path, engine_fd, SystemClock(), serve))
+    except SocketInUseError as error:
+        fail(REFUSED, str(error))
+    else:
+        sys.exit(status)

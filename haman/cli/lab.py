@@ -1,0 +1,194 @@
+"""`haman lab`: bring a lab up, look into it, break it on purpose, take it down."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from haman.lab.lab import Lab
+
+RUNTIME = click.option(
+    "--runtime",
+    type=click.Choice(["netns"]),
+    default="netns",
+    show_default=True,
+    help="What runs the nodes; containerlab runs the same file with its own command.",
+)
+
+
+@click.group()
+def lab() -> None:
+    """Labs of real proxies in network namespaces, and drills on them. Needs root."""
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Turn what labs refuse into a message and an exit status."""
+    from haman.lab.runtime import LabError
+    from haman.lab.topology import BadFileError
+
+    try:
+        yield
+    except BadFileError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        sys.exit(2)
+    except LabError as error:
+        click.echo(f"haman lab: {error}", err=True)
+        sys.exit(1)
+
+
+def make_cluster_key(path: Path) -> None:
+    """Write a new cluster key for a lab."""
+    from haman.cluster import keys
+
+    keys.write_key_file(path, keys.generate())
+
+
+def _say() -> Callable[[str], None]:
+    return lambda text: click.echo(f"{text} …", err=True)
+
+
+@lab.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@RUNTIME
+@click.option("--keep", is_flag=True, help="Leave nodes up that do not come to serve.")
+def up(file: Path, runtime: str, *, keep: bool) -> None:
+    """Bring the topology FILE up and wait until its addresses are served."""
+    del runtime  # there is one so far
+    with _plainly():
+        from haman.lab import lab as labs
+
+        running = labs.up(file, make_cluster_key, keep=keep, say=_say())
+        for vip, nodes in running.holders().items():
+            click.echo(f"{vip} is on {' and '.join(nodes)}")
+        click.echo(
+            "`haman lab exec NODE -- COMMAND` runs commands inside; `haman lab down` ends it"
+        )
+
+
+@lab.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def keys(file: Path) -> None:
+    """Make the keys that the topology FILE binds, for `containerlab deploy`; `up` does so itself."""
+    with _plainly():
+        from haman.lab import lab as labs
+
+        click.echo(labs.prepare_keys(file, make_cluster_key))
+
+
+@lab.command()
+def down() -> None:
+    """Take this checkout's lab down."""
+    with _plainly():
+        from haman.lab import lab as labs
+
+        name = labs.down(Path.cwd())
+        click.echo(f"lab {name} is down" if name else "no lab is up in this checkout")
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("node")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(node: str, command: Sequence[str]) -> None:
+    """Run COMMAND inside NODE, with this terminal; its exit status is passed on."""
+    with _plainly():
+        from haman.lab import lab as labs
+
+        inside = labs.attach(Path.cwd()).runtime.spawn(node, command)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command
+    status = inside.wait()
+    sys.exit(128 - status if status < 0 else status)
+
+
+@lab.command()
+def status() -> None:
+    """Show this checkout's lab: nodes, their processes, and who holds what."""
+    with _plainly():
+        from haman.lab import kernel
+        from haman.lab import lab as labs
+
+        running = labs.attach(Path.cwd())
+        click.echo(f"lab {running.topology.name} from {running.topology.path}")
+        for node, pid in running.runtime.pids.items():
+            inside = [name for number, name in kernel.processes_beside(pid) if number != pid]
+            click.echo(f"  {node:8} pid {pid:<8} {', '.join(inside) or '-'}")
+        for vip, nodes in running.holders().items():
+            click.echo(f"  {vip} is on {' and '.join(nodes) or 'no node'}")
+
+
+@lab.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@RUNTIME
+@click.option("--no-heal", is_flag=True, help="Leave the lab as the faults made it.")
+def drill(file: Path, runtime: str, *, no_heal: bool) -> None:
+    """Run the drill FILE, print what clients saw, and judge it; exit 1 if an expectation failed.
+
+    Where its lab is not up, it is brought up for the drill and taken down after it.
+    """
+    del runtime
+    with _plainly():
+        from haman.lab import report, run
+        from haman.lab.drill import read_drill
+        from haman.lab.verdict import judge
+
+        described = read_drill(file)
+        with _lab_for(described.topology, file) as running:
+            try:
+                record = run.run(running, described, say=_say())
+                click.echo(report.to_text(record))
+                base = running.folder / "drills" / described.name
+                run.write(base.with_suffix(".json"), report.to_json(record))
+                run.write(base.with_suffix(".html"), report.to_html(record))
+                click.echo(f"\nreport: {base.with_suffix('.html')}")
+            finally:
+                if not no_heal:
+                    run.recover(running)
+        sys.exit(0 if report.passed(judge(record)) else 1)
+
+
+@lab.command()
+def heal() -> None:
+    """Undo all faults: every process runs, every cable is in, and addresses are where they belong."""
+    with _plainly():
+        from haman.lab import lab as labs
+        from haman.lab import run
+
+        running = labs.attach(Path.cwd())
+        run.recover(running)
+        for vip, nodes in running.holders().items():
+            click.echo(f"{vip} is on {' and '.join(nodes)}")
+
+
+@lab.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("lab/pair.clab.yml"))
+@click.option("--quick", is_flag=True, help="Fewer repetitions.")
+def bench(file: Path, *, quick: bool) -> None:
+    """Compare haman with keepalived on the lab FILE, fault by fault, and print the table."""
+    with _plainly():
+        from haman.lab import bench as benchmark
+
+        repetitions = benchmark.REPETITIONS_QUICK if quick else benchmark.REPETITIONS
+        table = benchmark.bench(file, make_cluster_key, repetitions=repetitions, say=_say())
+        click.echo(benchmark.to_markdown(table))
+
+
+@contextmanager
+def _lab_for(topology: str, drill_file: Path) -> "Iterator[Lab]":
+    """The lab that is up, or one brought up for as long as it is needed."""
+    from haman.lab import lab as labs
+    from haman.lab.state import Store, checkout_of
+
+    if Store(checkout_of(Path.cwd())).read() is not None:
+        yield labs.attach(Path.cwd())
+        return
+    path = drill_file.resolve().parent.parent / f"{topology}.clab.yml"
+    try:
+        yield labs.up(path, make_cluster_key, say=_say())
+    finally:
+        labs.down(path)

@@ -1,0 +1,88 @@
+"""The verbs of `haman`. Each is loaded when it is used, so that help and quick verbs stay quick."""
+
+import importlib
+from dataclasses import dataclass
+
+import click
+
+import haman
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """Where a verb's command is, and what help says of it. `section` "" = not shown."""
+
+    module: str
+    section: str
+    summary: str
+    attribute: str = ""
+
+
+LOOK, OPERATE, SET_UP, RUN = "Look", "Operate", "Set up", "Run"
+
+VERBS = {
+    "status": Verb(
+        "haman.cli.status", LOOK, "Who serves, in which condition, with what room left."
+    ),
+    "why": Verb("haman.cli.why", LOOK, "Why a service is where it is, and not elsewhere."),
+    "headroom": Verb("haman.cli.headroom", LOOK, "Would the rest carry the load without a node."),
+    "events": Verb("haman.cli.events", LOOK, "What happened, and what happens."),
+    "tui": Verb("haman.cli.tui", LOOK, "The cluster on one screen, live."),
+    "drain": Verb("haman.cli.drain", OPERATE, "Take a node out of service."),
+    "undrain": Verb("haman.cli.drain", OPERATE, "Put a node back into service."),
+    "failover": Verb("haman.cli.failover", OPERATE, "Move a VIP to another node."),
+    "pause": Verb("haman.cli.pause", OPERATE, "Hold all automatic moves but faults."),
+    "resume": Verb("haman.cli.pause", OPERATE, "Let automatic moves go on."),
+    "check": Verb("haman.cli.check", SET_UP, "Check a configuration file."),
+    "keygen": Verb("haman.cli.keygen", SET_UP, "Make a cluster key."),
+    "lab": Verb(
+        "haman.cli.lab", SET_UP, "Try it out: a pair of proxies in namespaces, and drills."
+    ),
+    "agent": Verb("haman.cli.agent", RUN, "Run the agent of this node."),
+    "release": Verb("haman.cli.release", RUN, "Give up every address of this node now."),
+    "controller": Verb("haman.cli.controller", "", "The controller process; the agent starts it."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its verbs by name, and imports one only to run it or to show its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Every verb that people use."""
+        return [name for name, verb in VERBS.items() if verb.section]
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Import the verb."""
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        command = getattr(importlib.import_module(verb.module), verb.attribute or cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{verb.module}.{cmd_name} is not a command")
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List the verbs by what they are for, without importing any."""
+        for section in (LOOK, OPERATE, SET_UP, RUN):
+            rows = [(name, v.summary) for name, v in VERBS.items() if v.section == section]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(haman.__version__, prog_name="haman")
+def cli() -> None:
+    """High availability for L7 proxies: VIPs that follow the proxy's health and load.
+
+    Verbs that talk to an agent use its unix socket, or --ssh USER@HOST for another machine's.
+
+    Exit status: 0 done, 1 not so or refused, 2 usage or configuration, 3 agent not reachable.
+    """

@@ -1,0 +1,145 @@
+"""`haman status`: the cluster in two tables."""
+
+import time
+
+import click
+import msgspec
+
+from haman.api import schema
+from haman.api.times import duration
+from haman.cli.command import Command
+from haman.cli.reach import agent_options, reach
+from haman.cli.text import age, paint, percent, reasons, table
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "haman status",
+        "haman status --watch --ssh ops@lb2",
+        "haman status --json | jq -r '.services[].holders[]'",
+    ),
+)
+@click.option("--json", "as_json", is_flag=True, help="As the API gives it.")
+@click.option("--watch", is_flag=True, help="Again and again, until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds between looks, with --watch.",
+)
+@agent_options
+def status(
+    *, as_json: bool, watch: bool, interval: float, socket_path: str, ssh: str | None
+) -> None:
+    """Who serves, in which condition, with what room left."""
+    with reach(socket_path, ssh) as client:
+        if not watch:
+            found = client.status()
+            click.echo(_json(found, pretty=True) if as_json else render(found))
+            return
+        try:
+            while True:
+                found = client.status()
+                if as_json:
+                    click.echo(_json(found, pretty=False))
+                else:
+                    click.clear()
+                    click.echo(render(found))
+                time.sleep(interval)
+        except KeyboardInterrupt:
+            return
+
+
+def render(found: schema.Status) -> str:
+    """Write a status for people."""
+    mode = f", {found.mode}" if found.mode else ""
+    paused = click.style(", paused", fg="yellow") if found.paused else ""
+    head = f"{found.cluster or 'haman'}, as {found.node} knows it at {found.at[11:19]} UTC"
+    blocks = [f"{head}{mode}{paused}"]
+    if found.services:
+        rows = [_service_row(s, found.at) for s in found.services]
+        blocks.append(table(("SERVICE", "STATE", "HOLDER", "SINCE", "ADDRESSES"), rows))
+        blocks += ["\n".join(lacks)] if (lacks := _lacks(found)) else []
+    rows = [_node_row(n, found) for n in found.nodes]
+    titles = ("NODE", "CONDITION", "PROXY", "CLIENTS", "BUSIEST", "HEARD", "SERVICES")
+    blocks.append(table(titles, rows))
+    if notes := _notes(found):
+        blocks.append("\n".join(notes))
+    blocks.append(headroom_line(found.headroom))
+    if found.alerts:
+        blocks.append("\n".join(f"{paint(a.severity)}: {a.text} ({a.code})" for a in found.alerts))
+    return "\n\n".join(blocks)
+
+
+def headroom_line(found: schema.Headroom) -> str:
+    """Write N-1 in one line."""
+    line = f"N-1: {paint(found.verdict)}"
+    worst = found.worst
+    if worst is None:
+        return line
+    lost = ", ".join(worst.lost)
+    if not worst.survivor:
+        return f"{line}: without {lost} nobody is left"
+    if worst.utilization is None:
+        return f"{line}: without {lost}, what {worst.survivor} would carry is not known"
+    if not worst.resource:
+        return f"{line}: without {lost}, {worst.survivor} would have to serve, and it is not heard"
+    where = f"{worst.resource} at {percent(worst.utilization)}"
+    return f"{line}: without {lost}, {worst.survivor} has {where} ({worst.phase})"
+
+
+def _lacks(found: schema.Status) -> list[str]:
+    """Why services are not ok."""
+    return [f"{s.name} is {s.state}: {reasons(s.reasons)}" for s in found.services if s.reasons]
+
+
+def _notes(found: schema.Status) -> list[str]:
+    """Why nodes are in their conditions, except what an alert says anyway."""
+    alerts = [alert.text for alert in found.alerts]
+    told = [
+        (node.name, [r for r in node.reasons if not any(r.text in text for text in alerts)])
+        for node in found.nodes
+    ]
+    return [f"{name}: {reasons(rest)}" for name, rest in told if rest]
+
+
+def _service_row(service: schema.Service, at: str) -> tuple[str, ...]:
+    since = next((m.since for m in service.members if m.node in service.holders), "")
+    return (
+        service.name,
+        paint(service.state),
+        ", ".join(service.holders) or "-",
+        age(since, at) or "-",
+        " ".join(service.addresses or service.prefixes),
+    )
+
+
+def _node_row(node: schema.Node, found: schema.Status) -> tuple[str, ...]:
+    binding = next((r for r in node.resources if r.name == node.binding), None)
+    roles = [
+        f"{s.name} {paint(m.role or 'unknown')}" + (f" {m.priority}" if m.priority else "")
+        for s in found.services
+        for m in s.members
+        if m.node == node.name
+    ]
+    version = node.proxy.version.partition("-")[0]  # without the distribution's suffix
+    proxy = " ".join(part for part in (node.proxy.kind, version) if part)
+    heard = "here" if node.name == found.node else f"{duration(node.age_ms / 1000)} ago"
+    if any(r.code == "no-report" for r in node.reasons):
+        heard = "never"
+    return (
+        node.name,
+        paint(node.condition),
+        f"{proxy or '-'}{'' if node.proxy.up or not proxy else ', down'}",
+        "-" if node.connections is None else str(node.connections),
+        f"{binding.name} {percent(binding.utilization)}" if binding else "-",
+        heard,
+        ", ".join(roles) or "-",
+    )
+
+
+def _json(found: schema.Status, *, pretty: bool) -> str:
+    data = msgspec.json.encode(found)
+    return (msgspec.json.format(data, indent=2) if pretty else data).decode()

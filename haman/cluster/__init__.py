@@ -1,0 +1,1 @@
+"""Reports between nodes: codec, authentication, paths, freshness."""

@@ -1,0 +1,110 @@
+"""What nodes say to each other, as bytes: MessagePack of tagged structs, at most 8 KiB sealed.
+
+A packet that cannot be decoded is a value with a reason, never an exception: it was authenticated,
+but may come from another version. Unknown fields are ignored for the same reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from haman.core.reports import NodeReport
+from haman.core.words import Reason
+
+BODY_BYTES_MAX = 8 * 1024 - 256
+"""A datagram is at most 8 KiB; the rest is for header, tag and handshake."""
+_REASONS_KEPT = 3
+_TEXT_KEPT = 120
+
+Verb = Literal["drain", "undrain", "failover", "pause", "resume"]
+
+
+class Report(Struct, frozen=True, tag="report", array_like=True):
+    """Everything the sender says of itself."""
+
+    report: NodeReport
+
+
+class Released(Struct, frozen=True, tag="released", array_like=True):
+    """The sender let go of `vip`, the kernel confirmed it, and `heir` should take it at once."""
+
+    vip: str
+    heir: str
+    reasons: tuple[Reason, ...] = ()
+
+
+class Order(Struct, frozen=True, tag="order", array_like=True):
+    """An operator's wish, for the receiver to do.
+
+    Attributes:
+        id: chosen by the sender; the same id is done once, however often it arrives.
+        by: the node that the operator asked, for the journal.
+    """
+
+    id: str
+    verb: Verb
+    vip: str = ""
+    to: str = ""
+    force: bool = False
+    by: str = ""
+
+
+class Answer(Struct, frozen=True, tag="answer", array_like=True):
+    """What became of the order `id`; `code` "" = accepted."""
+
+    id: str
+    code: str
+    text: str
+    reasons: tuple[Reason, ...] = ()
+
+
+class Hello(Struct, frozen=True, tag="hello", array_like=True):
+    """Nothing but the handshake that every packet carries."""
+
+
+Packet = Report | Released | Order | Answer | Hello
+
+_Reduce = Callable[[tuple[Reason, ...]], tuple[Reason, ...]]
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Packet] = msgspec.msgpack.Decoder(Packet)
+
+
+def encode(packet: Packet) -> bytes | None:
+    """The packet as bytes; None if it stays too large even with its reasons cut down."""
+    body = _encoder.encode(packet)
+    if len(body) <= BODY_BYTES_MAX or isinstance(packet, Hello):
+        return body
+    for reduce in (_without_data, _shortened):
+        body = _encoder.encode(_with_reasons(packet, reduce))
+        if len(body) <= BODY_BYTES_MAX:
+            return body
+    return None
+
+
+def decode(body: bytes) -> Packet | None:
+    """The packet in `body`, None if it is malformed."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _without_data(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    return tuple(Reason(r.code, r.text) for r in reasons)
+
+
+def _shortened(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    return tuple(Reason(r.code, r.text[:_TEXT_KEPT]) for r in reasons[:_REASONS_KEPT])
+
+
+def _with_reasons(packet: Packet, reduce: _Reduce) -> Packet:
+    if isinstance(packet, Report):
+        report = packet.report
+        vips = tuple(replace(v, reasons=reduce(v.reasons)) for v in report.vips)
+        return Report(replace(report, reasons=reduce(report.reasons), vips=vips))
+    if isinstance(packet, Released | Answer):
+        return msgspec.structs.replace(packet, reasons=reduce(packet.reasons))
+    return packet

@@ -1,0 +1,35 @@
+"""How long the kernel keeps an address that the engine no longer renews.
+
+One rule, shared: the engine sets this lifetime on the addresses it holds, and the lint warns of a
+configured one that is too short.
+"""
+
+from haman.config.model import Config, Vip
+
+LEASE_MIN_S = 3
+"""Design: the kernel counts lifetimes in whole seconds, and renewals need room within them."""
+
+LEASE_MARGIN_MS = 1000
+"""What a renewal may be late, on top of the time that the peers need."""
+
+
+def take_over_ms(vip: Vip) -> int:
+    """Upper bound of the time after which a backup takes over from a silent active router, in ms.
+
+    Active_Down_Interval = 3 × advertisement interval + skew (RFC 9568 section 6.1), with the skew
+    of the lowest priority, 1: the peers' priorities are not in this node's configuration.
+    Version 2 takes the skew from whole seconds (RFC 3768 section 6.1).
+    """
+    skew_unit_ms = 1000 if vip.version == 2 else vip.advert_interval_ms  # noqa: PLR2004 - VRRPv2
+    skew_ms = -(-skew_unit_ms * 255 // 256)
+    return 3 * vip.advert_interval_ms + skew_ms
+
+
+def derived_lease_s(vip: Vip) -> int:
+    """Whole seconds that outlast the slowest take-over by the margin, at least `LEASE_MIN_S`."""
+    return max(LEASE_MIN_S, -(-(take_over_ms(vip) + LEASE_MARGIN_MS) // 1000))
+
+
+def lease_s(config: Config, vip: Vip) -> int:
+    """Give the lease of a VIP's addresses: `engine.lease_s`, or the derived one where that is 0."""
+    return config.engine.lease_s or derived_lease_s(vip)

@@ -1,0 +1,1 @@
+"""The controller process: senses, decides, records."""

@@ -1,0 +1,391 @@
+"""The controller: facts come in, stances go out, and everything is told.
+
+One event loop, no waiting in between: a change of the senses reaches the engine's socket, and the
+engine's word that an address is free reaches the heir's, inside the callback that brought it. The
+journal, the peers' reports and the hooks come after.
+
+    comes in                         goes out, in this order
+    -------------------------------  ---------------------------------------------------------
+    senses changed                   stances to the engine; events; report to peers
+    engine: vip-released             `released` to the heir; events
+    engine: report                   stances, if they change; events; report to peers
+    peer: released, to this node     take-over order to the engine
+    peer: report                     stances, if they change; events
+    every 200 ms (report interval)   stances, if they change, else twice a second; report to peers
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+from haman.cluster.keys import ClusterKey
+from haman.cluster.mesh import Address, Mesh, PacketHeard, PeerFound, PeerLost, ReportHeard
+from haman.cluster.packets import Answer, Order, Packet, Released
+from haman.config.model import Config
+from haman.controller.engine_side import EngineSide
+from haman.controller.hooks import Hooks
+from haman.controller.intent import IntentKeeper
+from haman.controller.journal import Journal
+from haman.controller.lookout import Lookout
+from haman.controller.node import (
+    SensesView,
+    configured_vips,
+    node_report,
+    peer_released,
+    stance_events,
+)
+from haman.controller.operator import Operator
+from haman.controller.peer_side import PeerSide
+from haman.controller.ports import Clock
+from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
+from haman.controller.ticker import Ticker
+from haman.controller.wakefulness import Wakefulness
+from haman.core.decide import (
+    Decider,
+    Decision,
+    FailoverEnded,
+    FailoverOrdered,
+    Situation,
+    Transition,
+)
+from haman.core.heirs import ConfiguredVip
+from haman.core.reports import NodeReport
+from haman.core.words import Condition, Event
+
+TICK_MS_MAX = 500
+
+log = logging.getLogger(__name__)
+
+MakeSenses = Callable[[Config, Callable[[], None]], SensesView]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a controller is put together from; `mesh` None = the node stands alone."""
+
+    clock: Clock
+    engine: EngineSide
+    senses: MakeSenses
+    journal: Journal
+    intent: IntentKeeper
+    mesh: Mesh | None = None
+
+
+class Controller:
+    """The controller of one node; the `Agent` of the API."""
+
+    def __init__(self, config: Config, parts: Parts) -> None:
+        self._config = config
+        self._clock = parts.clock
+        self._engine = parts.engine
+        self._make_senses = parts.senses
+        self._journal = parts.journal
+        self._intent = parts.intent
+        self._peers = PeerSide(parts.mesh, config.cluster, parts.clock, self._own, self._do)
+        self._hooks = Hooks(config.hooks.on_event, self._hook_failed)
+        self._senses = parts.senses(config, self.decide)
+        self._sensing: asyncio.Task[None] | None = None
+        self._decider = Decider(configured_vips(config))
+        self._decision: Decision | None = None
+        self._failovers: dict[str, asyncio.Future[FailoverEnded]] = {}
+        self._lookout = Lookout(config)
+        self._operator = Operator(self, self._intent, self._peers.orders)
+        self._stopped = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._wakefulness = Wakefulness(parts.clock.monotonic_ns())
+
+    # ---- the Agent of the API --------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._config
+
+    def snapshot(self) -> ClusterSnapshot:
+        """The cluster as known now."""
+        own, peers = self._own(), self._peers.views()
+        headroom, alerts = self._lookout.look(
+            own,
+            peers,
+            self._engine,
+            isolated=self._peers.isolated(),
+            rejected=self._peers.rejected,
+            not_durable=self._journal.problem or self._intent.problem,
+            senses=self._senses.snapshot().alerts,
+            now_ns=self._clock.monotonic_ns(),
+            at_ns=self.wall_ns(),
+        )
+        return ClusterSnapshot(
+            cluster=self._config.cluster.name,
+            node=self._config.node.name,
+            at_ns=self.wall_ns(),
+            paused=self._intent.current.paused,
+            own=own,
+            peers=peers,
+            alerts=alerts,
+            headroom=headroom,
+            engine=self._engine.reported,
+            datagrams_rejected=self._peers.rejected,
+        )
+
+    async def drain(self, node: str, *, force: bool) -> Outcome:
+        """See `Operator`."""
+        return await self._operator.drain(node, force=force)
+
+    async def undrain(self, node: str) -> Outcome:
+        """See `Operator`."""
+        return await self._operator.undrain(node)
+
+    async def failover(self, vip: str, to: str, *, force: bool) -> Outcome:
+        """See `Operator`."""
+        return await self._operator.failover(vip, to, force=force)
+
+    async def pause(self) -> Outcome:
+        """See `Operator`."""
+        return await self._operator.pause()
+
+    async def resume(self) -> Outcome:
+        """See `Operator`."""
+        return await self._operator.resume()
+
+    def events(self, since: int, limit: int) -> tuple[JournalEntry, ...]:
+        """See `Journal.since`."""
+        return self._journal.since(since, limit)
+
+    def follow(self) -> AsyncIterator[JournalEntry]:
+        """See `Journal.follow`."""
+        return self._journal.follow()
+
+    # ---- what the operator's verbs act upon ------------------------------------------------
+
+    def group(self, vip: str) -> tuple[ConfiguredVip, ...]:
+        """The VIPs that move together with `vip`."""
+        return self._decider.group(vip)
+
+    def start_failover(self, vip: str, to: str) -> asyncio.Future[FailoverEnded]:
+        """Let `vip` go at once; the future tells who took it."""
+        waiting = self._failovers.get(vip)
+        if waiting is None:
+            waiting = self._failovers[vip] = asyncio.get_running_loop().create_future()
+            self._decider.order(FailoverOrdered(vip, to), self._clock.monotonic_ns())
+            self.decide()
+        return waiting
+
+    def note(self, *events: Event) -> None:
+        """Write events down, and tell the hooks."""
+        for event in events:
+            log.info("%s: %s", event.type, event.text)
+            self._hooks.offer(self._journal.append(event))
+
+    def wall_ns(self) -> int:
+        """For what people read."""
+        return self._clock.wall_ns()
+
+    def decide(self) -> None:
+        """Decide, declare at once what changed, then tell everybody else."""
+        now_ns = self._clock.monotonic_ns()
+        sensed = self._senses.snapshot()
+        if sensed.condition is Condition.STARTING and not self._engine.ready(now_ns):
+            return
+        roles = self._engine.reported.vips if self._engine.reported is not None else ()
+        situation = Situation(
+            condition=sensed.condition,
+            reasons=sensed.reasons,
+            serviceable=sensed.serviceable,
+            intent=self._intent.current,
+            peers=self._peers.views(),
+            isolated=self._peers.isolated(),
+            resources=sensed.resources,
+            roles=roles,
+        )
+        stances = self._engine.stances
+        before, self._decision = self._decision, self._decider.step(situation, now_ns)
+        declared = self._engine.declare(self._decision.stances)
+        for transition in self._decision.transitions:
+            self._follow_up(transition)
+        if before is None or before.condition is not self._decision.condition:
+            self.note(self._condition_event(before, self._decision))
+            self._peers.publish_soon()
+        if declared:
+            self.note(*stance_events(stances, self._decision.stances, self.wall_ns()))
+            self._peers.publish_soon()
+
+    # ---- what comes in ---------------------------------------------------------------------
+
+    def engine_readable(self) -> None:
+        """The engine said something."""
+        news = self._engine.read()
+        for event in news.events:
+            if event.type == "vip-released":
+                self._tell_heir(event)
+        if news.changed:
+            self.decide()
+            self._peers.publish_soon()
+        self._lookout.remember(news.events, self._clock.monotonic_ns())
+        self.note(*news.events)
+        if news.closed and not self._stopped.is_set():
+            log.info("the engine closed its link; ending")
+            self.stop()
+
+    def datagram_received(self, datagram: bytes, source: Address) -> None:
+        """Somebody sent something to the cluster's port."""
+        for heard in self._peers.hear(datagram, source):
+            match heard:
+                case PacketHeard(peer, packet):
+                    self._take_packet(peer, packet)
+                case PeerFound(peer):
+                    self.note(Event("peer-found", self.wall_ns(), f"{peer} is heard"))
+                case ReportHeard():
+                    self.decide()
+
+    def _take_packet(self, peer: str, packet: Packet) -> None:
+        orders = self._peers.orders
+        match packet:
+            case Released(vip, heir, reasons) if heir == self._config.node.name:
+                # Only a peer whose word is fresh: one that was silent is about to be found again.
+                if self._wakefulness.overslept(self._clock.monotonic_ns()):
+                    log.warning("%s released %s, perhaps long ago: left to VRRP", peer, vip)
+                elif self._peers.is_fresh(peer):
+                    self._engine.order(vip, peer_released(peer, vip, reasons))
+                    log.info("%s released %s: taking it", peer, vip)
+            case Order() if orders is not None:
+                orders.ordered(peer, packet)
+            case Answer() if orders is not None:
+                orders.answered(packet)
+            case _:
+                log.warning("%s sent a packet that does not concern this node", peer)
+
+    def _tell_heir(self, event: Event) -> None:
+        reasons = self._engine.why_released(event)
+        heir = self._decider.heir(event.service, self._peers.views())
+        if reasons is not None and heir is not None:
+            self._peers.release(event.service, heir, reasons)
+
+    async def _do(self, order: Order) -> Outcome:
+        return await self._operator.do(order)
+
+    # ---- what goes out ---------------------------------------------------------------------
+
+    def _own(self) -> NodeReport:
+        decision = self._decision
+        sensed = self._senses.snapshot()
+        if decision is None:
+            decision = Decision((), sensed.condition, sensed.reasons)
+        intent = self._intent.current
+        return node_report(self._config, sensed, self._engine.reported, decision, intent)
+
+    def _follow_up(self, transition: Transition) -> None:
+        vip = transition.vip
+        if isinstance(transition, FailoverEnded):
+            if transition.taker:
+                self._intent.note(lambda i: replace(i, yielded=i.yielded | {vip}))
+            waiting = self._failovers.pop(vip, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(transition)
+        else:
+            self._intent.note(lambda i: replace(i, yielded=i.yielded - {vip}))
+
+    def _condition_event(self, before: Decision | None, after: Decision) -> Event:
+        node = self._config.node.name
+        old = "unknown" if before is None else str(before.condition)
+        text = f"{node} is {after.condition.predicate}"
+        text += f", was {before.condition.predicate}" if before is not None else ""
+        data: dict[str, int | float | str] = {"from": old, "to": str(after.condition)}
+        return Event("condition-changed", self.wall_ns(), text, "", after.reasons, data)
+
+    def _hook_failed(self, text: str) -> None:
+        self.note(Event("hook-failed", self.wall_ns(), text))
+
+    # ---- life ------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stopped.set()
+
+    def callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Take in what asyncio would only log: a callback or a task that nobody waits for failed.
+
+        What a controller that goes on after that has missed is not known, so it ends with the error,
+        and the engine, which keeps what it holds, starts another. What fails inside a stream's
+        transport ends that stream, and no more.
+        """
+        loop.default_exception_handler(context)
+        failure = context.get("exception")
+        if isinstance(failure, BaseException) and "transport" not in context:
+            self._failure = self._failure or failure
+            self.stop()
+
+    async def run(self) -> None:
+        """Work until `stop`; what fails or ends by itself before that is a bug, and raised."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._engine.fileno, self.engine_readable)
+        self._peers.greet()
+        work = (self._tick(), self._hooks.run(), self._sense(), self._stopped.wait())
+        tasks = [loop.create_task(each) for each in work]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if self._failure is not None:
+                raise RuntimeError("a callback failed") from self._failure
+        finally:
+            loop.remove_reader(self._engine.fileno)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._peers.close()
+            await self._intent.close()
+
+    def reconfigure(self, config: Config, keys: tuple[ClusterKey, ...]) -> None:
+        """Take over a configuration that was checked; nothing here can fail any more."""
+        sensing_changed = (config.proxy, config.saturation) != (
+            self._config.proxy,
+            self._config.saturation,
+        )
+        self._config = config
+        self._decider.reconfigure(configured_vips(config))
+        for vip in self._failovers.keys() - self._decider.pending:
+            self._follow_up(FailoverEnded(vip, ""))
+        self._lookout.reconfigure(config)
+        self._hooks.command = config.hooks.on_event
+        self._peers.reconfigure(config.cluster, keys)
+        if sensing_changed:
+            self._senses = self._make_senses(config, self.decide)
+            if self._sensing is not None:
+                self._sensing.cancel()
+        self.decide()
+
+    async def _sense(self) -> None:
+        """Run the senses; new ones begin where a reload cancelled the old."""
+        while True:
+            self._sensing = asyncio.get_running_loop().create_task(self._senses.run())
+            try:
+                await asyncio.wait({self._sensing})
+            finally:
+                self._sensing.cancel()
+            if not self._sensing.cancelled():
+                self._sensing.result()
+                raise RuntimeError("the senses ended")
+
+    async def _tick(self) -> None:
+        ticker: Ticker | None = None
+        while True:
+            now_ns = self._clock.monotonic_ns()
+            self._wakefulness.tick(now_ns)
+            self.decide()
+            self._engine.stay_alive(now_ns)
+            for lost in self._peers.tick():
+                self._peer_lost(lost)
+            if self._lookout.is_due(now_ns):
+                self.snapshot()
+            interval_s = min(self._config.cluster.report_interval_ms, TICK_MS_MAX) / 1000
+            if ticker is None or ticker.interval_s != interval_s:
+                ticker = Ticker(interval_s)
+            await ticker.tick()
+
+    def _peer_lost(self, lost: PeerLost) -> None:
+        text = f"{lost.peer} is not heard any more; its last report is {lost.age_ms:.0f} ms old"
+        data: dict[str, int | float | str] = {"peer": lost.peer, "age_ms": round(lost.age_ms)}
+        self.note(Event("peer-lost", self.wall_ns(), text, "", (), data))
+        self.decide()

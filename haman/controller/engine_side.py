@@ -1,0 +1,141 @@
+"""The controller's view of the engine: what was declared to it, and what it last said."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from haman.controller.ports import Clock
+from haman.core.facts import (
+    EngineReported,
+    EventsReported,
+    StancesDeclared,
+    TakeoverOrdered,
+    VipStance,
+)
+from haman.core.words import Event, Reason
+from haman.system.link import ControllerEnd
+
+ALIVE_NS = 1_000_000_000
+"""Stances are repeated this often, so that the engine sees that the controller lives."""
+FIRST_REPORT_NS = 1_000_000_000
+"""How long the first stances wait for the engine to say what it holds."""
+_OUTRANKED = {"higher-priority", "greater-address"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNews:
+    """What one look at the link brought.
+
+    Attributes:
+        changed: what the engine is to a VIP is not as before.
+        closed: the engine is gone.
+    """
+
+    events: tuple[Event, ...] = ()
+    changed: bool = False
+    closed: bool = False
+
+
+class EngineSide:
+    """Declares, orders and listens; never blocks."""
+
+    def __init__(self, link: ControllerEnd, clock: Clock) -> None:
+        self._link = link
+        self._clock = clock
+        self._started_ns = clock.monotonic_ns()
+        self._sent_ns = 0
+        self._generation = 0
+        self._writing = False
+        self._role_reasons: dict[str, tuple[Reason, ...]] = {}
+        self._heard_ns: int | None = None
+        self.stances: tuple[VipStance, ...] = ()
+        self.reported: EngineReported | None = None
+
+    @property
+    def fileno(self) -> int:
+        """For the event loop."""
+        return self._link.fileno()
+
+    def ready(self, now_ns: int) -> bool:
+        """Whether stances may be declared: the engine spoke first, or had the time to.
+
+        A controller that was restarted must know what the engine holds before it declares
+        anything, or its first word would take that away.
+        """
+        return self._heard_ns is not None or now_ns - self._started_ns >= FIRST_REPORT_NS
+
+    def age_ms(self, now_ns: int) -> float | None:
+        """Since the engine last said anything; None before it did."""
+        return None if self._heard_ns is None else (now_ns - self._heard_ns) / 1e6
+
+    def declare(self, stances: tuple[VipStance, ...]) -> bool:
+        """Send the stances if they are others than before; True = they are."""
+        if self._generation and stances == self.stances:
+            return False
+        self._generation += 1
+        self.stances = stances
+        self._send()
+        return True
+
+    def stay_alive(self, now_ns: int) -> None:
+        """Repeat the stances when it is time."""
+        if self._generation and now_ns - self._sent_ns >= ALIVE_NS:
+            self._send()
+
+    def order(self, vip: str, reasons: tuple[Reason, ...]) -> None:
+        """Have the engine take a VIP that its holder let go."""
+        if not self._link.order(TakeoverOrdered(vip, reasons)):
+            self._write_later()
+
+    def read(self) -> EngineNews:
+        """Everything the engine said."""
+        received = self._link.receive()
+        events: list[Event] = []
+        changed = False
+        for text in received.malformed:
+            log.error("engine link: %s", text)
+        for message in received.messages:
+            self._heard_ns = self._clock.monotonic_ns()
+            if isinstance(message, EngineReported):
+                changed = changed or self.reported is None or message.vips != self.reported.vips
+                self.reported = message
+            elif isinstance(message, EventsReported):
+                events += self._events(message)
+        return EngineNews(tuple(events), changed, received.closed)
+
+    def close(self) -> None:
+        """Close this end of the link."""
+        self._link.close()
+
+    def why_released(self, event: Event) -> tuple[Reason, ...] | None:
+        """Why the engine let a VIP go: best known first; None = a better node has it already."""
+        stance = next((s for s in self.stances if s.vip == event.service), None)
+        wanted = stance.reasons if stance is not None and not stance.contend else ()
+        reasons = event.reasons or wanted or self._role_reasons.get(event.service, ())
+        return None if any(r.code in _OUTRANKED for r in reasons) else reasons
+
+    def _events(self, message: EventsReported) -> list[Event]:
+        if message.dropped:
+            log.warning("%d events of the engine were lost", message.dropped)
+        for event in message.events:
+            if event.type == "role-changed":
+                self._role_reasons[event.service] = event.reasons
+        return list(message.events)
+
+    def _send(self) -> None:
+        self._sent_ns = self._clock.monotonic_ns()
+        if not self._link.declare(StancesDeclared(self._generation, self.stances)):
+            self._write_later()
+
+    def _write_later(self) -> None:
+        """The engine does not read now: write as soon as it does."""
+        if not self._writing:
+            self._writing = True
+            asyncio.get_running_loop().add_writer(self._link.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        if self._link.flush():
+            self._writing = False
+            asyncio.get_running_loop().remove_writer(self._link.fileno())

@@ -1,0 +1,97 @@
+"""Headroom and alerts, kept up to date once a second so that an alert knows since when."""
+
+from collections.abc import Iterable
+
+from haman.config.model import Config
+from haman.controller.engine_side import EngineSide
+from haman.core.alerts import Picture, derive
+from haman.core.headroom import Headroom, assess
+from haman.core.reports import NodeReport, PeerView
+from haman.core.words import Alert, Event
+
+INTERVAL_NS = 1_000_000_000
+CONFLICT_NS = 65_000_000_000
+"""How long a conflict that the engine saw stays an alert: it reports a lasting one each minute."""
+REJECTED_NS = 5_000_000_000
+"""How long a datagram that was dropped stays an alert; a peer with another key sends five a second."""
+_NOT_AUTHENTIC = ("unknown-key", "bad-tag", "unknown-peer")
+
+
+class Lookout:
+    """What an operator should know now."""
+
+    def __init__(self, config: Config) -> None:
+        self._alerts: tuple[Alert, ...] = ()
+        self._looked_ns: int | None = None
+        self._conflicts: dict[str, tuple[int, str]] = {}
+        self._rejected: dict[str, tuple[int, int]] = {}
+        self.reconfigure(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Take over other VIPs and thresholds."""
+        self._vips = tuple(vip.name for vip in config.vip)
+        own = {
+            name: each.soft
+            for name, each in config.saturation.resource.items()
+            if each.soft is not None
+        }
+        self._soft = {"": config.saturation.soft} | own
+        intervals = [vip.advert_interval_ms for vip in config.vip]
+        self._advert_interval_ms = min(intervals, default=None)
+
+    def is_due(self, now_ns: int) -> bool:
+        """Nobody looked for a second."""
+        return self._looked_ns is None or now_ns - self._looked_ns >= INTERVAL_NS
+
+    def remember(self, events: Iterable[Event], now_ns: int) -> None:
+        """Conflicts come as events, and are true for a while."""
+        for event in events:
+            if event.type == "conflict-detected":
+                self._conflicts[event.service] = (now_ns, event.text)
+
+    def look(
+        self,
+        own: NodeReport,
+        peers: tuple[PeerView, ...],
+        engine: EngineSide,
+        *,
+        isolated: bool,
+        rejected: dict[str, int],
+        not_durable: str,
+        senses: tuple[Alert, ...],
+        now_ns: int,
+        at_ns: int,
+    ) -> tuple[Headroom, tuple[Alert, ...]]:
+        """Headroom and alerts now."""
+        self._looked_ns = now_ns
+        recent = {
+            vip: seen for vip, seen in self._conflicts.items() if now_ns - seen[0] < CONFLICT_NS
+        }
+        self._conflicts = recent
+        headroom = assess(own, peers)
+        picture = Picture(
+            own=own,
+            peers=peers,
+            headroom=headroom,
+            vips=self._vips,
+            soft=self._soft,
+            isolated=isolated,
+            advert_interval_ms=self._advert_interval_ms,
+            engine=engine.reported,
+            engine_age_ms=engine.age_ms(now_ns),
+            rejected=self._lately(rejected, now_ns),
+            conflicts={vip: text for vip, (_, text) in recent.items()},
+            not_durable=not_durable,
+            senses=senses,
+        )
+        self._alerts = derive(picture, self._alerts, at_ns)
+        return headroom, self._alerts
+
+    def _lately(self, rejected: dict[str, int], now_ns: int) -> dict[str, int]:
+        """Counts that grew a short time ago, and that say that a key or a name is wrong."""
+        for reason in _NOT_AUTHENTIC:
+            count = rejected.get(reason, 0)
+            if count > self._rejected.get(reason, (0, 0))[0]:
+                self._rejected[reason] = (count, now_ns)
+        seen = self._rejected.items()
+        return {reason: count for reason, (count, at) in seen if now_ns - at < REJECTED_NS}

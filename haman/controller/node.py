@@ -1,0 +1,112 @@
+"""What this node says of itself, put together from senses, engine and decision."""
+
+from typing import Protocol
+
+import haman
+from haman.config.model import Config
+from haman.controller.senses import SensesSnapshot
+from haman.core.decide import Decision, OperatorIntent
+from haman.core.facts import EngineReported, VipReport, VipStance
+from haman.core.heirs import ConfiguredVip
+from haman.core.reports import NodeReport
+from haman.core.words import Event, Reason, Role
+
+
+class SensesView(Protocol):
+    """The senses, as far as the controller reads and runs them."""
+
+    async def run(self) -> None:
+        """Sense until cancelled."""
+
+    def snapshot(self) -> SensesSnapshot:
+        """What is known now; cheap."""
+
+
+def configured_vips(config: Config) -> tuple[ConfiguredVip, ...]:
+    """The VIPs, as decisions see them."""
+    return tuple(ConfiguredVip(v.name, v.priority, v.preempt, v.group) for v in config.vip)
+
+
+def node_report(
+    config: Config,
+    sensed: SensesSnapshot,
+    engine: EngineReported | None,
+    decision: Decision,
+    intent: OperatorIntent,
+) -> NodeReport:
+    """The report of this node, as its peers and the API see it."""
+    stances = {stance.vip: stance for stance in decision.stances}
+    said = {} if engine is None else {vip.vip: vip for vip in engine.vips}
+    vips = tuple(_vip_report(v.name, said.get(v.name), stances.get(v.name)) for v in config.vip)
+    return NodeReport(
+        node=config.node.name,
+        site=config.node.site,
+        version=haman.__version__,
+        condition=decision.condition,
+        reasons=decision.reasons,
+        proxy_kind=sensed.proxy_kind,
+        proxy_version=sensed.proxy_version,
+        proxy_up=sensed.proxy_up,
+        resources=sensed.resources,
+        connections=sensed.connections,
+        vips=vips,
+        drained=intent.drained,
+        paused=intent.paused,
+        lateness_p99_ms=engine.lateness.p99_ms if engine is not None else 0.0,
+        realtime=engine.realtime if engine is not None else False,
+        guard=engine.guard if engine is not None else True,
+        addresses={v.name: v.addresses for v in config.vip},
+    )
+
+
+def _vip_report(name: str, said: VipReport | None, stance: VipStance | None) -> VipReport:
+    """The engine's word, with the reasons of the present stance after those of the role."""
+    wanted = stance.reasons if stance is not None else ()
+    if said is None:
+        return VipReport(name, Role.INITIALIZE, 0, 0, wanted)
+    codes = {reason.code for reason in said.reasons}
+    more = tuple(reason for reason in wanted if reason.code not in codes)
+    if not more:
+        return said
+    return VipReport(
+        said.vip,
+        said.role,
+        said.priority,
+        said.since_ns,
+        said.reasons + more,
+        said.held,
+        said.active_router,
+        said.active_priority,
+    )
+
+
+def peer_released(peer: str, vip: str, reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    """Why this node takes a VIP that a peer let go: the peer's own reasons, told as a story."""
+    because = f": {reasons[0].text}" if reasons else ""
+    code = reasons[0].code if reasons else ""
+    told = Reason("peer-released", f"{peer} released {vip}{because}", {"peer": peer, "code": code})
+    return (told, *reasons[1:])
+
+
+def stance_events(
+    before: tuple[VipStance, ...], after: tuple[VipStance, ...], at_ns: int
+) -> tuple[Event, ...]:
+    """One event for each VIP whose stance is another: in or out, or another priority."""
+    old = {stance.vip: stance for stance in before}
+    events = []
+    for stance in after:
+        was = old.get(stance.vip)
+        if was is not None and (was.contend, was.priority) == (stance.contend, stance.priority):
+            continue
+        what = f"contends at priority {stance.priority}" if stance.contend else "is released"
+        events.append(
+            Event(
+                "stance-changed",
+                at_ns,
+                f"{stance.vip} {what} here",
+                stance.vip,
+                stance.reasons,
+                {"contend": int(stance.contend), "priority": stance.priority},
+            )
+        )
+    return tuple(events)

@@ -1,0 +1,52 @@
+"""What makes an operator's act unsafe: nobody to serve, or no room; told with the numbers."""
+
+from haman.controller.surface import ClusterSnapshot, Refused
+from haman.core.headroom import Verdict
+from haman.core.heirs import ConfiguredVip, can_serve
+from haman.core.reports import PeerView
+from haman.core.words import Reason
+
+
+def nobody_serves(now: ClusterSnapshot, what: str, stranded: tuple[str, ...]) -> Refused:
+    """Refuse what would leave VIPs without a node that is fit to serve them."""
+    reasons = tuple(_why_not(peer, ()) for peer in now.peers)
+    text = f"{what} is unsafe: no other node can serve {', '.join(stranded)}"
+    return Refused("unsafe", text, reasons or (Reason("single-node", "there is no other node"),))
+
+
+def stays_last_resort(now: ClusterSnapshot, stranded: tuple[str, ...]) -> tuple[Reason, ...]:
+    """Say that a forced drain does not stop the serving."""
+    if not stranded:
+        return ()
+    names = ", ".join(stranded)
+    text = f"no other node can serve {names}: {now.node} goes on as the last resort"
+    return (Reason("last-resort", text),)
+
+
+def no_room(now: ClusterSnapshot, what: str) -> Refused | None:
+    """Refuse what would move this node's load onto peers that cannot carry it."""
+    scenario = next((s for s in now.headroom.scenarios if s.lost == (now.node,)), None)
+    if scenario is None or scenario.verdict is not Verdict.INSUFFICIENT:
+        return None
+    because = scenario.reasons[0].text if scenario.reasons else "headroom is insufficient"
+    return Refused("unsafe", f"{what} is unsafe: {because}", scenario.reasons)
+
+
+def no_target(now: ClusterSnapshot, vip: str, to: str, group: tuple[ConfiguredVip, ...]) -> Refused:
+    """Refuse a failover that nobody would take; force does not help, there is nowhere to go."""
+    peers = [p for p in now.peers if to in {"", p.name}]
+    text = f"no other node can take {vip}" if not to else f"{to} cannot take {vip}"
+    return Refused("no-target", text, tuple(_why_not(peer, group) for peer in peers))
+
+
+def _why_not(peer: PeerView, group: tuple[ConfiguredVip, ...]) -> Reason:
+    if peer.report is None:
+        text = f"{peer.name} was not heard yet"
+    elif not peer.fresh:
+        text = f"{peer.name} was last heard {peer.age_ms / 1000:.1f} s ago and counts as full"
+    elif group and can_serve(group, peer.report):
+        text = f"{peer.name} could, but is not the one that was asked for"
+    else:
+        roles = ", ".join(f"{vip.vip}: {vip.role}" for vip in peer.report.vips) or "no VIP"
+        text = f"{peer.name} is {peer.report.condition.predicate} ({roles})"
+    return Reason("cannot-take-over", text, {"node": peer.name})

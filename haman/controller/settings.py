@@ -1,0 +1,56 @@
+"""From the operator's configuration to the settings of gate and meter."""
+
+from haman.config.model import Config, ResourceThresholds, Saturation
+from haman.core.gate import GateSettings, Thresholds
+from haman.core.resources import Ceiling, MeterSettings
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+STALE_INTERVALS = 5
+STALE_LEAST_NS = 2 * NS_PER_S
+"""A sampler on a starved host misses ticks; that must not make everything unknown at once."""
+
+
+def gate_settings(config: Config) -> GateSettings:
+    """`[saturation]` and `[proxy.probe]`, as the gate wants them."""
+    saturation, probe = config.saturation, config.proxy.probe
+    meter = meter_settings(config)
+    counts = {} if probe is None else {"rise": probe.rise, "fall": probe.fall}
+    return GateSettings(
+        probe=probe is not None,
+        thresholds=Thresholds(saturation.soft, saturation.hard, saturation.recover),
+        resources={name: _thresholds(saturation, r) for name, r in saturation.resource.items()},
+        dwell_ns=saturation.dwell_ms * NS_PER_MS,
+        hold_ns=round(saturation.hold_s * NS_PER_S),
+        stale_ns=max(meter.stale_ns, meter.probe_stale_ns),
+        **counts,
+    )
+
+
+def meter_settings(config: Config) -> MeterSettings:
+    """How long readings live, and the ceilings that the operator gave."""
+    interval_ns = config.saturation.interval_ms * NS_PER_MS
+    probe = config.proxy.probe
+    probe_ms = 0 if probe is None else 2 * probe.interval_ms + probe.timeout_ms
+    return MeterSettings(
+        stale_ns=max(STALE_INTERVALS * interval_ns, STALE_LEAST_NS),
+        probe_stale_ns=max(probe_ms * NS_PER_MS, STALE_LEAST_NS),
+        ceilings={
+            name: Ceiling(resource.ceiling, resource.unit)
+            for name, resource in config.saturation.resource.items()
+            if resource.ceiling is not None
+        },
+    )
+
+
+def _thresholds(saturation: Saturation, resource: ResourceThresholds) -> Thresholds:
+    def given(value: float | None, default: float) -> float:
+        return default if value is None else value
+
+    return Thresholds(
+        given(resource.soft, saturation.soft),
+        given(resource.hard, saturation.hard),
+        given(resource.recover, saturation.recover),
+        resource.act,
+    )

@@ -1,0 +1,313 @@
+"""Condition, operator and peers → the stance of every VIP, with its reasons.
+
+The first row that applies gives the stance. "Others can serve" means: one fresh peer, in-service
+or saturated, is active or backup for every VIP of the group (a VIP without a group is its own).
+
+    when                                  stance    priority    preempt     reason
+    ------------------------------------  --------  ----------  ----------  ------------------
+    fault, proxy dead or deaf             released  –           –           the proxy's own
+    starting, not in the election yet     released  –           –           the proxy's own
+    fault, but only held down: as drained
+    drained, others can serve             released  –           –           drained
+    drained, nobody else can              contend   1           no          last-resort
+    failover pending                      released  –           –           failover
+    saturated                             contend   configured  no          saturated-holding
+    starting, but in the election         contend   configured  no          the proxy's own
+    data is late                          contend   configured  no          stale
+    paused                                contend   configured  no          paused
+    yielded                               contend   configured  no          yielded
+    a fresh peer lets go by failover, or
+    yielded; not active here              contend   configured  no          placed
+    isolated                              contend   configured  configured  isolated
+    in service                            contend   configured  configured  –
+
+A node that is starting while its engine contends is one whose controller was restarted or
+reconfigured: what it was is kept until the proxy is known to be broken.
+
+Failover of a VIP: `none ─ordered─► pending ─peer seen active─► yielded ─own role active─► none`. A
+pending one that sees no active peer for 5 s goes back to `none`, so that someone always serves; one
+that meets a fault or a drain does too, since those release the VIP anyway.
+
+Invariants: a dead proxy never contends. Saturation, pause and late data never release. A node that
+is drained, or held down after flapping, is the last to serve, at priority 1, and yet serves.
+"""
+
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+
+from haman.core import because
+from haman.core.because import LAST_RESORT_PRIORITY
+from haman.core.facts import VipReport, VipStance
+from haman.core.heirs import CONTENDS, ConfiguredVip, best_peer, comes_next, group_of
+from haman.core.reports import PeerView
+from haman.core.words import Condition, Reason, Role, Utilization
+
+FAILOVER_NS = 5_000_000_000
+LATE_MS = 5_000
+"""No sample for this long: the utilization of the proxy is not known any more."""
+_OUT_OF_SERVICE = (Condition.STARTING, Condition.FAULT, Condition.DRAINED)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorIntent:
+    """What the operator wants, on disk.
+
+    Attributes:
+        yielded: VIPs that a failover moved away; not to be preempted back.
+    """
+
+    drained: bool = False
+    paused: bool = False
+    yielded: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that a decision depends upon, at one instant.
+
+    Attributes:
+        condition: of the local proxy as the senses judge it: starting, in-service, saturated or
+            fault.
+        reasons: the senses' reasons for it.
+        serviceable: in a fault: the proxy answers again and is only held down after flapping.
+        isolated: peers are configured and none is heard.
+        roles: what the engine last said of this node, per VIP; empty before its first report.
+    """
+
+    condition: Condition
+    reasons: tuple[Reason, ...] = ()
+    serviceable: bool = False
+    intent: OperatorIntent = OperatorIntent()
+    peers: tuple[PeerView, ...] = ()
+    isolated: bool = False
+    resources: tuple[Utilization, ...] = ()
+    roles: tuple[VipReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverOrdered:
+    """The operator moves a VIP away from this node; `to` "" = whoever takes it."""
+
+    vip: str
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverEnded:
+    """A pending failover is over. `taker` "" = nobody took the VIP in time, or a release met it."""
+
+    vip: str
+    taker: str
+
+
+@dataclass(frozen=True, slots=True)
+class YieldEnded:
+    """A VIP that was yielded came back to this node."""
+
+    vip: str
+
+
+Transition = FailoverEnded | YieldEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to be, and what became of failovers.
+
+    Attributes:
+        stances: one for each configured VIP, in their order.
+        condition: of the node, with operator and network taken in.
+    """
+
+    stances: tuple[VipStance, ...]
+    condition: Condition
+    reasons: tuple[Reason, ...]
+    transitions: tuple[Transition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    to: str
+    deadline_ns: int
+
+
+class Decider:
+    """The decisions of one node. Time comes in as `now_ns`; the same inputs decide the same."""
+
+    def __init__(self, vips: tuple[ConfiguredVip, ...]) -> None:
+        self._vips = vips
+        self._pending: dict[str, _Pending] = {}
+
+    def reconfigure(self, vips: tuple[ConfiguredVip, ...]) -> None:
+        """Take over a new set of VIPs; what is pending for one that is gone is forgotten."""
+        self._vips = vips
+        names = {vip.name for vip in vips}
+        self._pending = {name: p for name, p in self._pending.items() if name in names}
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the first pending failover gives up; None if none is pending."""
+        return min((p.deadline_ns for p in self._pending.values()), default=None)
+
+    @property
+    def pending(self) -> frozenset[str]:
+        """VIPs with a failover under way."""
+        return frozenset(self._pending)
+
+    def order(self, failover: FailoverOrdered, now_ns: int) -> None:
+        """Begin a failover; the next `step` releases the VIP, and the others of its group."""
+        for vip in group_of(self._vips, failover.vip):
+            self._pending[vip.name] = _Pending(failover.to, now_ns + FAILOVER_NS)
+
+    def step(self, situation: Situation, now_ns: int) -> Decision:
+        """Decide for every VIP."""
+        condition, reasons = judge(situation)
+        transitions: list[Transition] = []
+        stances = []
+        for vip in self._vips:
+            transitions += self._advance(vip.name, condition, situation, now_ns)
+            kept = _is_kept(vip.name, situation) and not situation.intent.drained
+            if condition in _OUT_OF_SERVICE and not kept:
+                taker = self.heir(vip.name, situation.peers)
+                stances.append(_out_of_service(vip, condition, reasons, situation, taker))
+            elif vip.name in self._pending:
+                stances.append(
+                    _released(vip, (because.failover(vip.name, self._preferred(vip.name)),))
+                )
+            else:
+                yields = _is_yielded(vip.name, situation.intent, transitions)
+                stance = _contending(vip, reasons, situation, yields=yields)
+                heir = comes_next(self.group(vip.name), condition, situation.peers)
+                stances.append(replace(stance, heir=heir))
+        return Decision(tuple(stances), condition, reasons, tuple(transitions))
+
+    def group(self, vip: str) -> tuple[ConfiguredVip, ...]:
+        """The VIPs that move together with `vip`, itself first; () = not configured."""
+        return group_of(self._vips, vip)
+
+    def heir(self, vip: str, peers: tuple[PeerView, ...]) -> str | None:
+        """The peer to tell when `vip` is let go; None = nobody can take it."""
+        return best_peer(group_of(self._vips, vip), peers, prefer=self._preferred(vip))
+
+    def _preferred(self, vip: str) -> str:
+        pending = self._pending.get(vip)
+        return pending.to if pending is not None else ""
+
+    def _advance(
+        self, vip: str, condition: Condition, situation: Situation, now_ns: int
+    ) -> list[Transition]:
+        pending = self._pending.get(vip)
+        active = any(r.vip == vip and r.role is Role.ACTIVE for r in situation.roles)
+        if pending is None:
+            return [YieldEnded(vip)] if active and vip in situation.intent.yielded else []
+        # While this node's own release is not done, an active peer is a conflict, not a taker.
+        taker = "" if active else _active_peer(vip, situation.peers)
+        if taker or condition in _OUT_OF_SERVICE or now_ns >= pending.deadline_ns:
+            del self._pending[vip]
+            return [FailoverEnded(vip, taker)]
+        return []
+
+
+def judge(situation: Situation) -> tuple[Condition, tuple[Reason, ...]]:
+    """The condition of the node: the worst that is true, and every reason there is."""
+    condition = situation.condition
+    if condition in {Condition.FAULT, Condition.STARTING}:
+        return condition, situation.reasons or (because.NOT_SERVING[condition],)
+    reasons = list(situation.reasons)
+    if _is_late(situation.resources):
+        condition = Condition.STALE
+        reasons.insert(0, because.STALE)
+    if situation.isolated:
+        condition = Condition.ISOLATED
+        reasons.insert(0, because.ISOLATED)
+    if situation.intent.drained:
+        condition = Condition.DRAINED
+        reasons.insert(0, because.DRAINED)
+    return condition, tuple(reasons)
+
+
+def _is_late(resources: tuple[Utilization, ...]) -> bool:
+    return bool(resources) and min(r.age_ms for r in resources) > LATE_MS
+
+
+def _is_kept(vip: str, situation: Situation) -> bool:
+    """Starting, and in the election since before."""
+    if situation.condition is not Condition.STARTING:
+        return False
+    return any(r.vip == vip and r.role in CONTENDS for r in situation.roles)
+
+
+def _out_of_service(
+    vip: ConfiguredVip,
+    condition: Condition,
+    reasons: tuple[Reason, ...],
+    situation: Situation,
+    heir: str | None,
+) -> VipStance:
+    may_serve = (
+        condition is Condition.DRAINED
+        or (condition is Condition.FAULT and situation.serviceable)
+        or _is_kept(vip.name, situation)
+    )
+    if heir is not None or not may_serve:
+        return _released(vip, reasons)
+    last_resort = because.last_resort(vip.name, condition)
+    return VipStance(vip.name, True, LAST_RESORT_PRIORITY, False, (last_resort, *reasons))
+
+
+def _contending(
+    vip: ConfiguredVip, reasons: tuple[Reason, ...], situation: Situation, *, yields: bool
+) -> VipStance:
+    holds: list[Reason] = []
+    if situation.condition is Condition.SATURATED:
+        role = next((r.role for r in situation.roles if r.vip == vip.name), None)
+        holds.append(because.saturated_holding(vip.name, situation.resources, role))
+    if _is_late(situation.resources):
+        holds.append(because.STALE)
+    if situation.intent.paused:
+        holds.append(because.PAUSED)
+    if yields:
+        holds.append(because.yielded(vip.name))
+    elif peer := _moved_from(vip.name, situation):
+        holds.append(because.placed(vip.name, peer))
+    said = {r.code for r in holds}
+    rest = [r for r in reasons if r.code not in said]
+    preempt = vip.preempt and not holds and situation.condition is not Condition.STARTING
+    return VipStance(vip.name, True, vip.priority, preempt, (*holds, *rest))
+
+
+def _moved_from(vip: str, situation: Situation) -> str:
+    """The peer that the operator moved a VIP away from, for another than this node; "" = none.
+
+    Without it the best of the others would preempt whom the operator has chosen.
+    """
+    if any(r.vip == vip and r.role is Role.ACTIVE for r in situation.roles):
+        return ""
+    for peer in sorted(situation.peers, key=attrgetter("name")):
+        seen = peer.report.vip(vip) if peer.fresh and peer.report is not None else None
+        codes = {reason.code for reason in seen.reasons} if seen is not None else set()
+        letting_go = seen is not None and seen.role is Role.RELEASED and "failover" in codes
+        if letting_go or "yielded" in codes:
+            return peer.name
+    return ""
+
+
+def _active_peer(vip: str, peers: tuple[PeerView, ...]) -> str:
+    for peer in sorted(peers, key=attrgetter("name")):
+        if not peer.fresh or peer.report is None:
+            continue
+        seen = peer.report.vip(vip)
+        if seen is not None and seen.role is Role.ACTIVE:
+            return peer.name
+    return ""
+
+
+def _is_yielded(vip: str, intent: OperatorIntent, transitions: list[Transition]) -> bool:
+    if any(isinstance(t, YieldEnded) and t.vip == vip for t in transitions):
+        return False
+    taken = any(isinstance(t, FailoverEnded) and t.vip == vip and t.taker for t in transitions)
+    return taken or vip in intent.yielded
+
+
+def _released(vip: ConfiguredVip, reasons: tuple[Reason, ...]) -> VipStance:
+    return VipStance(vip.name, False, vip.priority, False, reasons)

@@ -1,0 +1,87 @@
+"""Who should take a VIP that is let go."""
+
+from dataclasses import dataclass
+
+from haman.core.reports import NodeReport, PeerView
+from haman.core.words import Condition, Role
+
+_CAN_SERVE = (Condition.IN_SERVICE, Condition.SATURATED, Condition.ISOLATED)
+CONTENDS = (Role.BACKUP, Role.ACTIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredVip:
+    """What the configuration says of a VIP, as far as decisions go."""
+
+    name: str
+    priority: int
+    preempt: bool = True
+    group: str = ""
+
+
+def best_peer(
+    group: tuple[ConfiguredVip, ...], peers: tuple[PeerView, ...], *, prefer: str = ""
+) -> str | None:
+    """Who should take the VIPs of `group`: None if nobody can.
+
+    A peer that is fresh, in-service (else saturated), and contends for all of them: the preferred
+    one, else the highest priority, else the first by name.
+    """
+    candidates = [
+        peer.report
+        for peer in peers
+        if peer.fresh and peer.report is not None and can_serve(group, peer.report)
+    ]
+    if not candidates or not group:
+        return None
+    first = group[0].name
+
+    def rank(report: NodeReport) -> tuple[bool, bool, int, str]:
+        return (report.node != prefer, *_standing(report, first), report.node)
+
+    return min(candidates, key=rank).node
+
+
+def comes_next(
+    group: tuple[ConfiguredVip, ...], condition: Condition, peers: tuple[PeerView, ...]
+) -> bool:
+    """Whether this node, in `condition` and contending, is who should take what a peer holds.
+
+    So if a fresh peer is active for all of `group`, and this node ranks before every other one that
+    could take it. On a tie nobody comes next, and the skew decides: the nodes must not both think
+    so of themselves.
+    """
+    reports = [p.report for p in peers if p.fresh and p.report is not None]
+    held = [r for r in reports if all(_is_active(r, vip.name) for vip in group)]
+    if not group or len(held) != 1 or condition not in _CAN_SERVE:
+        return False
+    own = (condition is not Condition.IN_SERVICE, -min(vip.priority for vip in group))
+    rivals = (r for r in reports if r is not held[0] and can_serve(group, r))
+    return all(own < _standing(r, group[0].name) for r in rivals)
+
+
+def _is_active(report: NodeReport, name: str) -> bool:
+    vip = report.vip(name)
+    return vip is not None and vip.role is Role.ACTIVE
+
+
+def _standing(report: NodeReport, name: str) -> tuple[bool, int]:
+    vip = report.vip(name)
+    priority = vip.priority if vip is not None else 0
+    return report.condition is not Condition.IN_SERVICE, -priority
+
+
+def can_serve(group: tuple[ConfiguredVip, ...], report: NodeReport) -> bool:
+    """Whether a node that reports this contends for every VIP of `group` and may carry load."""
+    if report.condition not in _CAN_SERVE:
+        return False
+    roles = {vip.vip: vip.role for vip in report.vips}
+    return all(roles.get(vip.name) in CONTENDS for vip in group)
+
+
+def group_of(vips: tuple[ConfiguredVip, ...], name: str) -> tuple[ConfiguredVip, ...]:
+    """The VIPs that move together with `name`, itself first; () = not configured."""
+    own = tuple(vip for vip in vips if vip.name == name)
+    if not own or not own[0].group:
+        return own
+    return own + tuple(v for v in vips if v.group == own[0].group and v.name != name)

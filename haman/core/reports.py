@@ -1,0 +1,74 @@
+"""What a node tells its peers about itself, and how a peer's word is kept."""
+
+from dataclasses import dataclass, field
+
+from haman.core.facts import VipReport
+from haman.core.words import Condition, Reason, Utilization
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """Everything one node says of itself; sent a few times a second, and at once on a change.
+
+    Attributes:
+        condition: of the node, by its own judgement.
+        resources: every resource it measures, unknown ones included.
+        connections: clients connected to the proxy now; None when unknown.
+        vips: what the node is to each VIP it is configured for.
+        drained: the operator took it out of service.
+        paused: the operator holds all automatic moves but faults.
+    """
+
+    node: str
+    site: str
+    version: str
+    condition: Condition
+    reasons: tuple[Reason, ...] = ()
+    proxy_kind: str = ""
+    proxy_version: str = ""
+    proxy_up: bool = False
+    resources: tuple[Utilization, ...] = ()
+    connections: int | None = None
+    vips: tuple[VipReport, ...] = ()
+    drained: bool = False
+    paused: bool = False
+    lateness_p99_ms: float = 0.0
+    realtime: bool = False
+    guard: bool = True
+    addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def vip(self, name: str) -> VipReport | None:
+        """What this node is to the VIP `name`; None if it is not configured for it."""
+        return next((v for v in self.vips if v.vip == name), None)
+
+    @property
+    def binding(self) -> Utilization | None:
+        """The resource with the highest utilization; None if every one is unknown."""
+        known = [r for r in self.resources if r.utilization is not None]
+        return max(known, key=lambda r: r.utilization or 0.0, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class PathView:
+    """One path to a peer; `age_ms` since it last delivered anything authentic, None = never."""
+
+    address: str
+    age_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """A peer as this node knows it.
+
+    Attributes:
+        report: the last one authenticated; None before the first.
+        age_ms: of that report, by this node's monotonic clock.
+        fresh: young enough to decide upon; a peer that is not fresh counts as full.
+        paths: every way to it.
+    """
+
+    name: str
+    report: NodeReport | None
+    age_ms: float
+    fresh: bool
+    paths: tuple[PathView, ...] = ()

@@ -1,0 +1,84 @@
+"""Why a virtual router changed its role, in words and numbers: what operators read later."""
+
+from haman.core.vrrp.packet import IPAddress
+from haman.core.vrrp.timers import ADVERTS_MISSED, NS_PER_MS, span
+from haman.core.words import Reason
+
+
+def owner() -> Reason:
+    """Active from the start."""
+    return Reason("address-owner", "owns the addresses (priority 255): active from the start")
+
+
+def contending(priority: int, down_ns: int) -> Reason:
+    """A backup from now on."""
+    return Reason(
+        "contending",
+        f"contends with priority {priority}; listens for {span(down_ns)} first",
+        {"priority": priority, "down_ms": down_ns / NS_PER_MS},
+    )
+
+
+def silent(
+    router: IPAddress | None, silence_ns: int, priority: int, interval_ns: int, skew_ns: int
+) -> Reason:
+    """The Active_Down timer ran out without an advert of `router`, or of anybody (None)."""
+    who = f" from {router}" if router else ""
+    return Reason(
+        "active-router-down" if router else "no-active-router",
+        f"no advertisement{who} for {span(silence_ns)} "
+        f"({ADVERTS_MISSED} × {span(interval_ns)} + skew {span(skew_ns)})",
+        {
+            "router": str(router or ""),
+            "silence_ms": silence_ns / NS_PER_MS,
+            "interval_ms": interval_ns / NS_PER_MS,
+            "skew_ms": skew_ns / NS_PER_MS,
+            "priority": priority,
+        },
+    )
+
+
+def preempting(router: IPAddress, theirs: int, ours: int) -> Reason:
+    """Only lower priorities were heard, and preemption is on."""
+    return Reason(
+        "preempting",
+        f"priority {ours} is above {theirs} of {router}",
+        {"router": str(router), "priority": theirs, "own_priority": ours},
+    )
+
+
+def let_go(router: IPAddress, waited_ns: int, priority: int) -> Reason:
+    """Priority 0 came in, and nobody was quicker."""
+    return Reason(
+        "released-by-peer",
+        f"{router} let go (priority 0), and nobody else took over within {span(waited_ns)}",
+        {"router": str(router), "waited_ms": waited_ns / NS_PER_MS, "priority": priority},
+    )
+
+
+def outranked(router: IPAddress, theirs: int, ours: int) -> Reason:
+    """An active router hears a higher priority."""
+    return Reason(
+        "higher-priority",
+        f"priority {ours} is below {theirs} of {router}",
+        {"router": str(router), "priority": theirs, "own_priority": ours},
+    )
+
+
+def tie_lost(router: IPAddress, source: IPAddress, priority: int) -> Reason:
+    """An active router hears its own priority from a greater address."""
+    return Reason(
+        "greater-address",
+        f"{router} has priority {priority} too, and its address is above {source}",
+        {"router": str(router), "priority": priority},
+    )
+
+
+def follows(group: str, member: str, what: str, why: Reason | None) -> Reason:
+    """Another member of the group moved, and so this one does."""
+    because = f": {why.text}" if why else ""
+    return Reason(
+        "group-follows",
+        f"group {group}: {member} {what}{because}",
+        {"group": group, "member": member, "code": why.code if why else ""},
+    )

@@ -1,0 +1,400 @@
+"""One virtual router: the state machine of RFC 9568 section 6.4 (version 2: RFC 3768).
+
+States
+    initialize  not contending: not told to yet, or the engine is ending
+    released    not contending: fault, drain or the operator; else as initialize
+    backup      listening; the down timer runs
+    active      holding the addresses; the advertisement timer runs
+
+Timers, one at a time
+    advertisement  active: one advert per interval; a late call sends one, not those it missed
+    down           backup: 3 × interval + skew since the last advert obeyed, by the interval which
+                   that advert carries (version 3); after priority 0 the skew, or `heir_wait_ns`
+    watch          not contending: as down, but its end only means that no active router is known
+    hold           backup, beside down: preempt_delay since a lower priority was first heard
+
+Transitions: `transitions.TRANSITIONS`.
+
+Invariants
+    The addresses are installed ⇔ the role is active.
+    Whoever lets go says priority 0, then removes. Whoever yields to a higher one says its own
+    priority once more, then removes: else the higher one, cut off until now, would never learn that
+    the link knows another's MAC, and would not announce.
+    A step has at most five outputs besides `Observed`.
+    After `TimePassed` the deadline lies in the future, or there is none.
+
+What a late call does
+    Receive before `TimePassed`: adverts that wait in the socket say more than the timer does.
+    A backup that wakes an interval or more late listens for one more, and skew, before it takes over.
+    An active router that wakes more than three intervals late may have been replaced, and its
+    kernel lease may be over: it advertises, installs and announces again. Adverts then settle which
+    role is right. A higher one ends its role; a lower one it answers at once and with an
+    announcement (no more often than every second), since the link has learned another's MAC.
+    An instant before the last one counts as that one, and time goes on from there.
+"""
+
+from haman.core.vrrp import explain
+from haman.core.vrrp.advertising import Advertising
+from haman.core.vrrp.listening import Heard, Listening
+from haman.core.vrrp.messages import (
+    OWNER_PRIORITY,
+    AdvertisementReceived,
+    Discarded,
+    GroupLetGo,
+    GroupTookOver,
+    Input,
+    Output,
+    PeerReleased,
+    Reconfigured,
+    Released,
+    RemoveAddresses,
+    RoleChanged,
+    RouterSnapshot,
+    SendAdvertisement,
+    Shutdown,
+    Started,
+    TimePassed,
+    VirtualRouterConfig,
+)
+from haman.core.vrrp.observations import Observations
+from haman.core.vrrp.packet import IPAddress
+from haman.core.vrrp.screening import mismatches, reason_to_discard
+from haman.core.vrrp.timers import NS_PER_MS, span
+from haman.core.words import Reason, Role
+
+
+class VirtualRouter:
+    """A virtual router of one family, in role `initialize` at first.
+
+    Args:
+        config: may change later by `Reconfigured`.
+        now_ns: the monotonic clock.
+        gated: a member of a `Group`: when a timer would make it active it is `willing` instead, and
+            becomes active by `GroupTookOver`.
+        breaks_ties: whether equal priorities are decided here; in a group only one member does.
+    """
+
+    __slots__ = (
+        "_advertising",
+        "_breaks_ties",
+        "_config",
+        "_gated",
+        "_last_ns",
+        "_listening",
+        "_observations",
+        "_offset_ns",
+        "_reasons",
+        "_since_ns",
+        "_willing",
+        "role",
+    )
+
+    def __init__(
+        self,
+        config: VirtualRouterConfig,
+        now_ns: int,
+        *,
+        gated: bool = False,
+        breaks_ties: bool = True,
+    ) -> None:
+        self._config = config
+        self._gated = gated
+        self._breaks_ties = breaks_ties
+        self.role = Role.INITIALIZE
+        """The present role."""
+        self._reasons: tuple[Reason, ...] = ()
+        self._since_ns = now_ns
+        # Instants inside are the caller's plus this offset, which grows when his clock falls back.
+        self._offset_ns = 0
+        self._last_ns = now_ns
+        self._listening = Listening(config)
+        self._advertising = Advertising(config, now_ns)
+        self._willing: tuple[Reason, ...] | None = None
+        self._observations = Observations()
+
+    # ---- surface -------------------------------------------------------------------------------
+
+    def step(self, event: Input, now_ns: int) -> tuple[Output, ...]:
+        """Take one input in, at `now_ns` of the monotonic clock.
+
+        Returns:
+            What is to be done, in this order. Adverts and address work may go different ways.
+
+        Raises:
+            ValueError: `Reconfigured` to another VRID or family.
+        """
+        now = self._advance(now_ns)
+        outputs: tuple[Output, ...]
+        match event:
+            case AdvertisementReceived():
+                outputs = self._received(event, now)
+            case TimePassed():
+                outputs = self._time_passed(now)
+            case Started():
+                outputs = self._started(now)
+            case Released(reasons):
+                default = Reason("released", "told not to contend")
+                outputs = self._stopped(Role.RELEASED, reasons or (default,), now)
+            case Shutdown(reasons):
+                default = Reason("shutdown", "the engine is ending")
+                outputs = self._stopped(Role.INITIALIZE, reasons or (default,), now)
+            case PeerReleased(reasons):
+                outputs = self._peer_released(reasons, now)
+            case Reconfigured(config):
+                outputs = self._reconfigured(config, now)
+            case GroupTookOver(reasons):
+                outputs = self._follow_to_active(reasons, now)
+            case GroupLetGo(reasons):
+                outputs = self._follow_to_backup(reasons, now)
+        return outputs
+
+    def advertise_along(self, now_ns: int) -> tuple[SendAdvertisement, ...]:
+        """The regular advert, if it is due soon: others of the group leave now."""
+        now = self._advance(now_ns)
+        if self.role is not Role.ACTIVE or not self._advertising.is_due_soon(now):
+            return ()
+        return (self._advertising.send(now),)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When to `step` with `TimePassed`; None = only another input matters."""
+        deadline = self._deadline
+        return None if deadline is None else deadline - self._offset_ns
+
+    @property
+    def _deadline(self) -> int | None:
+        return self._advertising.deadline if self.role is Role.ACTIVE else self._listening.deadline
+
+    @property
+    def farewell(self) -> SendAdvertisement:
+        """The advert with priority 0, ready for whoever has to send it in this router's stead."""
+        return self._advertising.farewell
+
+    @property
+    def willing(self) -> bool:
+        """It would be active, were it not for the other members of its group."""
+        return self._willing is not None
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why the role is what it is."""
+        return self._reasons
+
+    def snapshot(self) -> RouterSnapshot:
+        """The present state."""
+        heard = self._listening.heard
+        contends = self.role in (Role.BACKUP, Role.ACTIVE)
+        return RouterSnapshot(
+            config=self._config,
+            role=self.role,
+            priority=self._config.priority if contends else 0,
+            since_ns=self._since_ns,
+            reasons=self._reasons,
+            deadline_ns=self.deadline_ns,
+            active_router=heard.source if heard else None,
+            active_priority=heard.priority if heard else 0,
+            active_interval_ns=heard.interval_ns if heard else 0,
+            willing=self.willing,
+        )
+
+    # ---- time ----------------------------------------------------------------------------------
+
+    def _advance(self, now_ns: int) -> int:
+        now = now_ns + self._offset_ns
+        if now < self._last_ns:
+            self._offset_ns += self._last_ns - now
+            now = self._last_ns
+        self._last_ns = now
+        return now
+
+    def _time_passed(self, now: int) -> tuple[Output, ...]:
+        deadline = self._deadline
+        if deadline is None or now < deadline:
+            return ()
+        if self.role is Role.ACTIVE:
+            return self._advertise_in_time(now - deadline, now)
+        if self.role is Role.BACKUP:
+            return self._down_timer_ended(now - deadline, now)
+        self._listening.forget_if_old(now)
+        self._listening.watch()
+        return ()
+
+    def _advertise_in_time(self, late: int, now: int) -> tuple[Output, ...]:
+        self._listening.forget_if_old(now)
+        outputs = self._advertising.send_in_time(late, now)
+        if not self._advertising.replaced_after(late):
+            return outputs
+        text = f"woke {span(late)} late while active: a backup may have taken over meanwhile"
+        return (
+            *outputs,
+            *self._observations.make("late", text, now, {"late_ms": late / NS_PER_MS}),
+        )
+
+    def _down_timer_ended(self, late: int, now: int) -> tuple[Output, ...]:
+        listening = self._listening
+        more = listening.listen_again(late, now) if self._willing is None else None
+        if more is not None:
+            text = f"woke {span(late)} late: listens for {span(more)} more before it takes over"
+            return self._observations.make("late", text, now, {"late_ms": late / NS_PER_MS})
+        reasons = (listening.why_over(now),)
+        if not self._gated:
+            return self._become_active(reasons, now)
+        # A lower router that is active may fall silent while this one waits for its group: look
+        # again by then, so that the reason given for taking over is the one that holds.
+        self._willing = reasons
+        listening.forget_if_old(now)
+        listening.watch()
+        return ()
+
+    # ---- adverts -------------------------------------------------------------------------------
+
+    def _received(self, event: AdvertisementReceived, now: int) -> tuple[Output, ...]:
+        config, advertisement, source = self._config, event.advertisement, event.source
+        wrong = reason_to_discard(config, event)
+        if wrong is not None:
+            return (Discarded(wrong[0]), *self._observations.make(*wrong, now))
+        listening = self._listening
+        if advertisement.priority != 0:
+            listening.heard = Heard(source, advertisement.priority, advertisement.interval_ns, now)
+        elif listening.heard and listening.heard.source == source:
+            listening.heard = None
+
+        if self.role is Role.BACKUP:
+            outputs = self._received_as_backup(advertisement.priority, source, now)
+        elif self.role is Role.ACTIVE:
+            outputs = self._received_as_active(advertisement.priority, source, now)
+        else:
+            listening.watch()
+            outputs = ()
+        for code, text in mismatches(config, event):
+            outputs = (*outputs, *self._observations.make(code, text, now))
+        return outputs
+
+    def _received_as_backup(self, theirs: int, source: IPAddress, now: int) -> tuple[Output, ...]:
+        """RFC 9568 section 6.4.2."""
+        config, listening = self._config, self._listening
+        ours = config.priority
+        if theirs == 0:
+            listening.shorten(source, now)
+            return ()
+        outputs: tuple[Output, ...] = ()
+        if theirs >= ours:
+            listening.end_hold()
+        elif not config.preempt and ours != OWNER_PRIORITY:
+            listening.end_hold()
+            text = f"{source} advertises {theirs}, ours is {ours}; preemption is off: stays backup"
+            outputs = self._observations.make("preempt-off", text, now)
+        elif listening.holds(now):
+            delay = span(config.preempt_delay_ns)
+            text = f"{source} advertises {theirs}, ours is {ours}: waits {delay} before preempting"
+            outputs = self._observations.make("preempt-delay", text, now)
+        else:
+            return ()
+        self._willing = None
+        listening.start(now)
+        return outputs
+
+    def _received_as_active(self, theirs: int, source: IPAddress, now: int) -> tuple[Output, ...]:
+        """RFC 9568 section 6.4.3; the owner never yields (erratum)."""
+        config = self._config
+        ours = config.priority
+        if theirs == 0:
+            return self._advertising.reassure(now)
+        if ours != OWNER_PRIORITY:
+            if theirs > ours:
+                return self._yield(explain.outranked(source, theirs, ours), now)
+            if theirs == ours and self._breaks_ties and int(source) > int(config.source):
+                return self._yield(explain.tie_lost(source, config.source, ours), now)
+        conflict: tuple[Output, ...] = ()
+        if self._listening.contested(now):
+            text = f"{source} is active too, with priority {theirs}, and does not yield to {ours}"
+            conflict = self._observations.make("conflict", text, now, {"priority": theirs})
+        if theirs == ours and (ours == OWNER_PRIORITY or not self._breaks_ties):
+            return conflict  # two that never yield would answer each other without end
+        return (*self._advertising.answer(now), *conflict)
+
+    # ---- roles ---------------------------------------------------------------------------------
+
+    def _become(self, role: Role, reasons: tuple[Reason, ...], now: int) -> RoleChanged:
+        change = RoleChanged(self.role, role, reasons)
+        self.role = role
+        self._reasons = reasons
+        self._since_ns = now - self._offset_ns
+        self._willing = None
+        if role is Role.BACKUP:
+            self._listening.start(now)
+        else:
+            self._listening.watch()
+        return change
+
+    def _started(self, now: int) -> tuple[Output, ...]:
+        config = self._config
+        if self.role in (Role.BACKUP, Role.ACTIVE):
+            return ()
+        self._listening.forget_if_old(now)
+        if config.priority == OWNER_PRIORITY and not self._gated:
+            return self._become_active((explain.owner(),), now)
+        self._listening.start(now)
+        reason = explain.contending(config.priority, self._listening.down_ns)
+        change = self._become(Role.BACKUP, (reason,), now)
+        if config.priority == OWNER_PRIORITY:
+            self._willing = (explain.owner(),)
+        return (change,)
+
+    def _become_active(self, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
+        self._listening.heard = None
+        change = self._become(Role.ACTIVE, reasons, now)
+        return (*self._advertising.take(now), change)
+
+    def _yield(self, why: Reason, now: int) -> tuple[Output, ...]:
+        last = self._advertising.send(now)
+        change = self._become(Role.BACKUP, (why,), now)
+        return (last, RemoveAddresses(self._config.addresses), change)
+
+    def _follow_to_active(self, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
+        if self.role is not Role.BACKUP:
+            return ()
+        return self._become_active((*(self._willing or ()), *reasons), now)
+
+    def _follow_to_backup(self, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
+        """Let go for the group's sake: unlike a yield, nobody need have claimed this one yet."""
+        if self.role is not Role.ACTIVE:
+            return ()
+        change = self._become(Role.BACKUP, reasons, now)
+        return (self.farewell, RemoveAddresses(self._config.addresses), change)
+
+    def _stopped(self, role: Role, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
+        if self.role is role:
+            self._reasons = reasons
+            return ()
+        was_active = self.role is Role.ACTIVE
+        change = self._become(role, reasons, now)
+        left = (self.farewell, RemoveAddresses(self._config.addresses)) if was_active else ()
+        return (*left, change)
+
+    def _peer_released(self, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
+        reasons = reasons or (Reason("peer-released", "a peer said that the address is free"),)
+        if self.role is not Role.BACKUP:
+            text = f"{reasons[0].text}: ignored, the role here is {self.role}"
+            return self._observations.make("peer-released-ignored", text, now)
+        if not self._gated:
+            return self._become_active(reasons, now)
+        self._willing = reasons
+        self._listening.heard = None
+        self._listening.watch()
+        return ()
+
+    def _reconfigured(self, config: VirtualRouterConfig, now: int) -> tuple[Output, ...]:
+        old = self._config
+        if config == old:
+            return ()
+        if (config.vrid, config.family) != (old.vrid, old.family):
+            raise ValueError(f"virtual router {old.vrid}: another VRID or family is another router")
+        self._config = config
+        self._listening.config = config
+        if self.role is Role.BACKUP and self._willing is None:
+            self._listening.recount(now)
+        if self.role is Role.ACTIVE:
+            return self._advertising.reconfigure(config, now)
+        self._advertising.configure(config)
+        return ()

@@ -1,0 +1,1 @@
+"""The engine process: real-time, tiny, owner of the addresses."""

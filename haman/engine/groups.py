@@ -1,0 +1,290 @@
+"""The virtual routers of this node, running: what they are given, and their outputs carried out.
+
+Outputs are carried out at once and in order: an advert is on the wire before the worker is even
+asked for an address.
+
+After a stall. Peers take over when nothing was heard for three adverts. If this node was active, was
+silent for longer, and an advert of another router is among what waited in the socket, then it has
+been replaced, whatever the priorities: it begins again as a backup, without a word (priority 0 would
+make third nodes take over from the one that serves). So it does after a stall longer than its
+lease, for then the kernel has taken the addresses away. It preempts later, if it may. A shorter
+stall that nobody has used ends with the next advert, as the RFC has it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from haman.core.vrrp.group import Group, Key
+from haman.core.vrrp.messages import (
+    AdvertisementReceived,
+    AnnounceAddresses,
+    Discarded,
+    Input,
+    InstallAddresses,
+    Observed,
+    Output,
+    Released,
+    RemoveAddresses,
+    RoleChanged,
+    RouterSnapshot,
+    SendAdvertisement,
+    Started,
+    TimePassed,
+    VirtualRouterConfig,
+)
+from haman.core.words import Reason, Role
+from haman.engine.announce import Announcer
+from haman.engine.holdings import Holdings
+from haman.engine.members import GroupKey, Member
+from haman.engine.reporter import Reporter
+from haman.engine.wires import Wire, Wires
+
+NS_PER_S: Final = 1_000_000_000
+_INBOX_MAX: Final = 1024
+_SILENT_ADVERTS: Final = 3  # RFC 9568 section 6.1: Active_Down_Interval, without the skew
+_EVENT_OF: Final = {"conflict": "conflict-detected", "late": "engine-late"}
+
+
+@dataclass(slots=True)
+class _Running:
+    """A group and the silence after which it may have been replaced, or has lost its lease."""
+
+    core: Group
+    keys: tuple[Key, ...]
+    silent_ns: int
+    lease_ns: int
+    last_sent_ns: int = 0
+
+
+class Groups:
+    """All groups of the configuration.
+
+    Args:
+        role_changed: called after each step in which a member's role changed.
+    """
+
+    def __init__(
+        self,
+        reporter: Reporter,
+        announcer: Announcer,
+        wires: Wires,
+        holdings: Holdings,
+        role_changed: Callable[[str, RoleChanged], None],
+    ) -> None:
+        self._reporter = reporter
+        self._announcer = announcer
+        self._wires = wires
+        self._holdings = holdings
+        self._told_role_changed = role_changed
+        self.members: dict[Key, Member] = {}
+        self._groups: dict[GroupKey, _Running] = {}
+        self._routes: dict[tuple[Wire, int], Key] = {}
+        self._inbox: list[tuple[Key, AdvertisementReceived]] = []
+
+    # ---- configuration -------------------------------------------------------------------------
+
+    def configure(
+        self,
+        members: dict[Key, Member],
+        router_config: Callable[[Key], VirtualRouterConfig],
+        now_ns: int,
+    ) -> tuple[set[Key], set[Key]]:
+        """Have exactly these members. Groups with the same ones go on, the others begin anew.
+
+        Returns:
+            The members that began anew, and those of them that were active before: their addresses
+            stay until `settle`.
+        """
+        old_members, old = self.members, self._groups
+        self.members, self._groups = members, {}
+        self._routes = {member.identity: key for key, member in members.items()}
+        grouped: dict[GroupKey, list[Key]] = {}
+        for key, member in members.items():
+            grouped.setdefault(member.group, []).append(key)
+        anew: set[Key] = set()
+        for name, keys in grouped.items():
+            before = old.get(name)
+            if before is not None and _same(before.keys, keys, old_members, members):
+                del old[name]
+                self._groups[name] = self._running(before.core, keys, before.last_sent_ns)
+            else:
+                configs = {key: router_config(key) for key in keys}
+                self._groups[name] = self._running(Group(name[1], configs, now_ns), keys)
+                anew |= set(keys)
+        return anew, self._retire(old.values(), old_members, now_ns)
+
+    def _running(self, core: Group, keys: Iterable[Key], last_sent_ns: int = 0) -> _Running:
+        members = [self.members[key] for key in keys]
+        interval_ns = min(m.vip.advert_interval_ms for m in members) * 1_000_000
+        lease_ns = min(m.lease_s for m in members) * NS_PER_S
+        return _Running(core, tuple(keys), _SILENT_ADVERTS * interval_ns, lease_ns, last_sent_ns)
+
+    def _retire(
+        self, groups: Iterable[_Running], old_members: dict[Key, Member], now_ns: int
+    ) -> set[Key]:
+        """Say farewell for virtual routers that are no more; returns the active ones that go on."""
+        going_on = set()
+        for group in groups:
+            farewells = group.core.farewells()
+            for key in _active(group):
+                new = self.members.get(key)
+                if new is not None and new.identity == old_members[key].identity:
+                    going_on.add(key)
+                    continue
+                self._wires.send(old_members[key].wire, farewells[key])
+                self._announcer.stop(key)
+                self._holdings.drop(key, now_ns)
+        return going_on
+
+    def settle(self, now_ns: int) -> None:
+        """After a new configuration: hold what active members have, and nothing else."""
+        for group in self._groups.values():
+            active = _active(group)
+            for key in group.keys:
+                if key in active:
+                    self._holdings.hold(self.members[key], now_ns)
+                else:
+                    self._announcer.stop(key)
+                    self._holdings.drop(key, now_ns)
+
+    # ---- inputs --------------------------------------------------------------------------------
+
+    def received(self, wire: Wire, advert: AdvertisementReceived) -> None:
+        """An advert came in; it is looked at in the next `turn`, beside all that waited with it."""
+        key = self._routes.get((wire, advert.advertisement.vrid))
+        if key is None:
+            # Other virtual routers on the same link are none of our business, and no error.
+            self._reporter.counters["advertisements_foreign"] += 1
+        elif len(self._inbox) < _INBOX_MAX:
+            self._inbox.append((key, advert))
+        else:
+            self._reporter.counters["error:inbox-full"] += 1
+
+    def step(self, key: Key, event: Input, now_ns: int) -> None:
+        """Give an input to one member, and carry out what comes of it."""
+        group = self._groups[self.members[key].group]
+        self._carry_out(group, group.core.step(key, event, now_ns), now_ns)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `turn` is due at the latest."""
+        due = [at for g in self._groups.values() if (at := g.core.deadline_ns) is not None]
+        return min(due, default=None)
+
+    def turn(self, now_ns: int) -> None:
+        """Look at what was received, then at the time."""
+        inbox, self._inbox = self._inbox, []
+        for group in self._groups.values():
+            silence_ns = now_ns - group.last_sent_ns
+            if group.last_sent_ns and silence_ns > group.silent_ns:
+                self._after_silence(group, silence_ns, inbox, now_ns)
+        for key, advert in inbox:
+            if key in self.members:
+                self.step(key, advert, now_ns)
+        for group in self._groups.values():
+            due_ns = group.core.deadline_ns
+            if due_ns is not None and now_ns >= due_ns:
+                self._carry_out(group, group.core.step(None, TimePassed(), now_ns), now_ns)
+
+    def _after_silence(
+        self,
+        group: _Running,
+        silence_ns: int,
+        inbox: list[tuple[Key, AdvertisementReceived]],
+        now_ns: int,
+    ) -> None:
+        if not _active(group):
+            group.last_sent_ns = 0
+            return
+        heard = (a for k, a in inbox if k in group.keys and a.advertisement.priority > 0)
+        other = next(heard, None)
+        if other is None and silence_ns <= group.lease_ns:
+            return
+        because = f"{other.source} is active now" if other else "the addresses' lease is over"
+        text = f"was silent for {silence_ns / NS_PER_S:.1f} s; {because}"
+        reason = Reason("stalled", text, {"silence_ms": silence_ns / 1e6})
+        group.last_sent_ns = 0
+        outputs = group.core.step(None, Released((reason,)), now_ns)
+        quiet = [(k, o) for k, o in outputs if not isinstance(o, SendAdvertisement)]
+        self._carry_out(group, quiet, now_ns)
+        self._carry_out(group, group.core.step(None, Started(), now_ns), now_ns)
+
+    # ---- outputs -------------------------------------------------------------------------------
+
+    def _carry_out(
+        self, group: _Running, outputs: Iterable[tuple[Key, Output]], now_ns: int
+    ) -> None:
+        for key, output in outputs:
+            if isinstance(output, SendAdvertisement):
+                self._wires.send(self.members[key].wire, output)
+                if output.advertisement.priority:
+                    group.last_sent_ns = now_ns
+            else:
+                self._carry_out_one(key, output, now_ns)
+
+    def _carry_out_one(self, key: Key, output: Output, now_ns: int) -> None:
+        member = self.members[key]
+        match output:
+            case InstallAddresses():
+                self._holdings.hold(member, now_ns)
+            case RemoveAddresses(gone) if not {a.ip for a in member.addresses} & set(gone):
+                self._holdings.hold(member, now_ns)  # only those that it had before a reload
+            case RemoveAddresses():
+                self._announcer.stop(key)
+                self._holdings.drop(key, now_ns)
+            case AnnounceAddresses():
+                # Addresses that the kernel has yet to confirm are announced when it has.
+                if self._holdings.confirmed(key):
+                    self.announce(key, now_ns)
+            case RoleChanged():
+                self._told_role_changed(key[0], output)
+            case Discarded(reason):
+                self._wires.discarded(reason, f"{member.vip.interface}: {key[0]}: {reason}")
+            case Observed(code, text, data):
+                kind = _EVENT_OF.get(code, "mismatch-detected")
+                reasons = (Reason(code, text, data),)
+                self._reporter.event(kind, text, service=key[0], reasons=reasons)
+
+    def announce(self, key: Key, now_ns: int) -> None:
+        """Begin a burst of GARP or NA for a member's addresses."""
+        vip = self.members[key].vip
+        self._announcer.announce(
+            key, count=vip.garp_count, refresh_s=vip.garp_refresh_s, now_ns=now_ns
+        )
+
+    def announce_once(self, key: Key) -> None:
+        """Send one frame for each address of a member; for the announcer."""
+        member = self.members[key]
+        for address in member.addresses:
+            self._wires.announce(member.vip.interface, address.ip)
+
+    # ---- state ---------------------------------------------------------------------------------
+
+    def snapshot(self, group: GroupKey | None = None) -> dict[Key, RouterSnapshot]:
+        """The present state of every member, or of those of one group."""
+        if group is not None:
+            return self._groups[group].core.snapshot()
+        return {k: s for g in self._groups.values() for k, s in g.core.snapshot().items()}
+
+    def farewells(self) -> Iterator[tuple[Member, SendAdvertisement]]:
+        """The last words of every active member."""
+        for group in self._groups.values():
+            farewells = group.core.farewells()
+            for key in _active(group):
+                yield self.members[key], farewells[key]
+
+
+def _active(group: _Running) -> set[Key]:
+    return {key for key, s in group.core.snapshot().items() if s.role is Role.ACTIVE}
+
+
+def _same(
+    old_keys: Iterable[Key],
+    keys: Iterable[Key],
+    old_members: dict[Key, Member],
+    members: dict[Key, Member],
+) -> bool:
+    return set(old_keys) == set(keys) and all(
+        old_members[key].identity == members[key].identity for key in keys
+    )

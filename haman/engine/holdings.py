@@ -1,0 +1,360 @@
+"""Which addresses this node holds: what is wanted, what the kernel has confirmed, and their lease.
+
+The loop's side of `addresses`. Every change is written into the guard's page *before* the worker is
+asked to add, and again *after* the kernel has confirmed a removal (see `guard`).
+
+A VIP's way: wanted → (the kernel confirms every address) acquired → dropped → (the kernel confirms)
+released. One that is wanted and stays unconfirmed has failed after 3 s, or after 5 refusals: its
+virtual router must not go on as if clients were served.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from haman.core.vrrp.group import Key
+from haman.core.words import Reason
+from haman.engine.addresses import Lease, Orders, Reconciled
+from haman.engine.interfaces import Interfaces
+from haman.engine.members import Member
+from haman.engine.reporter import Reporter
+from haman.system.netlink import (
+    ADDRESS_MARK,
+    AddressAdded,
+    AddressRemoved,
+    InterfaceAddress,
+    Message,
+)
+
+NS_PER_S: Final = 1_000_000_000
+CONFIRM_WITHIN_NS: Final = 3 * NS_PER_S
+RETRY_AFTER_NS: Final = 50_000_000
+RETRY_AFTER_PROBLEM_NS: Final = NS_PER_S
+REFUSALS_MAX: Final = 5
+RENEWALS_PER_LEASE: Final = 3
+
+
+class Worker(Protocol):
+    """What is needed of `AddressWorker`."""
+
+    def submit(self, orders: Orders) -> None:
+        """Take the newest orders."""
+
+
+@dataclass(slots=True)
+class _Holding:
+    """One member's addresses.
+
+    `places` are those asked for last; after a drop, those to be confirmed as gone.
+    """
+
+    member: Member
+    since_ns: int
+    wanted: bool = True
+    places: frozenset[InterfaceAddress] = frozenset()
+    prefix_routes: dict[InterfaceAddress, bool] = field(default_factory=dict)
+    generation: int = 0
+    missing_since_ns: int | None = None
+    refusals: int = 0
+    confirmed: bool = False
+
+
+class Holdings:
+    """The addresses of all members.
+
+    Args:
+        acquired: called once all addresses of a member were confirmed.
+        failed: called when a wanted member's addresses cannot be had.
+        write_page: renews the guard's page for the places given.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        interfaces: Interfaces,
+        reporter: Reporter,
+        *,
+        acquired: Callable[[Key], None],
+        failed: Callable[[Key, Reason], None],
+        write_page: Callable[[Iterable[InterfaceAddress]], None],
+    ) -> None:
+        self._worker = worker
+        self._interfaces = interfaces
+        self._reporter = reporter
+        self._acquired = acquired
+        self._failed = failed
+        self._write_page = write_page
+        self._configured: frozenset[tuple[str, str]] = frozenset()
+        self._families: Counter[str] = Counter()
+        self._holdings: dict[Key, _Holding] = {}
+        self._held: frozenset[InterfaceAddress] = frozenset()
+        self._stuck: frozenset[InterfaceAddress] = frozenset()
+        self._announced_vips: set[str] = set()
+        self._generation = 0
+        self._resync_generation: int | None = None
+        self._dirty = False
+        self._verify = False
+        self._initial = True
+        self._renew_at_ns: int | None = None
+        self._retry_at_ns: int | None = None
+
+    # ---- what the virtual routers ask ----------------------------------------------------------
+
+    def configure(self, members: Mapping[Key, Member]) -> None:
+        """The members that may hold addresses from now on."""
+        self._configured = frozenset(
+            (member.vip.interface, str(address.ip))
+            for member in members.values()
+            for address in member.addresses
+        )
+        self._families = Counter(vip for vip, _ in members)
+        self._dirty = True
+
+    def hold(self, member: Member, now_ns: int) -> None:
+        """Have this member's addresses; replaces what was asked for it before."""
+        old = self._holdings.get(member.key)
+        if old is not None and old.wanted:
+            old.member = member
+        else:
+            routes = old.prefix_routes if old else {}
+            self._holdings[member.key] = _Holding(member, now_ns, prefix_routes=routes)
+        self._dirty = True
+
+    def drop(self, key: Key, now_ns: int) -> None:
+        """Have none of this member's addresses."""
+        holding = self._holdings.get(key)
+        if holding is None or not holding.wanted:
+            return
+        holding.wanted = False
+        holding.confirmed = False
+        holding.since_ns = now_ns
+        holding.missing_since_ns = None
+        holding.generation = self._generation + 1
+        self._dirty = True
+
+    def confirmed(self, key: Key) -> bool:
+        """Whether all addresses of the member are on the interface."""
+        holding = self._holdings.get(key)
+        return holding is not None and holding.wanted and holding.confirmed
+
+    def held(self, vip: str) -> tuple[str, ...]:
+        """The confirmed addresses of a VIP, as "address/length"."""
+        places = [p for holding in self._of(vip) for p in holding.places]
+        return tuple(sorted(f"{p.address}/{p.prefix}" for p in places if p in self._held))
+
+    def _of(self, vip: str) -> list[_Holding]:
+        both = (self._holdings.get((vip, family)) for family in (4, 6))
+        return [holding for holding in both if holding is not None]
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is wanted, and everything was confirmed as gone."""
+        return not self._holdings and not self._dirty
+
+    # ---- what the kernel says ------------------------------------------------------------------
+
+    def resync(self) -> None:
+        """What is known of the host is void: have it all read again."""
+        self._resync_generation = self._generation + 1
+        self._interfaces.dump_began()
+        self._verify = self._dirty = True
+
+    def observed(self, message: Message) -> None:
+        """A change that the monitor saw; own ones come by here as well."""
+        match message:
+            case AddressRemoved(address):
+                place = address.place
+                if place in self._held:
+                    self._held -= {place}
+                    self._verify = self._dirty = True
+            case AddressAdded(address):
+                # Every renewal comes by here: of those held, not more than one look-up.
+                place = address.place
+                if place in self._held or any(place in h.places for h in self._holdings.values()):
+                    return
+                name = self._interfaces.name(address.ifindex)
+                known = (name, address.address) in self._configured
+                if known or address.protocol == ADDRESS_MARK:
+                    self._verify = self._dirty = True
+            case _:
+                pass
+
+    def answered(self, answer: Reconciled, now_ns: int) -> None:
+        """The worker carried out orders."""
+        if answer.problem:
+            self._reporter.noise("netlink-failed", answer.problem)
+            self._verify = True
+            self._retry_at_ns = now_ns + RETRY_AFTER_PROBLEM_NS
+            self._judge(now_ns, {})
+            return
+        self._initial = False
+        self._held = answer.held
+        self._stuck = frozenset(refusal.place for refusal in answer.stuck)
+        if answer.links is not None and answer.addresses is not None:
+            self._take_dump(answer)
+        self._report(answer)
+        if answer.refused or answer.stuck:
+            self._retry_at_ns = now_ns + RETRY_AFTER_NS * (1 if answer.refused else 20)
+        refusals = {r.place: r.text for r in answer.refused}
+        self._judge(now_ns, refusals)
+        self._confirm_removals(answer.generation, now_ns)
+
+    def _take_dump(self, answer: Reconciled) -> None:
+        wanted = self._resync_generation
+        if wanted is None or answer.generation < wanted:
+            return
+        self._resync_generation = None
+        if not self._interfaces.dump_ended(answer.links or (), answer.addresses or ()):
+            self.resync()
+
+    def _judge(self, now_ns: int, refusals: Mapping[InterfaceAddress, str]) -> None:
+        for key, holding in list(self._holdings.items()):
+            if not holding.wanted:
+                continue
+            missing = holding.places - self._held
+            if holding.places and not missing:
+                holding.missing_since_ns, holding.refusals = None, 0
+                if not holding.confirmed:
+                    holding.confirmed = True
+                    self._became_acquired(key, now_ns)
+                continue
+            holding.confirmed = False
+            if holding.missing_since_ns is None:
+                holding.missing_since_ns = now_ns
+            texts = [refusals[place] for place in missing if place in refusals]
+            if texts:
+                holding.refusals += 1
+            if holding.refusals >= REFUSALS_MAX:
+                self._fail(key, f"the kernel refuses {_names(missing)}: {texts[0]}")
+        self.check_overdue(now_ns)
+
+    def check_overdue(self, now_ns: int) -> None:
+        """Give up what the kernel has not confirmed in time."""
+        for key, holding in list(self._holdings.items()):
+            since_ns = holding.missing_since_ns
+            if holding.wanted and since_ns is not None and now_ns - since_ns >= CONFIRM_WITHIN_NS:
+                names = _names(holding.places - self._held)
+                self._fail(key, f"the kernel has not confirmed {names} for 3 s")
+
+    def _fail(self, key: Key, text: str) -> None:
+        self._holdings[key].refusals = 0
+        self._holdings[key].missing_since_ns = None
+        self._failed(key, Reason("address-not-installed", text))
+
+    def _became_acquired(self, key: Key, now_ns: int) -> None:
+        self._acquired(key)
+        vip = key[0]
+        others = self._of(vip)
+        all_of_it = len(others) == self._families[vip]
+        complete = all_of_it and all(h.wanted and h.confirmed for h in others)
+        if complete and vip not in self._announced_vips:
+            self._announced_vips.add(vip)
+            took_ms = (now_ns - min(h.since_ns for h in others)) / 1e6
+            text = f"holds {', '.join(self.held(vip))}"
+            self._reporter.event("vip-acquired", text, service=vip, data={"took_ms": took_ms})
+
+    def _confirm_removals(self, generation: int, now_ns: int) -> None:
+        gone = [
+            key
+            for key, holding in self._holdings.items()
+            if not holding.wanted
+            and generation >= holding.generation
+            and not holding.places & self._stuck
+        ]
+        for key in gone:
+            holding = self._holdings.pop(key)
+            vip = key[0]
+            if vip in self._announced_vips and not self._of(vip):
+                self._announced_vips.discard(vip)
+                took_ms = (now_ns - holding.since_ns) / 1e6
+                text = "the kernel has confirmed that the addresses are gone"
+                self._reporter.event("vip-released", text, service=vip, data={"took_ms": took_ms})
+        if gone:
+            self._write_page(self._covered())
+
+    def _report(self, answer: Reconciled) -> None:
+        tell = self._reporter.noise
+        for place in answer.restored:
+            text = f"{_names([place])} had been removed by somebody else, and is there again"
+            tell("address-restored", text, about=_names([place]))
+        for place in answer.strays:
+            text = f"{_names([place])} was there, though not held; removed it"
+            tell("address-removed", text, about=_names([place]))
+        for place in answer.strangers:
+            text = (
+                f"{_names([place])} is a VIP's address, not held here, and somebody else put it "
+                "there; left alone: remove it, it takes traffic from the holder"
+            )
+            tell("conflict-detected", text, about=_names([place]))
+        for refusal in answer.stuck:
+            text = f"{_names([refusal.place])} cannot be removed: {refusal.text}"
+            tell("address-stuck", text, about=_names([refusal.place]))
+
+    # ---- what the worker is asked --------------------------------------------------------------
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `flush` has something to do because of time."""
+        overdue = [
+            h.missing_since_ns + CONFIRM_WITHIN_NS
+            for h in self._holdings.values()
+            if h.wanted and h.missing_since_ns is not None
+        ]
+        times = [t for t in (self._renew_at_ns, self._retry_at_ns) if t is not None]
+        return min((*times, *overdue), default=None)
+
+    def flush(self, now_ns: int) -> None:
+        """Hand the desired set to the worker if it changed, or its leases want to be renewed."""
+        renew = self._renew_at_ns is not None and now_ns >= self._renew_at_ns
+        if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
+            self._retry_at_ns = None
+            self._dirty = True
+        self.check_overdue(now_ns)
+        if not self._dirty and not renew:
+            return
+        wanted = self._wanted(now_ns)
+        if self._dirty:
+            self._write_page(self._covered())
+        self._generation += 1
+        self._worker.submit(
+            Orders(
+                self._generation,
+                wanted,
+                self._configured,
+                verify=self._verify,
+                initial=self._initial,
+                renew=renew,
+            )
+        )
+        self._dirty = self._verify = False
+        leases = [lease.lease_s for lease in wanted.values()]
+        if not leases:
+            self._renew_at_ns = None
+        elif renew or self._renew_at_ns is None:
+            self._renew_at_ns = now_ns + min(leases) * NS_PER_S // RENEWALS_PER_LEASE
+
+    def _wanted(self, now_ns: int) -> dict[InterfaceAddress, Lease]:
+        wanted = {}
+        for holding in self._holdings.values():
+            if not holding.wanted:
+                continue
+            member = holding.member
+            link = self._interfaces.link(member.vip.interface)
+            places = member.places(link.index) if link else frozenset()
+            if places != holding.places:
+                holding.places = places
+                holding.confirmed = False
+                holding.missing_since_ns = now_ns
+            for place in places:
+                if place not in holding.prefix_routes:
+                    holding.prefix_routes[place] = not self._interfaces.covers(place)
+                wanted[place] = Lease(member.lease_s, holding.prefix_routes[place])
+        return wanted
+
+    def _covered(self) -> set[InterfaceAddress]:
+        return {p for h in self._holdings.values() for p in h.places} | self._held
+
+
+def _names(places: Iterable[InterfaceAddress]) -> str:
+    return ", ".join(sorted(f"{p.address}/{p.prefix}" for p in places))

@@ -1,0 +1,68 @@
+"""The real-time loop: sockets and one timer, nothing that waits."""
+
+import select
+from collections.abc import Callable
+from typing import Protocol
+
+from haman.engine.lateness import Lateness
+from haman.system import clock
+
+
+class Readable(Protocol):
+    """Something with a descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
+class Loop:
+    """Calls back when a descriptor is readable, then gives the turn, which says when the next is due.
+
+    What was received is looked at before time is: after a stall the packets that wait tell what
+    happened meanwhile, and only then may a timer that is overdue act on it.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._timer = clock.Timer()
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._epoll.register(self._timer, select.EPOLLIN)
+        self.lateness = Lateness(clock.monotonic_ns())
+        self.late_ns = 0
+        """By how much the present turn missed its instant; 0 if it came before."""
+
+    def watch(self, readable: Readable, callback: Callable[[], None]) -> None:
+        """Call back, level-triggered, when `readable` is readable or broken."""
+        self._callbacks[readable.fileno()] = callback
+        self._epoll.register(readable, select.EPOLLIN)
+
+    def forget(self, readable: Readable) -> None:
+        """No longer; before it is closed."""
+        del self._callbacks[readable.fileno()]
+        self._epoll.unregister(readable)
+
+    def run(self, turn: Callable[[int], int | None]) -> None:
+        """Run until `turn` returns None.
+
+        Args:
+            turn: does what is due at the instant given, and returns the next one.
+        """
+        due_ns = turn(clock.monotonic_ns())
+        while due_ns is not None:
+            self._timer.arm(due_ns)
+            ready = self._epoll.poll()
+            now_ns = clock.monotonic_ns()
+            self.late_ns = max(now_ns - due_ns, 0)
+            if now_ns >= due_ns:
+                self.lateness.add(self.late_ns, now_ns)
+            for descriptor, _ in ready:
+                # One callback may have closed what another event of this batch is about.
+                callback = self._callbacks.get(descriptor)
+                if callback is not None:
+                    callback()
+            due_ns = turn(clock.monotonic_ns())
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._timer.close()
+        self._epoll.close()

@@ -1,0 +1,365 @@
+"""The engine process: everything put together, from the first look at the host to the last advert.
+
+Order of a start: listen to the kernel, remove leftovers, open sockets, start the controller; contend
+when it has declared its stances. Order of an end (TERM, INT): priority 0, addresses off, that
+confirmed, the controller told and ended; at most 2 s.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from haman.config.model import Config
+from haman.config.reload import fixed_for_life
+from haman.core.facts import EngineReported, StancesDeclared, TakeoverOrdered, ToEngine
+from haman.core.vrrp.group import Key
+from haman.core.vrrp.messages import AdvertisementReceived
+from haman.core.words import Event, Reason
+from haman.engine import lastwords
+from haman.engine.addresses import AddressWorker
+from haman.engine.announce import Announcer
+from haman.engine.groups import Groups
+from haman.engine.guard import Guard
+from haman.engine.holdings import Holdings
+from haman.engine.identity import prepare
+from haman.engine.interfaces import Interfaces
+from haman.engine.lastwords import LastWords
+from haman.engine.loop import Loop
+from haman.engine.members import members, read_passwords
+from haman.engine.reload import Load, Reload
+from haman.engine.reporter import Reporter
+from haman.engine.sentry import Sentry
+from haman.engine.supervise import Supervisor
+from haman.engine.vips import Vips
+from haman.engine.wires import Wire, Wires
+from haman.system import clock, realtime
+from haman.system.netlink import InterfaceAddress
+from haman.system.netlink_socket import Monitor
+from haman.system.systemd import Notifier
+
+NS_PER_S: Final = 1_000_000_000
+REPORT_EVERY_NS: Final = NS_PER_S
+REPORT_GAP_NS: Final = NS_PER_S // 100
+STOP_WITHIN_NS: Final = 2 * NS_PER_S
+LATE_MS_MAX: Final = 100
+_MONITOR_READS_MAX: Final = 64
+
+
+class Engine:
+    """The composition root.
+
+    Args:
+        config: in force at first.
+        controller: the controller's command; the number of its descriptor is appended.
+        guard: forked before.
+        load: for a reload (HUP).
+        environment: of the process, for systemd.
+        monitor_buffer_bytes: of the netlink monitor's receive buffer.
+
+    Raises:
+        OSError: not allowed to open what it needs.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        controller: Sequence[str],
+        guard: Guard,
+        load: Load,
+        *,
+        environment: Mapping[str, str],
+        monitor_buffer_bytes: int = 1 << 20,
+    ) -> None:
+        self._config = config
+        self._loop = Loop()
+        self._notifier = Notifier(dict(environment))
+        self._last_words = LastWords(guard.memory_fd)
+        self._monitor = Monitor(monitor_buffer_bytes)
+        self._reporter = Reporter(self._tell)
+        directories = (config.state.directory, str(Path(config.api.socket).parent))
+        identity = prepare(directories)
+        self._supervisor = Supervisor(
+            controller, identity, self._loop, self._reporter, self._received
+        )
+        for problem in identity.problems:
+            self._reporter.event("controller-hampered", problem)
+        priority = config.engine.realtime_priority
+        self._realtime_problems = self._become_realtime(priority)
+        self._sentry = Sentry(guard, self._loop, self._reporter, priority)
+        self._worker = AddressWorker(lambda: self._raise_thread(priority))
+
+        self._interfaces = Interfaces()
+        self._announcer = Announcer(self._announce_once)
+        self._wires = Wires(
+            self._loop, self._interfaces, self._reporter, self._heard, frame_fd=guard.frame_fd
+        )
+        self._holdings = Holdings(
+            self._worker,
+            self._interfaces,
+            self._reporter,
+            acquired=self._addresses_acquired,
+            failed=self._addresses_failed,
+            write_page=self._write_page,
+        )
+        self._vips = Vips(self._interfaces, self._reporter, self._wires)
+        self._groups = Groups(
+            self._reporter, self._announcer, self._wires, self._holdings, self._vips.role_changed
+        )
+        self._vips.attach(self._groups, self._holdings)
+        self._generation = 0
+        self._ready = False
+        self._stop_by_ns: int | None = None
+        self._late_ns = 0
+        self._report_at_ns = 0
+        self._reported_ns = 0
+        self._watchdog_at_ns: int | None = None
+        self._reload = Reload(load, lambda: self._raise_thread(priority))
+        self._signals, self._wakeup = socket.socketpair()
+
+    # ---- run -----------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run until told to end; returns the exit status."""
+        self._watch_signals()
+        self._loop.watch(self._monitor, self._monitored)
+        self._loop.watch(self._worker, self._reconciled)
+        self._loop.watch(self._reload, self._reloaded)
+        self._worker.start()
+        self._configure(self._config, read_passwords(self._config))
+        self._holdings.resync()
+        realtime.settle_interpreter()
+        self._loop.run(self._turn)
+        return self._end()
+
+    def _configure(self, config: Config, passwords: dict[str, bytes]) -> None:
+        self._config = config
+        shortest_ms = min((vip.advert_interval_ms for vip in config.vip), default=LATE_MS_MAX)
+        self._late_ns = min(shortest_ms, LATE_MS_MAX) * 1_000_000
+        self._vips.configure(members(config, passwords), clock.monotonic_ns())
+
+    def _turn(self, now_ns: int) -> int | None:
+        if self._loop.late_ns > self._late_ns:
+            self._tell_late(self._loop.late_ns)
+        self._groups.turn(now_ns)
+        self._vips.turn(now_ns)
+        # Everything above only wanted addresses; now they are asked for, all in one go.
+        self._holdings.flush(now_ns)
+        self._announcer.send_due(now_ns)
+        if self._stop_by_ns is None:
+            self._supervisor.turn(now_ns)
+            self._sentry.turn(now_ns)
+        elif self._holdings.empty or now_ns >= self._stop_by_ns:
+            return None
+        self._report(now_ns)
+        deadlines = (
+            self._report_at_ns,
+            self._groups.deadline_ns,
+            self._vips.deadline_ns,
+            self._holdings.deadline_ns,
+            self._announcer.deadline_ns,
+            self._supervisor.deadline_ns,
+            self._sentry.deadline_ns,
+            self._watchdog_at_ns,
+            self._stop_by_ns,
+        )
+        return min(at_ns for at_ns in deadlines if at_ns is not None)
+
+    def _end(self) -> int:
+        if self._holdings.empty:
+            self._last_words.write(())  # the guard has nothing to add
+        self._report_now(clock.monotonic_ns())
+        self._supervisor.stop(timeout_s=1.0)
+        self._worker.stop(timeout_s=0.5)
+        self._wires.close()
+        self._monitor.close()
+        self._notifier.close()
+        self._loop.close()
+        return 0 if self._holdings.empty else 1
+
+    # ---- real time -----------------------------------------------------------------------------
+
+    def _become_realtime(self, priority: int) -> tuple[str, ...]:
+        problems = [realtime.lock_memory()]
+        if priority:
+            problems.append(realtime.raise_priority(priority))
+        found = tuple(problem for problem in problems if problem)
+        for problem in found:
+            self._reporter.event("realtime-refused", problem)
+        return found
+
+    def _raise_thread(self, priority: int) -> None:
+        """In a thread: never wait for the interpreter behind ordinary processes. See `realtime`."""
+        if priority:
+            realtime.raise_priority(max(priority - 1, 1))
+
+    def _tell_late(self, late_ns: int) -> None:
+        text = f"the engine woke {late_ns / 1e6:.0f} ms late"
+        self._reporter.noise("engine-late", text, data={"late_ms": late_ns / 1e6})
+
+    # ---- signals -------------------------------------------------------------------------------
+
+    def _watch_signals(self) -> None:
+        for each in (self._signals, self._wakeup):
+            each.setblocking(False)
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda _number, _frame: None)  # the wake-up byte is what counts
+        self._loop.watch(self._signals, self._signalled)
+
+    def _signalled(self) -> None:
+        for number in sorted(set(self._signals.recv(4096))):  # a storm of one kind is one signal
+            if number == signal.SIGHUP:
+                self._notifier.reloading(clock.monotonic_ns())
+                self._reload.begin()
+            elif number:
+                self._stop(signal.Signals(number).name)
+
+    def _stop(self, why: str) -> None:
+        if self._stop_by_ns is not None:
+            return
+        now_ns = clock.monotonic_ns()
+        self._stop_by_ns = now_ns + STOP_WITHIN_NS
+        self._notifier.stopping()
+        self._vips.stop((Reason("shutdown", f"the agent is ending ({why})"),), now_ns)
+
+    def _reloaded(self) -> None:
+        loaded = self._reload.collect()
+        if self._stop_by_ns is not None:
+            return
+        config, problems = loaded.config, loaded.problems
+        if config is not None:
+            fixed = fixed_for_life(self._config, config)
+            problems = tuple(f"{key} cannot change while the agent runs" for key in fixed)
+        if config is None or problems:
+            text = f"reload refused, the old configuration stays: {'; '.join(problems)}"
+            self._reporter.event("reload-refused", text)
+        else:
+            self._configure(config, loaded.passwords)
+            # Only now: what the engine refuses, the controller never takes over.
+            self._supervisor.forward(signal.SIGHUP)
+            self._reporter.event("reloaded", f"the configuration has {len(config.vip)} VIPs")
+        self._notifier.ready(self._status())
+
+    # ---- the kernel ----------------------------------------------------------------------------
+
+    def _monitored(self) -> None:
+        matters = False
+        for _ in range(_MONITOR_READS_MAX):
+            messages = self._monitor.read()
+            if messages is None:
+                self._reporter.counters["netlink_overruns"] += 1
+                text = "the kernel's messages came faster than they were read: all is read again"
+                self._reporter.noise("netlink-overrun", text)
+                self._holdings.resync()
+                continue
+            if not messages:
+                break
+            for message in messages:
+                matters |= self._interfaces.apply(message)
+                self._holdings.observed(message)
+        if matters:
+            self._vips.evaluate(clock.monotonic_ns())
+
+    def _reconciled(self) -> None:
+        now_ns = clock.monotonic_ns()
+        for answer in self._worker.collect():
+            self._holdings.answered(answer, now_ns)
+            if answer.links is not None:
+                self._host_was_read(now_ns)
+
+    def _host_was_read(self, now_ns: int) -> None:
+        if self._ready:
+            self._vips.evaluate(now_ns)
+            return
+        self._ready = True
+        self._vips.host_known(now_ns)
+        self._notifier.ready(self._status())
+        if self._notifier.watchdog_ns is not None:
+            self._watchdog_at_ns = now_ns
+
+    def _addresses_acquired(self, key: Key) -> None:
+        self._vips.acquired(key, clock.monotonic_ns())
+
+    def _addresses_failed(self, key: Key, reason: Reason) -> None:
+        self._vips.failed(key, reason, clock.monotonic_ns())
+
+    def _write_page(self, places: Iterable[InterfaceAddress]) -> None:
+        records = []
+        for member, farewell in self._groups.farewells():
+            link = self._interfaces.link(member.vip.interface)
+            if link is not None:
+                records += [
+                    lastwords.advert(link.name, link.index, destination, packet)
+                    for destination, packet in self._wires.packets(member.wire, farewell)
+                ]
+        records += [lastwords.removal(place) for place in places]
+        left_out = self._last_words.write(records)
+        if left_out:
+            text = f"{left_out} last words do not fit into the guard's page; the lease covers them"
+            self._reporter.noise("guard-full", text)
+
+    def _announce_once(self, key: Key) -> None:
+        self._groups.announce_once(key)
+
+    def _heard(self, wire: Wire, advert: AdvertisementReceived) -> None:
+        self._groups.received(wire, advert)
+
+    # ---- the controller ------------------------------------------------------------------------
+
+    def _tell(self, event: Event) -> None:
+        self._supervisor.link.tell(event)
+
+    def _received(self, message: ToEngine) -> None:
+        now_ns = clock.monotonic_ns()
+        match message:
+            case StancesDeclared(generation):
+                if self._stop_by_ns is None:
+                    self._vips.declare(message, now_ns)
+                if generation != self._generation:
+                    self._generation = generation
+                    self._reporter.changed = True
+            case TakeoverOrdered():
+                self._vips.order(message, now_ns)
+
+    def _report(self, now_ns: int) -> None:
+        link = self._supervisor.link
+        if self._reporter.changed:
+            self._reporter.changed = False
+            link.flush()  # events at once; the whole state soon, once for many changes
+            self._report_at_ns = min(self._report_at_ns, self._reported_ns + REPORT_GAP_NS)
+        if now_ns >= self._report_at_ns:
+            self._report_now(now_ns)
+        if self._watchdog_at_ns is not None and now_ns >= self._watchdog_at_ns:
+            self._watchdog_at_ns = now_ns + (self._notifier.watchdog_ns or NS_PER_S) // 3
+            self._notifier.alive()
+
+    def _report_now(self, now_ns: int) -> None:
+        self._reported_ns = now_ns
+        self._report_at_ns = now_ns + REPORT_EVERY_NS
+        wanted = bool(self._config.engine.realtime_priority)
+        self._supervisor.link.report(
+            EngineReported(
+                self._generation,
+                self._vips.reports(),
+                self._loop.lateness.report(now_ns),
+                dict(self._reporter.counters),
+                realtime=wanted and not self._realtime_problems,
+                realtime_problem="; ".join(self._realtime_problems),
+                guard=self._sentry.alive,
+            )
+        )
+
+    def _status(self) -> str:
+        return f"{len(self._config.vip)} VIPs"
+
+
+def run(config: Config, controller: Sequence[str], guard: Guard, load: Load) -> int:
+    """Run the engine in this process until a signal ends it; returns the exit status.
+
+    Raises:
+        OSError: not allowed to open what it needs; nothing was touched.
+    """
+    return Engine(config, controller, guard, load, environment=os.environ).run()

@@ -1,0 +1,1 @@
+"""Labs: topology, runtimes, drills, prober."""

@@ -1,0 +1,239 @@
+"""A lab of this checkout: up, attach, down, and what its nodes' own configuration says they serve."""
+
+import ipaddress
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from haman.config import reader
+from haman.lab import holders, kernel, keys, netns
+from haman.lab.runtime import LabError, Runtime
+from haman.lab.state import LabState, Store, checkout_of
+from haman.lab.topology import Topology, read_topology
+
+CONFIGURATION = "/etc/haman/haman.toml"
+READY_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Vip:
+    """A floating address set of the lab.
+
+    Attributes:
+        addresses: without prefix length, as the configuration orders them.
+        nodes: who is configured for it, highest priority first.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A lab that is up."""
+
+    topology: Topology
+    runtime: Runtime
+    folder: Path
+    vips: tuple[Vip, ...]
+
+    def holders(self) -> Mapping[str, tuple[str, ...]]:
+        """Which nodes have each VIP's first address on an interface now."""
+        held = holders.addresses_now(self.runtime.pids)
+        return {
+            vip.name: tuple(node for node in vip.nodes if vip.addresses[0] in held[node])
+            for vip in self.vips
+        }
+
+    def settled(self) -> bool:
+        """Whether each VIP is on its preferred node and nowhere else."""
+        now = self.holders()
+        return all(now[vip.name] == vip.nodes[:1] for vip in self.vips)
+
+    def wait_until_settled(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait for each VIP to reach its preferred node.
+
+        Raises:
+            LabError: it did not; the text says who holds what, and where the logs are.
+        """
+        if not kernel.wait_until(self.settled, timeout_s, poll_s=0.05):
+            held = [
+                f"{vip} is on {' and '.join(on) or 'no node'}" for vip, on in self.holders().items()
+            ]
+            raise LabError(
+                f"lab {self.topology.name}: {'; '.join(held)} after {timeout_s:g} s; "
+                f"the nodes' logs are in {self.folder / 'logs'}"
+            )
+
+
+def up(
+    path: Path,
+    make_cluster_key: Callable[[Path], None],
+    *,
+    keep: bool = False,
+    say: Callable[[str], None] = print,
+) -> Lab:
+    """Bring a topology up in namespaces and wait until its addresses are served.
+
+    Args:
+        path: the topology's file.
+        make_cluster_key: writes a new cluster key file.
+        keep: leave nodes up that do not come to serve, to be looked into.
+        say: told about each step that a person waits for.
+
+    Raises:
+        BadFileError: the topology cannot be used.
+        LabError: a lab is up already, the host lacks something, or the nodes do not come to serve.
+    """
+    return bring_up(read_topology(path), make_cluster_key, keep=keep, say=say)
+
+
+def bring_up(
+    topology: Topology,
+    make_cluster_key: Callable[[Path], None],
+    *,
+    vips: Sequence[Vip] | None = None,
+    keep: bool = False,
+    say: Callable[[str], None] = print,
+) -> Lab:
+    """As `up`, of a topology already read.
+
+    Args:
+        topology: what to bring up.
+        make_cluster_key: writes a new cluster key file.
+        vips: what the nodes serve, where their configuration is not haman's.
+        keep: leave nodes up that do not come to serve.
+        say: told about each step that a person waits for.
+    """
+    demand_host()
+    store = Store(checkout_of(topology.path))
+    with store.locked():
+        _make_way(store, say)
+        folder = store.folder(topology.name)
+        shutil.rmtree(folder / "logs", ignore_errors=True)
+        keys.prepare(folder / "keys", make_cluster_key)
+        served = tuple(vips) if vips is not None else vips_of(topology)
+        say(f"starting {len(topology.nodes)} nodes of lab {topology.name}")
+        runtime = netns.start(topology, store)
+    lab = Lab(topology, runtime, folder, served)
+    if served:
+        say("waiting for the addresses to be served")
+        try:
+            lab.wait_until_settled()
+        except BaseException:
+            if not keep:
+                down(topology.path)
+            raise
+    return lab
+
+
+def prepare_keys(path: Path, make_cluster_key: Callable[[Path], None]) -> Path:
+    """Make what the nodes of a topology share and its binds name; the folder of it.
+
+    Raises:
+        BadFileError: the topology cannot be used.
+        LabError: openssl is missing or refused.
+    """
+    topology = read_topology(path)
+    folder = Store(checkout_of(path)).folder(topology.name) / "keys"
+    keys.prepare(folder, make_cluster_key)
+    return folder
+
+
+def attach(near: Path) -> Lab:
+    """The lab that is up in the checkout around `near`.
+
+    Raises:
+        LabError: there is none, or a crash left one half dead.
+    """
+    demand_host()
+    store = Store(checkout_of(near))
+    state = store.read()
+    if state is None:
+        raise LabError("no lab is up in this checkout; `haman lab up FILE` brings one up")
+    if not state.healthy():
+        raise LabError(
+            f"lab {state.name} did not come up or lost a node; `haman lab down` cleans up"
+        )
+    topology = read_topology(Path(state.topology))
+    runtime = netns.attach(topology, state)
+    return Lab(topology, runtime, store.folder(state.name), vips_of(topology))
+
+
+def down(near: Path) -> str | None:
+    """Take this checkout's lab down; its name, or None when there was none."""
+    store = Store(checkout_of(near))
+    if not store.root.exists() or store.read() is None:
+        return None
+    demand_host()
+    with store.locked():
+        state = store.read()
+        if state is None:
+            return None
+        _take_down(store, state)
+        return state.name
+
+
+def demand_host() -> None:
+    """Say plainly what the host lacks.
+
+    Raises:
+        LabError: not root, or programs are missing.
+    """
+    if os.geteuid() != 0:
+        raise LabError("labs in network namespaces need root: run it again with sudo")
+    if missing := [tool for tool in netns.TOOLS if shutil.which(tool) is None]:
+        raise LabError(
+            f"this host lacks {', '.join(missing)}; Debian's packages are util-linux and iproute2"
+        )
+
+
+def vips_of(topology: Topology) -> tuple[Vip, ...]:
+    """What the nodes' own configuration files say they share.
+
+    Raises:
+        LabError: a node's configuration cannot be used.
+    """
+    claims: dict[str, list[tuple[int, str]]] = {}
+    addresses: dict[str, tuple[str, ...]] = {}
+    for node in topology.nodes:
+        source = next((b.source for b in node.binds if b.target == CONFIGURATION), None)
+        if source is None:
+            continue
+        try:
+            text = source.read_text()
+        except OSError as error:
+            raise LabError(f"{source}: cannot be read: {error.strerror}") from error
+        config, problems = reader.parse(text, str(source), hostname=node.name)
+        if config is None:
+            raise LabError("\n".join(map(str, problems)))
+        for vip in config.vip:
+            claims.setdefault(vip.name, []).append((-vip.priority, node.name))
+            addresses[vip.name] = tuple(
+                str(ipaddress.ip_interface(address).ip) for address in vip.addresses
+            )
+    return tuple(
+        Vip(name, addresses[name], tuple(node for _, node in sorted(claim)))
+        for name, claim in claims.items()
+    )
+
+
+def _make_way(store: Store, say: Callable[[str], None]) -> None:
+    """Refuse a second lab; clean up after one that crashed."""
+    state = store.read()
+    if state is None:
+        return
+    if state.healthy():
+        raise LabError(
+            f"lab {state.name} is already up in this checkout; `haman lab down` takes it down"
+        )
+    say(f"cleaning up after lab {state.name}, which did not end well")
+    _take_down(store, state)
+
+
+def _take_down(store: Store, state: LabState) -> None:
+    netns.stop(state)
+    store.forget(state)

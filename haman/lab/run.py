@@ -1,0 +1,168 @@
+"""Runs a drill on a lab that is up: load, faults at their instants, and everything seen."""
+
+import os
+import select
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from haman.lab import faults, holders
+from haman.lab.drill import Drill
+from haman.lab.lab import Lab
+from haman.lab.probe import Order, Result
+from haman.lab.runtime import LabError
+from haman.lab.tenure import tenures
+from haman.lab.verdict import Record, Said, StepDone
+
+CLIENT = "client"
+READY_TIMEOUT_S = 15
+END_SLACK_S = 10
+
+
+def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record:
+    """Do a drill; the lab is left as the faults made it.
+
+    Args:
+        lab: up, and of the drill's topology.
+        drill: what to do.
+        say: told about each step that a person waits for.
+
+    Raises:
+        LabError: the lab is not the drill's or not as it should be before a fault, the client cannot
+            work, or a step cannot be taken.
+    """
+    if lab.topology.name != drill.topology:
+        raise LabError(
+            f"drill {drill.name} is for lab {drill.topology}, but {lab.topology.name} is up"
+        )
+    if not lab.vips:
+        raise LabError(f"lab {lab.topology.name} serves no VIP")
+    lab.wait_until_settled()
+    watch = holders.Watch(lab.runtime.pids)
+    watch.start(lab.runtime.pids)
+    try:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        say(f"load: {drill.load.new_per_s} new connections/s, {drill.load.connections} long-lived")
+        with Client(lab, order_of(lab, drill)) as client:
+            steps = take_steps(lab, drill, client.started_ns, say)
+            result = client.result(drill.length_s)
+    finally:
+        changes = watch.stop()
+    addresses = {vip.name: vip.addresses for vip in lab.vips}
+    return Record(
+        drill=drill,
+        at=at,
+        steps=steps,
+        probe=result,
+        addresses=addresses,
+        tenures={
+            address: tenures(changes, address, result.started_ns, result.ended_ns)
+            for vip in lab.vips
+            for address in vip.addresses
+        },
+        said=ask_why(lab, drill.expect.holder),
+        overruns=watch.overruns,
+    )
+
+
+def recover(lab: Lab) -> None:
+    """Undo all faults and wait until the lab is as it was when it came up.
+
+    The neighbours' caches too: what a fault taught them about an address is part of the fault.
+
+    Raises:
+        LabError: an address did not come back to its preferred node.
+    """
+    faults.heal(lab.runtime)
+    lab.wait_until_settled()
+    for node in lab.runtime.pids:
+        lab.runtime.exec(node, ["ip", "neighbour", "flush", "all"])
+
+
+def order_of(lab: Lab, drill: Drill) -> Order:
+    """What the client does in a drill: it talks to the first address of the VIP in question."""
+    vip = next((v for v in lab.vips if v.name in drill.expect.holder), lab.vips[0])
+    return Order(
+        address=vip.addresses[0],
+        duration_s=drill.length_s,
+        mode=drill.load.mode,
+        new_per_s=drill.load.new_per_s,
+        connections=drill.load.connections,
+        echo_interval_ms=drill.load.echo_interval_ms,
+    )
+
+
+def take_steps(
+    lab: Lab, drill: Drill, started_ns: int, say: Callable[[str], None]
+) -> tuple[StepDone, ...]:
+    """Take each step at its instant."""
+    taken = []
+    for step in sorted(drill.step, key=lambda step: step.at_s):
+        time.sleep(max(0.0, started_ns / 1e9 + step.at_s - time.monotonic()))
+        done = faults.inflict(lab.runtime, step)
+        taken.append(StepDone(done.at_ns, time.monotonic_ns(), done.text, done.answer))
+        say(done.text)
+    return tuple(taken)
+
+
+class Client:
+    """The prober, running on the lab's client node."""
+
+    def __init__(self, lab: Lab, order: Order) -> None:
+        self.lab = lab
+        self.order = order
+        self.path = lab.folder / "probe.json"
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until its long-lived connections stand."""
+        self.path.unlink(missing_ok=True)
+        words = ["python3", "-m", "haman.lab.prober"]
+        words += [msgspec.json.encode(self.order).decode(), str(self.path)]
+        self.process = self.lab.runtime.spawn(CLIENT, words, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], READY_TIMEOUT_S)
+        first = self.process.stdout.readline().split() if readable else []
+        if len(first) != 2 or first[0] != b"ready":  # noqa: PLR2004 - a word and an instant
+            self.__exit__()
+            raise LabError(f"the client on {CLIENT!r} did not come to work; see its output above")
+        self.started_ns = int(first[1])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, whatever it does."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def result(self, length_s: float) -> Result:
+        """Wait for its end; what it saw."""
+        try:
+            self.process.wait(length_s + END_SLACK_S)
+            return msgspec.json.decode(self.path.read_bytes(), type=Result)
+        except (subprocess.TimeoutExpired, OSError, msgspec.DecodeError) as error:
+            raise LabError(f"the client brought no result: {error}") from error
+
+
+def ask_why(lab: Lab, expected: Mapping[str, str]) -> tuple[Said, ...]:
+    """What the expected holders say of themselves; a node without haman says nothing."""
+    said = []
+    for vip, node in expected.items():
+        if node in lab.runtime.pids:
+            answer = lab.runtime.exec(node, ["haman", "why", vip])
+            said.append(Said(node, vip, (answer.stdout or answer.stderr).strip()))
+    return tuple(said)
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text)
+    fresh.replace(path)

@@ -1,0 +1,1 @@
+"""One file per proxy: its counters and its ceilings."""

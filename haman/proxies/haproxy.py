@@ -1,0 +1,157 @@
+"""HAProxy's stats socket: one connection per question, two commands in it.
+
+A connection that is kept (`prompt`) saves nothing, and after a reload stays with the dying worker.
+`show stat -1 1 -1` lists frontends only: all of them with servers costs HAProxy's thread
+milliseconds. What is not read, because it lies (measured with 2.6): SslRate and CumSslConns count
+accepts and not handshakes; SslFrontendSessionReuse_pct is made of them; Idle_pct is a mean over
+threads and blind to CPU quotas.
+
+HAProxy management guide, 9.1 (CSV format) and 9.3 (show info, show stat).
+"""
+
+import asyncio
+import csv
+import socket
+from dataclasses import dataclass
+
+from haman.proxies.answers import Answer, Unavailable
+
+COMMANDS = b"show info;show stat -1 1 -1\n"
+TIMEOUT_S = 0.25
+LIMIT_BYTES = 1 << 20
+READ_BYTES = 1 << 16
+
+
+_FAILURES: dict[type[OSError], tuple[str, str]] = {
+    FileNotFoundError: ("absent", "it does not exist"),
+    ConnectionRefusedError: ("refused", "nobody listens on it"),
+    PermissionError: ("forbidden", "this user may not open it"),
+}
+
+
+class MalformedError(ValueError):
+    """The answer is not HAProxy's."""
+
+
+def parse_info(text: str) -> dict[str, str]:
+    """`show info`: one "Name: value" per line.
+
+    Raises:
+        MalformedError: a line is something else.
+    """
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise MalformedError(f"show info: {line[:60]!r} is no field")
+        fields[name] = value.strip()
+    return fields
+
+
+def parse_stat(text: str) -> list[dict[str, str]]:
+    """`show stat`: CSV rows by the names in the header, whatever their order and number.
+
+    Raises:
+        MalformedError: no header, or a row of another length.
+    """
+    if not text.startswith("# "):
+        raise MalformedError(f"show stat: {text[:60]!r} is no header")
+    try:
+        header, *rows = csv.reader(text[2:].splitlines(), strict=True)
+    except csv.Error as error:
+        raise MalformedError(f"show stat: {error}") from error
+    for row in rows:
+        if len(row) != len(header):
+            raise MalformedError(f"show stat: {len(row)} fields in a row of {len(header)}")
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def parse(text: str) -> Answer:
+    """Both answers, as they come over the socket: each ends with an empty line.
+
+    Raises:
+        MalformedError: cut short, or not HAProxy's.
+    """
+    info_text, between, stat_text = text.partition("\n\n")
+    if not between or not stat_text.endswith("\n\n"):
+        raise MalformedError("the answer was cut short")
+    info = parse_info(info_text)
+    frontends = parse_stat(stat_text.strip("\n"))
+    if info.get("Name") != "HAProxy":
+        raise MalformedError("show info: Name is not HAProxy")
+    return Answer(
+        pid=_number(info, "Pid", least=1),
+        version=info.get("Version", ""),
+        stopping=info.get("Stopping", "0") != "0",
+        threads=_number(info, "Nbthread", least=1),
+        connections=_number(info, "CurrConns"),
+        connections_limit=_number(info, "Maxconn", least=1),
+        full=_total(frontends, "ssl_sess"),
+        resumed=_total(frontends, "ssl_reused_sess"),
+    )
+
+
+def _complete(answer: bytearray) -> bool:
+    """Both answers are there, each with its empty line; no need to wait for the end of the stream."""
+    return answer.endswith(b"\n\n") and answer.find(b"\n\n") < len(answer) - 2
+
+
+def _number(fields: dict[str, str], name: str, least: int = 0) -> int:
+    text = fields.get(name, "")
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise MalformedError(f"{name} is {text[:60]!r}")
+    return int(text)
+
+
+def _total(frontends: list[dict[str, str]], name: str) -> int | None:
+    """The sum over all frontends; None before HAProxy 2.4, which has no such column."""
+    if not frontends or name not in frontends[0]:
+        return None
+    return sum(_number(frontend, name) for frontend in frontends if frontend[name])
+
+
+@dataclass(frozen=True, slots=True)
+class HaproxySocket:
+    """The stats socket of one HAProxy.
+
+    Attributes:
+        path: of the unix socket.
+        timeout_s: for the whole question.
+    """
+
+    path: str
+    timeout_s: float = TIMEOUT_S
+
+    @property
+    def source(self) -> str:
+        """For messages."""
+        return f"the stats socket {self.path}"
+
+    async def ask(self) -> Answer | Unavailable:
+        """One question; whatever the other end does, an answer or a reason within the time-out."""
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return parse((await self._exchange()).decode("utf-8", errors="replace"))
+        except TimeoutError:
+            return self._unavailable("timeout", f"no answer within {self.timeout_s * 1000:g} ms")
+        except MalformedError as error:
+            return self._unavailable("malformed", str(error))
+        except OverflowError:
+            return self._unavailable("too-long", f"more than {LIMIT_BYTES} bytes")
+        except OSError as error:
+            return self._unavailable(*_FAILURES.get(type(error), ("failed", str(error))))
+
+    async def _exchange(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asked:
+            await loop.sock_connect(asked, self.path)
+            await loop.sock_sendall(asked, COMMANDS)
+            answer = bytearray()
+            while not _complete(answer) and (chunk := await loop.sock_recv(asked, READ_BYTES)):
+                answer += chunk
+                if len(answer) > LIMIT_BYTES:
+                    raise OverflowError
+            return bytes(answer)
+
+    def _unavailable(self, code: str, why: str) -> Unavailable:
+        return Unavailable(code, f"{self.source}: {why}")

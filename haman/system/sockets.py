@@ -1,0 +1,181 @@
+"""Raw sockets: VRRP in both families, and Ethernet frames.
+
+What is sent carries its own IP header, made by `ip_packet`: the same bytes serve the engine now
+and its guard later, and the source address, which the checksum covers, is ours to choose.
+"""
+
+import socket
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+IPAddress = IPv4Address | IPv6Address
+
+_VRRP: Final = 112
+_TTL: Final = 255
+_TRAFFIC_CLASS: Final = 0xC0  # internetwork control, as the field sends it
+_PRIORITY_CONTROL: Final = 7  # TC_PRIO_CONTROL: first out of the local queue
+_GROUPS: Final = {socket.AF_INET: "224.0.0.18", socket.AF_INET6: "ff02::12"}
+
+_IP_HDRINCL, _IP_MULTICAST_ALL = 3, 49
+_IPV6_HDRINCL, _IPV6_MULTICAST_ALL = 36, 29
+
+_V4 = struct.Struct("!BBHHHBBH4s4s")
+_V6 = struct.Struct("!IHBB16s16s")
+_RECEIVE_BYTES: Final = 2048
+_DATAGRAMS_PER_READ: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """A VRRP payload as it came in."""
+
+    source: IPAddress
+    destination: IPAddress
+    ttl: int
+    payload: bytes
+
+
+def ip_packet(source: IPAddress, destination: IPAddress, payload: bytes) -> bytes:
+    """A whole IP packet around a VRRP payload; the kernel fills in the IPv4 header checksum."""
+    if source.version == 4:  # noqa: PLR2004 - the family
+        length = _V4.size + len(payload)
+        fixed = (0x45, _TRAFFIC_CLASS, length, 0, 0, _TTL, _VRRP, 0)
+        return _V4.pack(*fixed, source.packed, destination.packed) + payload
+    first = 6 << 28 | _TRAFFIC_CLASS << 20
+    ends = (source.packed, destination.packed)
+    return _V6.pack(first, len(payload), _VRRP, _TTL, *ends) + payload
+
+
+class VrrpSocket:
+    """VRRP of one family on one interface: hears the multicast group and unicast.
+
+    Own adverts are not heard (no multicast loop), nor groups that other programs joined.
+
+    Raises:
+        OSError: no permission, or no such interface.
+    """
+
+    def __init__(self, interface: str, ifindex: int, family: socket.AddressFamily) -> None:
+        self.family = family
+        self.ifindex = ifindex
+        self._socket = socket.socket(family, socket.SOCK_RAW, _VRRP)
+        try:
+            self._set_up(interface)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def _set_up(self, interface: str) -> None:
+        option = self._socket.setsockopt
+        self._socket.setblocking(False)
+        option(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+        option(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY_CONTROL)
+        group = socket.inet_pton(self.family, _GROUPS[self.family])
+        if self.family == socket.AF_INET:
+            level = socket.IPPROTO_IP
+            option(level, _IP_HDRINCL, 1)
+            option(level, _IP_MULTICAST_ALL, 0)
+            option(level, socket.IP_MULTICAST_LOOP, 0)
+            membership = group + bytes(4) + struct.pack("=i", self.ifindex)
+            option(level, socket.IP_ADD_MEMBERSHIP, membership)
+        else:
+            level = socket.IPPROTO_IPV6
+            option(level, _IPV6_HDRINCL, 1)
+            option(level, _IPV6_MULTICAST_ALL, 0)
+            option(level, socket.IPV6_MULTICAST_LOOP, 0)
+            option(level, socket.IPV6_RECVPKTINFO, 1)
+            option(level, socket.IPV6_RECVHOPLIMIT, 1)
+            option(level, socket.IPV6_JOIN_GROUP, group + struct.pack("=i", self.ifindex))
+
+    def fileno(self) -> int:
+        """For epoll."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Give the socket back, and leave the group."""
+        self._socket.close()
+
+    def send(self, packet: bytes, destination: IPAddress) -> None:
+        """Send what `ip_packet` made; never blocks.
+
+        Raises:
+            OSError: link down, no route, no permission, queue full.
+        """
+        address: tuple[str, int] | tuple[str, int, int, int] = (str(destination), 0)
+        if self.family == socket.AF_INET6:
+            address = (str(destination), 0, 0, self.ifindex)
+        self._socket.sendto(packet, socket.MSG_DONTWAIT, address)
+
+    def receive(self) -> list[Datagram]:
+        """What waits, at most 64 datagrams.
+
+        Raises:
+            OSError: the interface is gone or down (reported once by the kernel).
+        """
+        received: list[Datagram] = []
+        for _ in range(_DATAGRAMS_PER_READ):
+            try:
+                data, ancillary, _, sender = self._socket.recvmsg(_RECEIVE_BYTES, 128)
+            except (BlockingIOError, InterruptedError):
+                break
+            datagram = (
+                _from_ipv4(data)
+                if self.family == socket.AF_INET
+                else _from_ipv6(data, ancillary, sender)
+            )
+            if datagram is not None:
+                received.append(datagram)
+        return received
+
+
+def _from_ipv4(data: bytes) -> Datagram | None:
+    # The kernel checked the header before it gave the packet to a raw socket.
+    header = (data[0] & 0x0F) * 4 if data else 0
+    if header < _V4.size or len(data) < header:
+        return None
+    total = int.from_bytes(data[2:4], "big")
+    source, destination = IPv4Address(data[12:16]), IPv4Address(data[16:20])
+    return Datagram(source, destination, data[8], data[header:total])
+
+
+def _from_ipv6(
+    data: bytes, ancillary: list[tuple[int, int, bytes]], sender: tuple[str, int, int, int]
+) -> Datagram | None:
+    destination, ttl = None, None
+    for level, kind, value in ancillary:
+        if level != socket.IPPROTO_IPV6:
+            continue
+        if kind == socket.IPV6_PKTINFO:
+            destination = IPv6Address(value[:16])
+        elif kind == socket.IPV6_HOPLIMIT:
+            ttl = struct.unpack("=i", value[:4])[0]
+    if destination is None or ttl is None:
+        return None
+    return Datagram(IPv6Address(sender[0].partition("%")[0]), destination, ttl, data)
+
+
+class FrameSocket:
+    """Sends whole Ethernet frames.
+
+    Args:
+        number: descriptor of an AF_PACKET socket of protocol 0, which receives nothing; taken over.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._socket = socket.socket(fileno=number)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY_CONTROL)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+    def send(self, interface: str, frame: bytes) -> None:
+        """Send one frame.
+
+        Raises:
+            OSError: link down or gone, queue full.
+        """
+        self._socket.sendto(frame, (interface, 0))

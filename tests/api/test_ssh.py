@@ -1,0 +1,201 @@
+"""The API through a real sshd on loopback."""
+
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from haman.api import schema
+from haman.api.client import Client, UnreachableError
+from haman.api.ssh import SshError, Target, forward, parse_target
+from tests.api.serving import Served, serving
+
+SSHD = "/usr/sbin/sshd"
+PRIVILEGES_FOLDER = Path("/run/sshd")
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("ops@lb2", Target("ops", "lb2", 22)),
+        ("ops@lb2:2222", Target("ops", "lb2", 2222)),
+        ("ops@[2001:db8::1]:2222", Target("ops", "2001:db8::1", 2222)),
+        ("ops@[2001:db8::1]", Target("ops", "2001:db8::1", 22)),
+    ],
+)
+def test_targets(text: str, target: Target) -> None:
+    assert parse_target(text) == target
+
+
+def test_the_user_is_oneself() -> None:
+    assert parse_target("lb2").host == "lb2"
+    assert parse_target("lb2").user
+
+
+@pytest.mark.parametrize(
+    "text", ["", "@lb2", "ops@", "ops@lb2:", "ops@lb2:x", "a b", "ops@2001:db8::1"]
+)
+def test_no_targets(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not USER@HOST\[:PORT\]"):
+        parse_target(text)
+
+
+@dataclass
+class Sshd:
+    """A running sshd, and the home of the one who may log in."""
+
+    port: int
+    home: Path
+    host_key: str
+
+    @property
+    def target(self) -> Target:
+        return Target("root", "127.0.0.1", self.port)
+
+    def trust(self, key: str) -> None:
+        (self.home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{self.port} {key}\n")
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    if not shutil.which(SSHD):
+        pytest.skip("needs openssh-server")
+    folder = tmp_path_factory.mktemp("sshd")
+    home = folder / "home"
+    (home / ".ssh").mkdir(parents=True)
+    for path in (folder / "host", folder / "other", home / ".ssh/id_ed25519"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = folder / "config"
+    settings.write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\nUsePAM no\n"
+        f"AuthorizedKeysFile {home}/.ssh/id_ed25519.pub\nStrictModes no\nPermitRootLogin yes\n"
+        "PasswordAuthentication no\nAllowStreamLocalForwarding yes\n"
+    )
+    made = not PRIVILEGES_FOLDER.exists()
+    PRIVILEGES_FOLDER.mkdir(exist_ok=True)
+    daemon = subprocess.Popen([SSHD, "-D", "-e", "-f", settings], stderr=subprocess.PIPE)
+    try:
+        wait_for(port, daemon)
+        yield Sshd(port, home, (folder / "host.pub").read_text().strip())
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=10)
+        if made:
+            PRIVILEGES_FOLDER.rmdir()
+
+
+def wait_for(port: int, daemon: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and daemon.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    pytest.fail("sshd does not listen")
+
+
+@pytest.fixture
+def login(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Sshd:
+    monkeypatch.setenv("HOME", str(sshd.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    sshd.trust(sshd.host_key)
+    return sshd
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path) as running:
+        yield running
+
+
+@pytest.mark.privileged
+def test_questions_wishes_and_streams(login: Sshd, served: Served) -> None:
+    with forward(login.target, served.socket) as path:
+        client = Client(path)
+        assert client.status().node == "lb1"
+        assert client.act("pause", schema.Intent()).text
+        served.call(lambda: served.agent.emit("peer-lost", "one"))
+        events = client.follow(since=0)
+        assert next(events).text == "one"
+        served.call(lambda: served.agent.emit("peer-found", "two"))
+        assert next(events).text == "two"
+        assert [client.status().paused for _ in range(20)] == [True] * 20
+        events.close()  # type: ignore[attr-defined]
+    assert not os.path.lexists(path)
+
+
+@pytest.mark.privileged
+def test_a_big_answer_comes_whole(login: Sshd, served: Served) -> None:
+    served.call(lambda: [served.agent.emit("peer-lost", "x" * 5000) for _ in range(400)])
+    with forward(login.target, served.socket) as path:
+        assert len(Client(path).events(0, 1000)) == 400
+
+
+@pytest.mark.privileged
+def test_an_unknown_host_key_is_refused(login: Sshd, served: Served) -> None:
+    (login.home / ".ssh/known_hosts").write_text("")
+    with pytest.raises(SshError, match="unknown host keys are refused"):  # noqa: SIM117
+        with forward(login.target, served.socket):
+            pytest.fail("trusted on first use")
+
+
+@pytest.mark.privileged
+def test_a_changed_host_key_is_refused(login: Sshd, served: Served) -> None:
+    login.trust((login.home.parent / "other.pub").read_text().strip())
+    with pytest.raises(SshError, match="its host key has changed"):  # noqa: SIM117
+        with forward(login.target, served.socket):
+            pytest.fail("trusted another key")
+
+
+@pytest.mark.privileged
+def test_without_a_key_nobody_gets_in(
+    login: Sshd, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".ssh").mkdir()
+    shutil.copy(login.home / ".ssh/known_hosts", tmp_path / ".ssh")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SshError, match=r"no key was accepted|No authentication methods"):  # noqa: SIM117
+        with forward(login.target, served.socket):
+            pytest.fail("logged in without a key")
+
+
+@pytest.mark.privileged
+def test_no_agent_over_there(login: Sshd, tmp_path: Path) -> None:
+    with pytest.raises(SshError, match=r"cannot be opened there.*is the agent running"):  # noqa: SIM117
+        with forward(login.target, str(tmp_path / "none.sock")):
+            pytest.fail("reached nobody")
+
+
+def test_paramiko_writes_nothing_of_its_own_to_the_terminal() -> None:
+    """Without any handler, logging prints warnings on stderr as a last resort."""
+    kinds = {type(handler) for handler in logging.getLogger("paramiko").handlers}
+    assert logging.NullHandler in kinds
+
+
+@pytest.mark.privileged
+def test_an_agent_that_ends_meanwhile(login: Sshd, tmp_path: Path) -> None:
+    with serving(tmp_path) as running, forward(login.target, running.socket) as path:
+        assert Client(path).status().node == "lb1"
+        Path(running.socket).unlink()
+        with pytest.raises(UnreachableError):
+            Client(path).status()
+
+
+def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(SshError, match=f"^127.0.0.1:{port}: Connection refused$"):  # noqa: SIM117
+        with forward(Target("root", "127.0.0.1", port), "/x"):
+            pytest.fail("reached nobody")

@@ -1,0 +1,112 @@
+"""Packets: what goes in comes out, nothing else gets in, and all of it fits a datagram."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haman.cluster.packets import (
+    BODY_BYTES_MAX,
+    Answer,
+    Hello,
+    Order,
+    Packet,
+    Released,
+    Report,
+    decode,
+    encode,
+)
+from haman.core.facts import VipReport
+from haman.core.reports import NodeReport
+from haman.core.words import Condition, Confidence, Reason, Role, Utilization
+
+REASON = Reason("proxy-died", "proxy haproxy pid 123 died", {"pid": 123, "age_s": 0.5, "how": "x"})
+REPORT = NodeReport(
+    node="lb1",
+    site="ams1",
+    version="0.1.0",
+    condition=Condition.SATURATED,
+    reasons=(REASON,),
+    proxy_kind="haproxy",
+    proxy_version="2.6.12",
+    proxy_up=True,
+    resources=(
+        Utilization("cpu", 0.41, 1.0, "cores", Confidence.MEASURED, 120.0),
+        Utilization("tls", None, None, "core-s/s"),
+    ),
+    connections=812,
+    vips=(VipReport("web", Role.ACTIVE, 150, 1, (REASON,), ("10.77.0.100/24",), "10.77.0.12", 9),),
+    drained=True,
+    addresses={"web": ("10.77.0.100/24",)},
+)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        Report(REPORT),
+        Released("web", "lb2", (REASON,)),
+        Order("00ff", "failover", "web", "lb2", force=True, by="root"),
+        Answer("00ff", "unsafe", "no", (REASON,)),
+        Hello(),
+    ],
+)
+def test_packet_survives_the_way(packet: Packet) -> None:
+    body = encode(packet)
+    assert body is not None
+    assert decode(body) == packet
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_decode_or_are_none(body: bytes) -> None:
+    decode(body)
+
+
+@given(st.data())
+def test_damaged_report_decodes_or_is_none(data: st.DataObject) -> None:
+    body = bytearray(encode(Report(REPORT)) or b"")
+    body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    decode(bytes(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        msgspec.msgpack.encode(["report", {"node": 1}]),
+        msgspec.msgpack.encode(["order", "1", "reboot"]),
+        msgspec.msgpack.encode(["unknown"]),
+        b"\x91" * 5000,
+    ],
+)
+def test_wrong_bodies_are_none(body: bytes) -> None:
+    assert decode(body) is None
+
+
+def test_large_report_loses_data_first_then_length() -> None:
+    data: dict[str, int | float | str] = {f"n{n}": "x" * 50 for n in range(20)}
+    wordy = NodeReport(
+        "lb1", "", "1", Condition.FAULT, tuple(Reason(f"c{n}", "text", data) for n in range(10))
+    )
+    body = encode(Report(wordy))
+    assert body is not None
+    assert len(body) <= BODY_BYTES_MAX
+    cut = decode(body)
+    assert isinstance(cut, Report)
+    assert [(r.code, r.text, r.data) for r in cut.report.reasons] == [
+        (f"c{n}", "text", {}) for n in range(10)
+    ]
+    long = NodeReport(
+        "lb1", "", "1", Condition.FAULT, tuple(Reason(f"c{n}", "y" * 2000) for n in range(10))
+    )
+    body = encode(Report(long))
+    assert body is not None
+    cut = decode(body)
+    assert isinstance(cut, Report)
+    assert [len(r.text) for r in cut.report.reasons] == [120, 120, 120]
+
+
+def test_report_that_stays_too_large_is_none() -> None:
+    many = tuple(VipReport(f"vip-{n}" * 20, Role.BACKUP, 1, 1) for n in range(100))
+    assert encode(Report(NodeReport("lb1", "", "1", Condition.FAULT, vips=many))) is None

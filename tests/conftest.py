@@ -1,0 +1,14 @@
+"""What every test may rely on: privileged tests are skipped, with a reason, without root."""
+
+import os
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    skip = pytest.mark.skip(reason="needs root: network namespaces and raw sockets")
+    for item in items:
+        if item.get_closest_marker("privileged"):
+            item.add_marker(skip)

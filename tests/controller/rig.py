@@ -1,0 +1,321 @@
+"""A whole node but for its kernel: a controller with a fake engine, fake senses and real UDP."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from haman.cluster.channel import RandomBytes
+from haman.cluster.mesh import Mesh
+from haman.cluster.transport import UdpTransport
+from haman.config.model import Cluster, Config, Hooks, Node, Peer, State, Vip
+from haman.controller.controller import Controller, Parts
+from haman.controller.engine_side import EngineSide
+from haman.controller.intent import IntentKeeper, IntentStore
+from haman.controller.journal import Journal
+from haman.controller.senses import SensesSnapshot
+from haman.core.facts import EngineReported, StancesDeclared, TakeoverOrdered, VipReport
+from haman.core.words import Condition, Event, Reason, Role, Utilization
+from haman.system.link import EngineEnd, pair
+from tests.cluster.pair import KEY, counting_bytes, free_port, until
+
+DIED = Reason("proxy-died", "proxy haproxy pid 123 died")
+
+
+class SteppingClock:
+    """The real clocks, which a test may set."""
+
+    def __init__(self) -> None:
+        self.wall_offset_ns = 0
+        self.monotonic_offset_ns = 0
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns() + self.monotonic_offset_ns
+
+    def wall_ns(self) -> int:
+        return time.time_ns() + self.wall_offset_ns
+
+
+class FakeSenses:
+    """Says what the test says."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self.now = SensesSnapshot(
+            condition=Condition.STARTING,
+            reasons=(Reason("starting", "the first probe is under way"),),
+            since_ns=0,
+            serviceable=False,
+            proxy_kind="haproxy",
+            proxy_version="2.6.12",
+            proxy_up=False,
+            proxy_pids=(),
+            resources=(),
+            connections=None,
+            alerts=(),
+            counters={},
+        )
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    def snapshot(self) -> SensesSnapshot:
+        return self.now
+
+    def change(self, condition: Condition, *reasons: Reason, **more) -> None:
+        up = condition in {Condition.IN_SERVICE, Condition.SATURATED}
+        self.now = replace(
+            self.now,
+            condition=condition,
+            reasons=reasons,
+            proxy_up=up,
+            serviceable=up,
+            **more,
+        )
+        self._on_change()
+
+    def load(self, cpu: float) -> None:
+        self.now = replace(self.now, resources=(Utilization("cpu", cpu, 1.0, "cores"),))
+
+
+class FakeEngine:
+    """As much of the engine as the controller can see: roles follow stances and orders.
+
+    Election among fakes is the test's business: a backup becomes active by `become` or by order.
+    """
+
+    def __init__(self, end: EngineEnd, vips: tuple[str, ...]) -> None:
+        self._end = end
+        self.roles = dict.fromkeys(vips, Role.INITIALIZE)
+        self.reasons: dict[str, tuple[Reason, ...]] = {}
+        self.stances: list[StancesDeclared] = []
+        self.orders: list[TakeoverOrdered] = []
+        self.frozen = False
+        self.obeys = True
+
+    def start(self) -> None:
+        asyncio.get_running_loop().add_reader(self._end.fileno(), self.read)
+        self.report()
+
+    def stop(self) -> None:
+        """As if the engine ended."""
+        if self._end.fileno() < 0:
+            return
+        asyncio.get_running_loop().remove_reader(self._end.fileno())
+        self._end.close()
+
+    def read(self) -> None:
+        if self.frozen:
+            return
+        received = self._end.receive()
+        if received.closed:
+            self.stop()
+            return
+        for message in received.messages:
+            if isinstance(message, StancesDeclared):
+                self.stances.append(message)
+                if self.obeys:
+                    self._obey(message)
+            elif isinstance(message, TakeoverOrdered):
+                self.orders.append(message)
+                if self.obeys and self.roles[message.vip] is Role.BACKUP:
+                    self.become(message.vip, Role.ACTIVE, *message.reasons)
+
+    def _obey(self, declared: StancesDeclared) -> None:
+        for stance in declared.vips:
+            role = self.roles[stance.vip]
+            if stance.contend and role not in {Role.BACKUP, Role.ACTIVE}:
+                self.become(stance.vip, Role.BACKUP)
+            elif not stance.contend and role is not Role.RELEASED:
+                self.become(stance.vip, Role.RELEASED, *stance.reasons)
+
+    def become(self, vip: str, role: Role, *reasons: Reason) -> None:
+        was, self.roles[vip] = self.roles[vip], role
+        self.reasons[vip] = reasons
+        self.tell("role-changed", f"{vip}: {role}, was {was}", vip, reasons)
+        if was is Role.ACTIVE:
+            self.tell("vip-released", f"{vip} is off", vip)
+        if role is Role.ACTIVE:
+            self.tell("vip-acquired", f"{vip} is on", vip)
+        self.report()
+
+    def tell(self, kind: str, text: str, vip: str = "", reasons: tuple[Reason, ...] = ()) -> None:
+        self._end.tell(Event(kind, time.time_ns(), text, vip, reasons))
+        self._end.flush()
+
+    def report(self) -> None:
+        declared = self.stances[-1] if self.stances else StancesDeclared(0, ())
+        priorities = {s.vip: s.priority for s in declared.vips}
+        vips = tuple(
+            VipReport(
+                vip,
+                role,
+                priorities.get(vip, 0) if role in {Role.BACKUP, Role.ACTIVE} else 0,
+                1,
+                self.reasons.get(vip, ()),
+                ("10.77.0.100/24",) if role is Role.ACTIVE else (),
+            )
+            for vip, role in self.roles.items()
+        )
+        self._end.report(EngineReported(declared.generation, vips, realtime=True))
+
+    def stance(self, vip: str = "web"):
+        declared = self.stances[-1] if self.stances else StancesDeclared(0, ())
+        return next((s for s in declared.vips if s.vip == vip), None)
+
+
+@dataclass
+class RigNode:
+    """One node."""
+
+    controller: Controller
+    engine: FakeEngine
+    senses: FakeSenses
+    journal: Journal
+    clock: SteppingClock
+    mesh: Mesh | None
+    task: asyncio.Task[None] | None = None
+    made: list[FakeSenses] = field(default_factory=list)
+
+    def events(self, kind: str = "") -> list[Event]:
+        return [e.event for e in self.controller.events(0, 10_000) if kind in {"", e.event.type}]
+
+    def role(self, vip: str = "web") -> Role:
+        return self.engine.roles[vip]
+
+    def alert_codes(self) -> set[str]:
+        return {a.code for a in self.controller.snapshot().alerts}
+
+
+def config(  # noqa: PLR0917 - what tests vary
+    directory: Path,
+    name: str,
+    port: int = 0,
+    peers: dict[str, int] | None = None,
+    priority: int = 100,
+    on_event: str = "",
+    vips: tuple[str, ...] = ("web",),
+    interval_ms: int = 50,
+) -> Config:
+    return Config(
+        node=Node(name=name),
+        cluster=Cluster(
+            name="edge",
+            listen=f"127.0.0.1:{port}",
+            report_interval_ms=interval_ms,
+            peer=tuple(Peer(n, (f"127.0.0.1:{p}",)) for n, p in (peers or {}).items()),
+        ),
+        vip=tuple(
+            Vip(v, "lo", 51 + n, (f"10.77.0.{100 + n}/24",), priority) for n, v in enumerate(vips)
+        ),
+        state=State(directory=str(directory / name)),
+        hooks=Hooks(on_event=on_event),
+    )
+
+
+@asynccontextmanager
+async def node(
+    settings: Config,
+    seed: int = 0,
+    *,
+    alone: bool = False,
+    roles: dict[str, Role] | None = None,
+    random_bytes: RandomBytes | None = None,
+    journal_connect=None,
+    intent_connect=None,
+) -> AsyncIterator[RigNode]:
+    """A running node."""
+    clock = SteppingClock()
+    directory = Path(settings.state.directory)
+    directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - once, in a test
+    engine_socket, controller_socket = pair()
+    from haman.system.link import ControllerEnd
+
+    engine = FakeEngine(EngineEnd(engine_socket), tuple(v.name for v in settings.vip))
+    engine.roles |= roles or {}
+    transport = UdpTransport()
+    mesh = None
+    if not alone:
+        draw = random_bytes or counting_bytes(1 + sum(settings.node.name.encode()) * 10**6 + seed)
+        mesh = Mesh(
+            settings.node.name,
+            settings.cluster,
+            (KEY,),
+            random_bytes=draw,
+            sink=transport,
+            now_ns=clock.monotonic_ns(),
+        )
+    made: list[FakeSenses] = []
+
+    def make_senses(_: Config, on_change: Callable[[], None]) -> FakeSenses:
+        made.append(FakeSenses(on_change))
+        return made[-1]
+
+    journal_arguments = (journal_connect,) if journal_connect else ()
+    journal = Journal(directory / "journal.db", settings.node.name, *journal_arguments)
+    intent_arguments = (intent_connect,) if intent_connect else ()
+    parts = Parts(
+        clock=clock,
+        engine=EngineSide(ControllerEnd(controller_socket), clock),
+        senses=make_senses,
+        journal=journal,
+        intent=IntentKeeper(IntentStore(directory / "intent.db", *intent_arguments)),
+        mesh=mesh,
+    )
+    controller = Controller(settings, parts)
+    if mesh is not None:
+        await transport.bind(settings.cluster.listen, controller.datagram_received)
+    engine.start()
+    task = asyncio.get_running_loop().create_task(controller.run())
+    running = RigNode(controller, engine, made[0], journal, clock, mesh, task, made)
+    try:
+        yield running
+    finally:
+        controller.stop()
+        await task
+        transport.close()
+        engine.stop()
+        parts.engine.close()
+        journal.close()
+        await asyncio.sleep(0)  # the transport closes its socket in the loop's next turn
+
+
+@asynccontextmanager
+async def duo(directory: Path, **more) -> AsyncIterator[tuple[RigNode, RigNode]]:
+    """lb1 (150, active) and lb2 (100, backup), both in service and fresh to each other."""
+    ports = {"lb1": free_port(), "lb2": free_port()}
+    one = config(directory, "lb1", ports["lb1"], {"lb2": ports["lb2"]}, 150, **more)
+    two = config(directory, "lb2", ports["lb2"], {"lb1": ports["lb1"]}, 100, **more)
+    async with node(one) as lb1, node(two) as lb2:
+        await settle(lb1, lb2)
+        yield lb1, lb2
+
+
+async def settle(lb1: RigNode, lb2: RigNode) -> None:
+    """Bring both into service, lb1 active on every VIP."""
+    for each in (lb1, lb2):
+        await until(each.engine.stance, "the first stances")
+        each.senses.load(0.2)
+        each.senses.change(Condition.IN_SERVICE)
+    for vip in lb1.engine.roles:
+        await until(partial(_is, lb1, vip, Role.BACKUP), "lb1 contends")
+        await until(partial(_is, lb2, vip, Role.BACKUP), "lb2 contends")
+        lb1.engine.become(vip, Role.ACTIVE, Reason("no-active-router", "no advert for 3.6 s"))
+    for one, other, role in ((lb1, lb2, Role.BACKUP), (lb2, lb1, Role.ACTIVE)):
+        await until(partial(sees, one, other, role), "a fresh peer")
+
+
+def _is(one: RigNode, vip: str, role: Role) -> bool:
+    return one.role(vip) is role
+
+
+def sees(one: RigNode, other: RigNode, role: Role) -> bool:
+    """Whether `one` has a fresh report in which `other` is in that role everywhere."""
+    name = other.controller.config.node.name
+    for peer in one.controller.snapshot().peers:
+        if peer.name == name and peer.fresh and peer.report is not None:
+            return all(vip.role is role for vip in peer.report.vips)
+    return False

@@ -1,0 +1,49 @@
+"""Small labs for tests, each in a checkout of its own."""
+
+from pathlib import Path
+
+TWO = """
+name: {name}
+topology:
+  nodes:
+    a:
+      kind: linux
+      image: haman-lab
+      binds: ["processes.toml:/etc/lab/processes.toml:ro"]
+      exec:
+        - ip address add 10.99.0.1/24 dev eth1
+        - sh -c 'kill -HUP 1'
+    b:
+      kind: linux
+      image: haman-lab
+      env: {{COLOUR: blue}}
+      sysctls: {{net.ipv4.ip_forward: 1}}
+      exec: ["ip address add 10.99.0.2/24 dev eth1"]
+  links:
+    - endpoints: ["a:eth1", "b:eth1"]
+"""
+
+PROCESSES = """
+[[process]]
+name = "sleeper"
+command = ["sleep", "1000"]
+runtime_directory = "sleeper"
+restart_delay_s = 0.1
+"""
+
+
+def checkout(folder: Path, name: str = "two") -> Path:
+    """A folder that looks like a checkout, with a topology of two nodes; the topology's path."""
+    (folder / ".git").mkdir(parents=True)
+    (folder / "processes.toml").write_text(PROCESSES)
+    path = folder / f"{name}.clab.yml"
+    path.write_text(TWO.format(name=name))
+    return path
+
+
+def make_key(path: Path) -> None:
+    path.write_text("key\n")
+
+
+def quiet(_: str) -> None:
+    return None

@@ -1,0 +1,80 @@
+"""The drill reader."""
+
+from pathlib import Path
+
+import pytest
+
+from haman.lab.drill import read_drill
+from haman.lab.topology import BadFileError
+
+DRILLS = sorted((Path(__file__).parents[2] / "lab" / "drills").glob("*.toml"))
+
+GOOD = """
+name = "d"
+topology = "pair"
+[[step]]
+at_s = 2
+fault = "kill"
+node = "lb1"
+process = "haproxy"
+[expect]
+holder = { web = "lb2" }
+outage_ms_max = 20
+"""
+
+
+def read(tmp_path: Path, text: str):
+    path = tmp_path / "d.toml"
+    path.write_text(text)
+    return read_drill(path)
+
+
+@pytest.mark.parametrize("path", DRILLS, ids=lambda path: path.stem)
+def test_shipped_drills_are_good_and_named_as_their_files(path: Path) -> None:
+    drill = read_drill(path)
+    assert drill.name == path.stem
+    assert drill.about
+
+
+def test_a_drill_runs_on_after_its_last_step(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD).length_s == 5
+    assert read(tmp_path, "duration_s = 9\n" + GOOD).length_s == 9
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('name = "d"', "", "name: is missing"),
+        ('fault = "kill"', 'fault = "kil"', "step[1].fault: must be one of"),
+        ("at_s = 2", "at_s = -1", "step[1].at_s: must be at least 0"),
+        ('process = "haproxy"', "", "the fault kill needs a process"),
+        ('fault = "kill"', 'fault = "silence"', "the fault silence concerns no process"),
+        ('fault = "kill"\n', 'fault = "failover"\n', "the fault failover needs a vip"),
+        ("outage_ms_max", "outage_max_ms", "did you mean outage_ms_max?"),
+        ('name = "d"', 'name = "d"\nduration_s = 1', "after the drill's end at 1 s"),
+        ('holder = { web = "lb2" }', 'why_contains = ["x"]', "needs expect.holder"),
+    ],
+)
+def test_a_problem_names_its_key(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in GOOD
+    with pytest.raises(BadFileError) as caught:
+        read(tmp_path, GOOD.replace(old, new))
+    assert expected in str(caught.value)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError) as caught:
+        read(tmp_path, GOOD.replace("at_s = 2", "at_s = -1").replace("outage_ms_max", "outage"))
+    assert len(caught.value.problems) == 2
+
+
+def test_a_drill_without_steps_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="at least one"):
+        read(tmp_path, 'name = "d"\ntopology = "p"\nstep = []\n')
+
+
+def test_what_is_not_toml_or_not_there_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="line 2"):
+        read(tmp_path, "a = 1\nname = \nb = 2\n")
+    with pytest.raises(BadFileError, match="No such file"):
+        read_drill(tmp_path / "none.toml")

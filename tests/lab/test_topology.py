@@ -1,0 +1,130 @@
+"""The topology reader: what the shipped file says, and every problem of a bad one at once."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from haman.lab.topology import BadFileError, Endpoint, read_topology
+
+ROOT = Path(__file__).parents[2]
+PAIR = ROOT / "lab" / "pair.clab.yml"
+
+MINIMAL = """
+name: two
+topology:
+  nodes:
+    a: {kind: linux, image: x}
+    b: {kind: linux, image: x}
+  links:
+    - endpoints: ["a:eth1", "b:eth1"]
+"""
+
+
+def read(tmp_path: Path, text: str):
+    path = tmp_path / "lab.clab.yml"
+    path.write_text(text)
+    return read_topology(path)
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(BadFileError) as caught:
+        read(tmp_path, text)
+    return [f"{p.key}: {p.message}" if p.key else p.message for p in caught.value.problems]
+
+
+def test_the_pair_is_two_proxies_a_client_two_back_ends_and_a_switch() -> None:
+    pair = read_topology(PAIR)
+    assert [node.name for node in pair.nodes] == ["switch", "client", "lb1", "lb2", "be1", "be2"]
+    assert pair.far_ends("lb1") == (Endpoint("switch", "eth2"),)
+    assert {node.image for node in pair.nodes} == {"haman-lab"}
+
+
+def test_what_the_pair_binds_is_in_the_tree_or_made_when_it_comes_up() -> None:
+    for node in read_topology(PAIR).nodes:
+        for bind in node.binds:
+            made = bind.source.is_relative_to(ROOT / ".lab" / "pair" / "keys")
+            assert made or bind.source.is_file(), bind
+
+
+def test_the_pair_uses_only_what_containerlab_knows() -> None:
+    """Structure of containerlab's schema: key names, endpoint form, required parts."""
+    document = yaml.safe_load(PAIR.read_text())
+    assert set(document) <= {"name", "prefix", "mgmt", "topology"}
+    assert set(document["topology"]) <= {"nodes", "kinds", "defaults", "groups", "links"}
+    known = {"kind", "image", "exec", "binds", "env", "sysctls", "labels"}
+    for node in document["topology"]["nodes"].values():
+        assert set(node) <= known
+        assert all(isinstance(command, str) for command in node.get("exec", ()))
+        assert len(set(node.get("binds", ()))) == len(node.get("binds", ()))
+    for link in document["topology"]["links"]:
+        assert set(link) == {"endpoints"}
+        assert len(link["endpoints"]) == 2
+
+
+def test_defaults_and_kinds_reach_nodes_and_the_node_wins(tmp_path: Path) -> None:
+    lab = read(
+        tmp_path,
+        """
+name: n
+topology:
+  defaults: {image: base, env: {A: 1}}
+  kinds: {linux: {image: kind}}
+  nodes:
+    a: {kind: linux}
+    b: {kind: linux, image: own, exec: ["sh -c 'echo a b'"]}
+""",
+    )
+    a, b = lab.nodes
+    assert (a.image, b.image) == ("kind", "own")
+    assert a.env == {"A": "1"}
+    assert b.exec == (("sh", "-c", "echo a b"),)
+
+
+def test_relative_sources_of_binds_are_relative_to_the_file(tmp_path: Path) -> None:
+    lab = read(tmp_path, MINIMAL.replace("a: {kind", "a: {binds: ['x/y:/etc/y:ro'], kind"))
+    (bind,) = lab.nodes[0].binds
+    assert bind.source == tmp_path / "x" / "y"
+    assert bind.read_only
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("name: two", "name: '-two'", "name: must begin"),
+        ("name: two", "nam: two", "did you mean 'name'?"),
+        ("kind: linux, image: x}\n    b", "kind: srl, image: x}\n    b", "nodes.a.kind: must be"),
+        ("b: {kind", "b: {exce: [], kind", "did you mean 'exec'?"),
+        ("b: {kind", "b: {exec: 'x', kind", "nodes.b.exec: must be a list"),
+        ("b: {kind", 'b: {exec: ["echo \'"], kind', "cannot be split"),
+        ("b: {kind", "b: {binds: ['x'], kind", "must be SOURCE:/TARGET"),
+        ("b: {kind", "b: {binds: ['x:/y:zz'], kind", "the mode is ro or rw"),
+        ("a:eth1", "c:eth1", "there is no node 'c'"),
+        ("a:eth1", "a:eth0", "eth0 is containerlab's"),
+        ('"b:eth1"', '"a:eth1"', "a:eth1 is used twice"),
+        (', "b:eth1"', "", "a link has two ends"),
+    ],
+)
+def test_a_problem_names_its_key_and_says_what_to_do(tmp_path, old, new, expected) -> None:
+    assert old in MINIMAL
+    assert any(expected in line for line in problems(tmp_path, MINIMAL.replace(old, new)))
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    bad = MINIMAL.replace("name: two", "name: ''").replace("a:eth1", "c:eth1")
+    assert len(problems(tmp_path, bad)) == 2
+
+
+def test_what_is_not_yaml_is_told_with_its_place(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, "name: [")
+    assert "line 1, column 8" in line or "line 2" in line
+
+
+@pytest.mark.parametrize("text", ["", "[]", "name: x\ntopology: 3\n"])
+def test_what_is_no_topology_is_a_problem_not_a_crash(tmp_path: Path, text: str) -> None:
+    assert problems(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="No such file"):
+        read_topology(tmp_path / "none.yml")

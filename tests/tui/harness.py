@@ -1,0 +1,37 @@
+"""Running the app against a script, with time standing still."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.tui.scripted import FrozenClock, ScriptedSource
+from tui.app import FleetApp
+from tui.feed import Pace
+
+DEADLINE_S = 5.0
+PLACE = "/run/haman/haman.sock"
+PACE = Pace(poll_s=0.03, backoff_s=0.1, backoff_max_s=0.1, gather_s=0.0, settle_s=0.0)
+
+
+def app_on(source: ScriptedSource, *, light: bool = False, pace: Pace = PACE) -> Any:
+    return FleetApp(source, PLACE, light=light, clock=FrozenClock(), pace=pace)
+
+
+async def until(pilot: Any, holds: Callable[[], bool]) -> None:
+    """Wait for a condition, at most DEADLINE_S."""
+    end = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < end, "the condition did not come true"
+        await asyncio.sleep(0.005)
+    await pilot.pause()
+
+
+async def settled(pilot: Any) -> None:
+    """Wait until the app knows how it stands with the agent, and has drawn it."""
+    app = pilot.app
+    source = app._source
+    asked = source.asked
+    await until(pilot, lambda: bool(app.fleet.status or app.fleet.problem))
+    await until(pilot, lambda: source.asked > asked + 1)
+    await pilot.pause()

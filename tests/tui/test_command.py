@@ -1,0 +1,108 @@
+"""`haman tui`, and the app on a real server."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import struct
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from haman.api.async_client import AsyncClient
+from haman.api.server import serve
+from haman.cli.tui import tui
+from tests.api.fake_agent import FakeAgent
+from tests.test_tidy import loaded_by
+from tests.tui.harness import until
+from tui.app import FleetApp
+from tui.feed import Pace
+from tui.fleet import Link
+from tui.screens.confirm import ConfirmDialog
+
+PACE = Pace(poll_s=0.2, backoff_s=0.1, backoff_max_s=0.1, settle_s=0.1)
+
+
+def test_without_a_terminal_it_says_so():
+    result = CliRunner().invoke(tui, [])
+    assert result.exit_code == 1
+    assert "needs a terminal" in result.output
+
+
+def test_the_command_loads_textual_only_when_run():
+    assert not loaded_by("import haman.cli.tui") & {"textual", "aiohttp", "paramiko"}
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> FakeAgent:
+    return FakeAgent(socket=str(tmp_path / "api.sock"))
+
+
+async def test_it_lives_through_the_agent_coming_going_and_returning(agent: FakeAgent):
+    place = agent.config.api.socket
+    async with AsyncClient(place) as client:
+        app = FleetApp(client, place, pace=PACE)
+        async with app.run_test(size=(120, 36)) as pilot:
+            await until(pilot, lambda: app.fleet.link is Link.ABSENT)
+            async with serve(agent):
+                await until(pilot, lambda: app.fleet.link is Link.LIVE)
+                assert [n.name for n in app.fleet.nodes] == ["lb1", "lb2"]
+                agent.kill_proxy("lb1")
+                await until(pilot, lambda: app.fleet.services[0].holders == ("lb2",))
+                await until(pilot, lambda: len(app.fleet.events) > 0)
+                seen = len(app.fleet.events)
+            await until(pilot, lambda: app.fleet.link is Link.LOST)
+            async with serve(agent):
+                await until(pilot, lambda: app.fleet.link is Link.LIVE)
+                agent.emit("peer-found", "lb2 is heard again", service="")
+                await until(pilot, lambda: len(app.fleet.events) > seen)
+
+
+async def test_a_drain_reaches_the_agent(agent: FakeAgent):
+    async with serve(agent), AsyncClient(agent.config.api.socket) as client:
+        app = FleetApp(client, "there", pace=PACE)
+        async with app.run_test(size=(120, 36)) as pilot:
+            await until(pilot, lambda: app.fleet.link is Link.LIVE)
+            await pilot.press("d")
+            await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+            await pilot.press("y")
+            await until(pilot, lambda: agent.nodes["lb1"].drained)
+            await until(pilot, lambda: app.fleet.nodes[0].drained)
+            await pilot.press("w")
+            await until(pilot, lambda: len(app.screen_stack) == 2)
+
+
+async def test_on_a_terminal_it_runs_and_quits(agent: FakeAgent):
+    """The real program on a pseudo-terminal: it shows the cluster, and q ends it with 0."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
+    async with serve(agent):
+        program = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "haman.cli", "tui", "--socket", agent.config.api.socket),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=os.environ | {"TERM": "xterm-256color"},
+        )
+        os.close(theirs)
+        shown = b""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(20):
+                while b"live" not in shown:
+                    shown += await loop.run_in_executor(None, os.read, ours, 65536)
+                os.write(ours, b"q")
+                with contextlib.suppress(OSError):  # the other end is closed
+                    while await loop.run_in_executor(None, os.read, ours, 65536):
+                        pass
+                assert await program.wait() == 0
+        finally:
+            if program.returncode is None:
+                program.kill()
+                await program.wait()
+            os.close(ours)
+    assert b"lb1" in shown

@@ -1,0 +1,74 @@
+"""A glyph, a word and a colour for each word of haman: colour is never the only signal.
+
+Every glyph is one cell wide and in the common monospace fonts.
+"""
+
+from dataclasses import dataclass
+
+from haman.core.headroom import Verdict
+from haman.core.words import Condition, Role, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a word is drawn; `style` names a variable of the theme."""
+
+    glyph: str
+    style: str
+
+
+QUIET = "$quiet"
+STRONG = "bold $foreground"
+GOOD = "$success"
+WATCH = "$warning"
+BAD = "$error"
+
+PLAIN = Mark("·", QUIET)
+
+CONDITIONS: dict[str, Mark] = {
+    Condition.STARTING: Mark("◌", QUIET),
+    Condition.IN_SERVICE: Mark("●", GOOD),
+    Condition.SATURATED: Mark("▲", WATCH),
+    Condition.DRAINED: Mark("○", WATCH),
+    Condition.FAULT: Mark("✖", BAD),
+    Condition.ISOLATED: Mark("◍", BAD),
+    Condition.STALE: Mark("?", BAD),
+}
+
+ROLES: dict[str, Mark] = {
+    Role.ACTIVE: Mark("◆", GOOD),
+    Role.BACKUP: Mark("◇", "$foreground"),
+    Role.RELEASED: Mark("○", QUIET),
+    Role.INITIALIZE: Mark("◌", QUIET),
+    Role.TAIL: Mark("◈", WATCH),
+    # Stances of an anycast service stand in the same place.
+    "full": Mark("◆", GOOD),
+    "reduced": Mark("◈", WATCH),
+    "shut": Mark("◇", WATCH),
+    "withdrawn": Mark("○", QUIET),
+}
+
+SERVICE_STATES: dict[str, Mark] = {
+    "ok": Mark("●", GOOD),
+    "degraded": Mark("▲", WATCH),
+    "down": Mark("✖", BAD),
+    "conflict": Mark("✖", BAD),
+}
+
+VERDICTS: dict[str, Mark] = {
+    Verdict.OK: Mark("●", GOOD),
+    Verdict.TIGHT: Mark("▲", WATCH),
+    Verdict.INSUFFICIENT: Mark("✖", BAD),
+    Verdict.UNKNOWN: Mark("?", WATCH),
+}
+
+SEVERITIES: dict[str, Mark] = {
+    Severity.CRITICAL: Mark("✖", BAD),
+    Severity.WARNING: Mark("▲", WATCH),
+    Severity.INFO: Mark("·", QUIET),
+}
+
+
+def mark(table: dict[str, Mark], word: str) -> Mark:
+    """The mark of `word`; a plain one for a word that a newer agent may use."""
+    return table.get(word, PLAIN)

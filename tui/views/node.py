@@ -1,0 +1,90 @@
+"""The node under the cursor, in full."""
+
+from textual.content import Content
+
+from haman.api.schema import Member, Node, Reason, Resource, Service, Status
+from haman.core.words import Condition
+from tui.views.marks import CONDITIONS, QUIET, ROLES, WATCH, mark
+from tui.views.matrix import load_line, proxy
+from tui.views.type import age, figure, packed, paragraph, since
+
+LINE_MAX_W = 56
+LINE_MIN_W = 28
+DETAIL_W = 46
+OLD_SAMPLE_S = 2.0
+
+
+def node_title(node: Node) -> str:
+    """Its name, site and version."""
+    about = (f"Node {node.name}", node.site, f"haman {node.version}" if node.version else "")
+    return " · ".join(word for word in about if word)
+
+
+def node_view(status: Status, node: Node, service: Service | None, width: int) -> Content:
+    """What it is and why, its resources, and what it is to the service under the cursor."""
+    parts = [*_facts(node, status, width), *(_because(r, width) for r in node.reasons)]
+    member = next((m for m in service.members if m.node == node.name), None) if service else None
+    if service and member:
+        parts.append(_member(service, member, status.at))
+        parts.extend(_because(r, width) for r in member.reasons)
+    if node.resources:
+        parts.extend(_resource(r, width, binding=r.name == node.binding) for r in node.resources)
+    else:
+        parts.append(Content.styled("No resource is measured yet: utilization unknown.", QUIET))
+    return Content("\n").join(parts)
+
+
+def _facts(node: Node, status: Status, width: int) -> list[Content]:
+    condition = mark(CONDITIONS, node.condition)
+    facts: list[tuple[str, str]] = [
+        (f"{condition.glyph} {node.condition}", f"bold {condition.style}")
+    ]
+    if node.name != status.node and node.age_ms >= OLD_SAMPLE_S * 1000:
+        facts.append((f"heard {age(node.age_ms / 1000)} ago", "bold $error"))
+    if node.drained and node.condition != Condition.DRAINED:
+        facts.append(("○ drained by the operator", WATCH))
+    facts.append(proxy(node))
+    if node.connections is None:
+        facts.append(("clients unknown", QUIET))
+    else:
+        facts.append((f"{figure(node.connections)} clients", QUIET))
+    late = f"engine p99 {node.engine.lateness_p99_ms:.1f} ms"
+    facts.append((late, QUIET) if node.engine.realtime else (f"{late}, not real-time", WATCH))
+    if not node.engine.guard:
+        facts.append(("✖ no guard", "bold $error"))
+    return packed(facts, width)
+
+
+def _because(reason: Reason, width: int) -> Content:
+    return paragraph(Content.styled("  because ", QUIET), reason.text, width, indent=10)
+
+
+def _member(service: Service, member: Member, now: str) -> Content:
+    word = member.role or member.stance
+    sign = mark(ROLES, word)
+    parts: list[tuple[str, str]] = [
+        (f"{sign.glyph} {word}", f"bold {sign.style}"),
+        (f" for {service.name}", "$foreground"),
+    ]
+    if number := member.weight if member.stance else member.priority:
+        parts.append((f"  {'weight' if member.stance else 'priority'} {number}", QUIET))
+    if lasted := since(member.since, now):
+        parts.append((f"  for {lasted}", QUIET))
+    addresses = ", ".join(service.addresses or service.prefixes)
+    parts.append((f"  {addresses}", QUIET))
+    return Content.assemble(*parts)
+
+
+def _resource(resource: Resource, width: int, *, binding: bool) -> Content:
+    line_w = min(LINE_MAX_W, max(LINE_MIN_W, width - DETAIL_W))
+    detail: list[tuple[str, str]] = [("  ", "")]
+    if resource.ceiling is None:
+        detail.append((f"{figure(resource.used)} {resource.unit}, ceiling unknown", QUIET))
+    else:
+        figures = f"{figure(resource.used)} of {figure(resource.ceiling)} {resource.unit}"
+        detail.append((f"{figures}  {resource.confidence}", QUIET))
+    if binding:
+        detail.append(("  ◂ binding", "bold $foreground"))
+    if resource.age_ms >= OLD_SAMPLE_S * 1000:
+        detail.append((f"  {age(resource.age_ms / 1000)} old", WATCH))
+    return Content.assemble(load_line(resource, line_w, name_w=12, bold=binding), *detail)

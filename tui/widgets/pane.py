@@ -1,0 +1,30 @@
+"""A titled, scrolling pane around one text."""
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+
+from tui.widgets.line import Line
+
+
+class TextPane(VerticalScroll, can_focus=True):
+    """Scrolls when its text is longer than its room."""
+
+    def __init__(self, title: str, *, id: str) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, classes="pane")
+        self.border_title = title
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        yield Line()
+
+    @property
+    def cells(self) -> int:
+        """The width there is for text."""
+        return self.scrollable_content_region.width
+
+    def show(self, title: str, content: Content) -> None:
+        """Show `content` under `title`; draws only what changed."""
+        if title != self.border_title:
+            self.border_title = title
+        self.query_one(Line).show(content)
