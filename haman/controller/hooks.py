@@ -8,9 +8,12 @@ now. Here the next one starts only when the last has ended or was killed after 1
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import BufferedRandom
 from shlex import split
 
 import msgspec
@@ -71,28 +74,43 @@ class Hooks:
             self._failing = bool(failure)
 
     async def _run_once(self, entry: JournalEntry) -> str:
-        """Run it; returns what went wrong, "" if nothing."""
-        pipe = asyncio.subprocess.PIPE
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *split(self.command), stdin=pipe, stdout=asyncio.subprocess.DEVNULL, stderr=pipe
-            )
-        except (OSError, ValueError) as error:
-            return f"cannot be started: {error}"
-        try:
-            async with asyncio.timeout(self._run_s):
-                _, stderr = await process.communicate(event_json(entry))
-        except TimeoutError:
-            return f"killed after {self._run_s:g} s at {entry.event.type}"
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        if process.returncode == 0:
-            return ""
-        said = stderr[:STDERR_BYTES].decode(errors="replace").strip()
-        return f"exit status {process.returncode} at {entry.event.type}: {said}"
+        """Run it; returns what went wrong, "" if nothing.
+
+        Standard input and error are files in memory, not pipes: a child of the program that
+        outlives it would hold a pipe open, and whoever waits for the pipe's end waits for ever.
+        """
+        with _memory_file("event") as told, _memory_file("stderr") as said:
+            told.write(event_json(entry))
+            told.seek(0)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *split(self.command),
+                    stdin=told,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=said,
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                return f"cannot be started: {error}"
+            try:
+                async with asyncio.timeout(self._run_s):
+                    status = await process.wait()
+            except TimeoutError:
+                return f"killed after {self._run_s:g} s at {entry.event.type}"
+            finally:
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    await process.wait()
+            if status == 0:
+                return ""
+            said.seek(0)
+            words = said.read(STDERR_BYTES).decode(errors="replace").strip()
+            return f"exit status {status} at {entry.event.type}: {words}"
+
+
+def _memory_file(name: str) -> BufferedRandom:
+    return os.fdopen(os.memfd_create(name), "w+b")
 
 
 def event_json(entry: JournalEntry) -> bytes:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -95,6 +97,27 @@ async def test_hung_program_is_killed_and_the_next_event_told(tmp_path: Path) ->
         hooks.offer(entry(2))
         await until(lambda: lines(out))
     assert told == [f"hook {tmp_path}/hook: killed after 0.1 s at vip-released"]
+
+
+async def test_children_of_a_killed_program_are_killed_with_it(tmp_path: Path) -> None:
+    told, child = list[str](), tmp_path / "child"
+    async with running(script(tmp_path, f"sleep 60 & echo $! >{child}; wait"), told.append, 0.3) as it:
+        it.offer(entry(1))
+        await until(lambda: told)
+    await until(lambda: not Path(f"/proc/{child.read_text().strip()}/fd").exists())
+
+
+async def test_child_that_outlives_the_program_does_not_hold_the_next_event_up(
+    tmp_path: Path,
+) -> None:
+    out, told = tmp_path / "out", list[str]()
+    body = f"setsid sleep 30 & echo $! >>{out}; exit 1"
+    async with running(script(tmp_path, body), told.append) as hooks:
+        hooks.offer(entry(1))
+        hooks.offer(entry(2))
+        await until(lambda: len(lines(out)) == 2)
+    for pid in lines(out):
+        os.kill(int(pid), signal.SIGKILL)
 
 
 async def test_missing_program_is_told(tmp_path: Path) -> None:
