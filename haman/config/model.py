@@ -145,15 +145,27 @@ class Neighbor(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Bgp(Struct, frozen=True, forbid_unknown_fields=True):
-    """This node as a BGP speaker."""
+    """This node as a BGP speaker.
+
+    `lease_shut_s` and `lease_withdraw_s`: how long after the controller's last word the relay shuts
+    and withdraws what is announced; 0 = never. `end_shut_ms`: how long an agent that ends leaves its
+    routes shut before the sessions close.
+    """
 
     local_as: Annotated[int, Meta(ge=1, le=4_294_967_295)]
     router_id: RouterId
+    lease_shut_s: Annotated[float, Meta(ge=0, le=86_400)] = 10
+    lease_withdraw_s: Annotated[float, Meta(ge=0, le=86_400)] = 60
+    end_shut_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1000
     neighbor: tuple[Neighbor, ...] = ()
 
 
 class Anycast(Struct, frozen=True, forbid_unknown_fields=True):
-    """A prefix set that several nodes announce at once."""
+    """A prefix set that several nodes announce at once.
+
+    `step_s`: how long each step of the ladder lasts on the way up. `drain_s`: how long a drained
+    node stays shut before it withdraws.
+    """
 
     name: Name
     prefixes: tuple[Prefix, ...]
@@ -163,6 +175,8 @@ class Anycast(Struct, frozen=True, forbid_unknown_fields=True):
     weight: Weight = 100
     weighted: bool = True
     reduced_weights: tuple[Weight, ...] = (50, 25)
+    step_s: Annotated[float, Meta(ge=0, le=86_400)] = 10
+    drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 5
 
 
 class Api(Struct, frozen=True, forbid_unknown_fields=True):

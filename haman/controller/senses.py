@@ -70,6 +70,7 @@ class SensesSnapshot:
         proxy_pids: the processes that serve.
         resources: every resource sensed, with its age; unknown ones included.
         connections: clients connected now; None when unknown.
+        new_connections_per_s: that clients opened, over the last 10 s; None when unknown.
         alerts: of this node's senses; `node` is filled in.
         counters: cumulative: `samples`, `samples_late`, `stats_answers`, `stats_unavailable:<code>`,
             `probe_successes`, `probe_failures`, `proxy_deaths`, `proxy_reloads`.
@@ -87,6 +88,7 @@ class SensesSnapshot:
     connections: int | None
     alerts: tuple[Alert, ...]
     counters: dict[str, int]
+    new_connections_per_s: float | None = None
 
 
 class Senses:

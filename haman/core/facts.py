@@ -8,6 +8,7 @@ engine's events.
 
 from dataclasses import dataclass, field
 
+from haman.core.announcements import AnycastStance, BfdReport, ExabgpReport, HeldAddresses
 from haman.core.words import Event, Reason, Role
 
 
@@ -35,14 +36,18 @@ class VipStance:
 
 @dataclass(frozen=True, slots=True)
 class StancesDeclared:
-    """Controller → engine: the desired stance of every VIP. Sent on change and as liveness.
+    """Controller → engine: the desired stance of every service. Sent on change and as liveness.
 
     Attributes:
         generation: grows with each change; echoed in `EngineReported`.
+        exabgp: digest of the ExaBGP configuration that the controller wrote and validated, and that
+            shall run; "" = none.
     """
 
     generation: int
     vips: tuple[VipStance, ...]
+    anycast: tuple[AnycastStance, ...] = ()
+    exabgp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,9 @@ class EngineReported:
         realtime: the loop runs under a real-time policy.
         realtime_problem: why not, "" if it does or was not asked to.
         guard: the guard is alive.
+        exabgp: None = none was asked for.
+        ending: the agent was told to end; what is announced shall be shut now, for the routers are
+            about to lose it.
     """
 
     generation: int
@@ -116,6 +124,10 @@ class EngineReported:
     realtime: bool = False
     realtime_problem: str = ""
     guard: bool = True
+    anycast: tuple[HeldAddresses, ...] = ()
+    bfd: tuple[BfdReport, ...] = ()
+    exabgp: ExabgpReport | None = None
+    ending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.facts import VipReport
 from haman.core.words import Condition, Reason, Utilization
 
@@ -17,6 +18,9 @@ class NodeReport:
         vips: what the node is to each VIP it is configured for.
         drained: the operator took it out of service.
         paused: the operator holds all automatic moves but faults.
+        new_connections_per_s: that clients opened to the proxy, over the last 10 s; None when unknown.
+        anycast: what the node is to each anycast service that it is configured for.
+        neighbors: its BGP neighbours.
     """
 
     node: str
@@ -36,10 +40,17 @@ class NodeReport:
     realtime: bool = False
     guard: bool = True
     addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    new_connections_per_s: float | None = None
+    anycast: tuple[AnycastReport, ...] = ()
+    neighbors: tuple[NeighborReport, ...] = ()
 
     def vip(self, name: str) -> VipReport | None:
         """What this node is to the VIP `name`; None if it is not configured for it."""
         return next((v for v in self.vips if v.vip == name), None)
+
+    def service(self, name: str) -> AnycastReport | None:
+        """What this node is to the anycast service `name`; None if it is not configured for it."""
+        return next((a for a in self.anycast if a.service == name), None)
 
     @property
     def binding(self) -> Utilization | None:

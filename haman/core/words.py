@@ -34,6 +34,15 @@ class Role(StrEnum):
     TAIL = "tail"
 
 
+class Stance(StrEnum):
+    """What a node is to one anycast service: the ladder, top first."""
+
+    FULL = "full"
+    REDUCED = "reduced"
+    SHUT = "shut"
+    WITHDRAWN = "withdrawn"
+
+
 class Confidence(StrEnum):
     """How well a ceiling is known, best first."""
 

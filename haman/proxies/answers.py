@@ -16,6 +16,9 @@ class Answer:
         connections_limit: the most that it accepts.
         full: TLS handshakes with a key operation since the start of the process.
         resumed: TLS handshakes without one.
+        accepted: client connections since the start of the process.
+        failed: TLS handshakes that failed, since the start of the process.
+        queue: tasks that wait for a thread now.
     """
 
     pid: int
@@ -26,6 +29,9 @@ class Answer:
     connections_limit: int | None = None
     full: int | None = None
     resumed: int | None = None
+    accepted: int | None = None
+    failed: int | None = None
+    queue: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

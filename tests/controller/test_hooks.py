@@ -101,7 +101,9 @@ async def test_hung_program_is_killed_and_the_next_event_told(tmp_path: Path) ->
 
 async def test_children_of_a_killed_program_are_killed_with_it(tmp_path: Path) -> None:
     told, child = list[str](), tmp_path / "child"
-    async with running(script(tmp_path, f"sleep 60 & echo $! >{child}; wait"), told.append, 0.3) as it:
+    async with running(
+        script(tmp_path, f"sleep 60 & echo $! >{child}; wait"), told.append, 0.3
+    ) as it:
         it.offer(entry(1))
         await until(lambda: told)
     await until(lambda: not Path(f"/proc/{child.read_text().strip()}/fd").exists())

@@ -1,0 +1,1 @@
+"""BGP through an unmodified ExaBGP: its configuration, a closed command grammar, the relay, the driver."""
