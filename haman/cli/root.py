@@ -34,6 +34,12 @@ VERBS = {
     "pause": Verb("haman.cli.pause", OPERATE, "Hold all automatic moves but faults."),
     "resume": Verb("haman.cli.pause", OPERATE, "Let automatic moves go on."),
     "check": Verb("haman.cli.check", SET_UP, "Check a configuration file."),
+    "router-config": Verb(
+        "haman.cli.router_config",
+        SET_UP,
+        "What the neighbour router needs, for FRR or BIRD.",
+        "router_config",
+    ),
     "keygen": Verb("haman.cli.keygen", SET_UP, "Make a cluster key."),
     "lab": Verb(
         "haman.cli.lab", SET_UP, "Try it out: a pair of proxies in namespaces, and drills."
