@@ -147,7 +147,7 @@ def _colons(numbers: Community) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RibLine:
-    """One line of `SHOW_ROUTES`.
+    """One line of the answer to `SHOW_ROUTES`.
 
     Attributes:
         route: None = ExaBGP holds the prefix with attributes that are never announced here.
@@ -210,7 +210,10 @@ def _attributes(prefix: Prefix, text: str) -> Route | None:
 def _weight(values: Sequence[str]) -> int:
     """Of a link bandwidth community as ExaBGP prints it: eight bytes in hexadecimal."""
     (value,) = values
-    kind, _, bandwidth = struct.unpack(">HHf", bytes.fromhex(value.removeprefix("0x")))
+    octets = bytes.fromhex(value.removeprefix("0x"))
+    kind: int
+    bandwidth: float
+    kind, _, bandwidth = struct.unpack(">HHf", octets)
     if kind != _BANDWIDTH:
         raise ValueError(f"{value} is not a link bandwidth")
     return round(bandwidth / BYTES_PER_WEIGHT)

@@ -194,9 +194,9 @@ def _text(content: object, most: int = _MAX_TEXT) -> str:
 
 
 def _boolean(content: object) -> bool:
-    if not isinstance(content, bool):
-        raise ValueError("neither true nor false")
-    return content
+    if content is True or content is False:
+        return content
+    raise ValueError("neither true nor false")
 
 
 def _address(content: object) -> Address:

@@ -17,6 +17,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -114,7 +115,7 @@ class Router:
     ) -> None:
         if error is not None:
             for name, daemon in self.daemons.items():
-                print(f"--- {name}\n{daemon.said()}")
+                sys.stdout.write(f"--- {name}\n{daemon.said()}")
         self.close()
 
 
