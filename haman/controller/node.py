@@ -56,6 +56,7 @@ def node_report(
         realtime=engine.realtime if engine is not None else False,
         guard=engine.guard if engine is not None else True,
         addresses={v.name: v.addresses for v in config.vip},
+        new_connections_per_s=sensed.new_connections_per_s,
     )
 
 

@@ -22,6 +22,7 @@ from haman.controller.probe import Answered, Prober
 from haman.controller.settings import gate_settings, meter_settings
 from haman.controller.ticker import Ticker
 from haman.controller.watch import ProcessWatch
+from haman.core.arrivals import Accepted, Arrivals
 from haman.core.gate import (
     Gate,
     GateSnapshot,
@@ -105,7 +106,10 @@ class Senses:
         self._on_change = on_change
         self._interval_s = config.saturation.interval_ms / 1000
         self._gate = Gate(gate_settings(config), clock.monotonic_ns())
-        self._meter = Meter(meter_settings(config))
+        settings = meter_settings(config)
+        self._meter = Meter(settings)
+        self._arrivals = Arrivals(settings.stale_ns)
+        self._own_connections = 0
         self._procfs = ProcFs()
         proxy = config.proxy
         name = proxy.process or ("" if proxy.kind == "process" else proxy.kind)
@@ -219,6 +223,9 @@ class Senses:
         self._unanswered = 0
         self._version = answer.version
         now_ns = self._clock.monotonic_ns()
+        if answer.accepted is not None:
+            self._own_connections += answer.own_accepted
+            self._arrivals.add(Accepted(now_ns, epoch, answer.accepted, self._own_connections))
         self._meter.step(
             CountersSampled(
                 at_ns=now_ns,
@@ -243,6 +250,7 @@ class Senses:
         ticker = Ticker(prober.interval_s)
         while True:
             result = await prober.probe()
+            self._own_connections += 1
             if isinstance(result, Answered):
                 now_ns = self._clock.monotonic_ns()
                 self._meter.step(ProbeTimed(now_ns, result.latency_s), now_ns)
@@ -256,7 +264,8 @@ class Senses:
     def snapshot(self) -> SensesSnapshot:
         """What is known now; cheap."""
         gate = self._gate.snapshot()
-        resources = self._meter.utilizations(self._clock.monotonic_ns())
+        now_ns = self._clock.monotonic_ns()
+        resources = self._meter.utilizations(now_ns)
         used = next((r.used for r in resources if r.name == "connections"), None)
         return SensesSnapshot(
             condition=gate.condition,
@@ -271,6 +280,7 @@ class Senses:
             connections=None if used is None else int(used),
             alerts=self._alerts(gate),
             counters={**self._counters, "proxy_deaths": self._watch.deaths},
+            new_connections_per_s=self._arrivals.per_s(now_ns),
         )
 
     def _alerts(self, gate: GateSnapshot) -> tuple[Alert, ...]:

@@ -19,6 +19,8 @@ class Answer:
         accepted: client connections since the start of the process.
         failed: TLS handshakes that failed, since the start of the process.
         queue: tasks that wait for a thread now.
+        own_accepted: how many connections this very question added to `accepted`.
+        pool_failed: allocations of memory that failed since the start of the process.
     """
 
     pid: int
@@ -32,6 +34,8 @@ class Answer:
     accepted: int | None = None
     failed: int | None = None
     queue: int | None = None
+    own_accepted: int = 0
+    pool_failed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ A connection that is kept (`prompt`) saves nothing, and after a reload stays wit
 `show stat -1 1 -1` lists frontends only: all of them with servers costs HAProxy's thread
 milliseconds. What is not read, because it lies (measured with 2.6): SslRate and CumSslConns count
 accepts and not handshakes; SslFrontendSessionReuse_pct is made of them; Idle_pct is a mean over
-threads and blind to CPU quotas.
+threads and blind to CPU quotas; CumConns counts this very question, so that accepted connections
+are the sum of `conn_tot`; PoolUsed sees nothing of what OpenSSL allocates.
 
 HAProxy management guide, 9.1 (CSV format) and 9.3 (show info, show stat).
 """
@@ -88,6 +89,10 @@ def parse(text: str) -> Answer:
         connections_limit=_number(info, "Maxconn", least=1),
         full=_total(frontends, "ssl_sess"),
         resumed=_total(frontends, "ssl_reused_sess"),
+        accepted=_total(frontends, "conn_tot"),
+        failed=_total(frontends, "ssl_failed_handshake"),
+        queue=_number(info, "Run_queue") if "Run_queue" in info else None,
+        pool_failed=_number(info, "PoolFailed") if "PoolFailed" in info else None,
     )
 
 
@@ -104,7 +109,7 @@ def _number(fields: dict[str, str], name: str, least: int = 0) -> int:
 
 
 def _total(frontends: list[dict[str, str]], name: str) -> int | None:
-    """The sum over all frontends; None before HAProxy 2.4, which has no such column."""
+    """The sum over all frontends; None where there is no such column (those of TLS: before 2.4)."""
     if not frontends or name not in frontends[0]:
         return None
     return sum(_number(frontend, name) for frontend in frontends if frontend[name])

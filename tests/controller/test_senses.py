@@ -247,6 +247,23 @@ async def test_handshakes_become_load(tmp_path) -> None:
 
 
 @haproxy
+async def test_new_connections_are_those_of_clients(tmp_path) -> None:
+    with running(tmp_path) as proxy:
+        async with sensing(config(proxy, tls_probe(proxy))) as watched:
+            await settled(watched, proxy)
+            await until(lambda: watched.snapshot.counters["probe_successes"] >= 10)
+            calm = watched.snapshot.new_connections_per_s
+            assert calm is not None
+            # 20 probes a second are none of them, but for one at the edge of so short a window.
+            assert calm < 5
+            for _ in range(50):
+                assert proxy.answers(proxy.port)
+            await until(lambda: (watched.snapshot.new_connections_per_s or 0) > calm + 3)
+            proxy.socket.unlink()
+            await until(lambda: watched.snapshot.new_connections_per_s is None)
+
+
+@haproxy
 async def test_a_stats_socket_that_vanishes_changes_no_condition(proxy) -> None:
     async with sensing(config(proxy, tls_probe(proxy))) as watched:
         await settled(watched, proxy)

@@ -30,15 +30,17 @@ Pid: 4711
 Maxconn: 2000
 CurrConns: 17
 SslRate: 800
+Run_queue: 3
 Idle_pct: 100
+PoolFailed: 2
 node: lb1
 Unstoppable Jobs: 1
 Stopping: 0
 """
-STAT = """# pxname,svname,ssl_sess,ssl_reused_sess,desc,
-a,FRONTEND,30,12,,
-b,FRONTEND,4,0,"x, y",
-c,FRONTEND,,,,
+STAT = """# pxname,svname,ssl_sess,ssl_reused_sess,ssl_failed_handshake,conn_tot,desc,
+a,FRONTEND,30,12,5,90,,
+b,FRONTEND,4,0,1,8,"x, y",
+c,FRONTEND,,,,2,,
 """
 GOOD = f"{INFO}\n{STAT}\n"
 EXPECTED = Answer(
@@ -49,6 +51,10 @@ EXPECTED = Answer(
     connections_limit=2000,
     full=34,
     resumed=12,
+    accepted=100,
+    failed=6,
+    queue=3,
+    pool_failed=2,
 )
 
 
@@ -270,3 +276,30 @@ async def test_after_a_reload_the_new_worker_answers(tmp_path) -> None:
             await asyncio.sleep(0.01)
         assert answer.pid == proxy.worker
         wait(lambda: len(proxy.workers) == 1, "the old worker ends")
+
+
+@haproxy
+async def test_accepted_connections_are_those_of_clients(tmp_path) -> None:
+    with running(tmp_path) as proxy:
+        before = (await ask(proxy)).accepted
+        assert before is not None
+        for _ in range(5):
+            handshake(proxy.tls_port)
+            assert proxy.answers(proxy.port)
+            await ask(proxy)
+        assert (await ask(proxy)).accepted == before + 10
+
+
+@haproxy
+async def test_a_handshake_that_fails_is_counted_as_such(tmp_path) -> None:
+    with running(tmp_path) as proxy:
+        before = await ask(proxy)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", proxy.tls_port), 5) as no_tls:
+                no_tls.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                while no_tls.recv(4096):
+                    pass
+        after = await ask(proxy)
+        assert before.failed is not None
+        assert after.failed == before.failed + 3
+        assert (after.full, after.resumed) == (0, 0)
