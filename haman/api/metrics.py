@@ -14,13 +14,14 @@ from prometheus_client.registry import Collector
 
 from haman.controller.surface import ClusterSnapshot, JournalEntry
 from haman.core.facts import EngineReported
-from haman.core.words import Condition, Role
+from haman.core.words import Condition, Role, Stance
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 TRANSITIONS_MAX = 1000
 """Distinct label sets of `haman_transitions_total`; beyond them the reason becomes "other"."""
 
 _ERROR = "error:"
+_BFD_STATES = ("admin-down", "down", "init", "up")
 
 
 class Metrics(Collector):
@@ -33,11 +34,14 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def count(self, entry: JournalEntry) -> None:
-        """Count a change of role; other events pass."""
+        """Count a change of role or of an anycast stance; other events pass."""
         event = entry.event
-        if event.type != "role-changed":
+        if event.type == "role-changed":
+            to = event.data.get("new", "")
+        elif event.type == "stance-changed" and "stance" in event.data:  # a VIP's has no such word
+            to = event.data["stance"]
+        else:
             return
-        to = event.data.get("new", "")
         reason = event.reasons[0].code if event.reasons else ""
         key = (event.service, str(to), reason)
         if key not in self._transitions and len(self._transitions) >= TRANSITIONS_MAX:
@@ -57,9 +61,12 @@ class Metrics(Collector):
         snapshot = self._snapshot()
         yield from _node(snapshot)
         yield from _resources(snapshot)
+        yield from _anycast(snapshot)
         yield from _cluster(snapshot)
         transitions = CounterMetricFamily(
-            "haman_transitions", "Changes of role, since the start.", labels=_TO_LABELS
+            "haman_transitions",
+            "Changes of role (VIP) and of stance (anycast), since the start.",
+            labels=_TO_LABELS,
         )
         for labels, count in sorted(self._transitions.items()):
             transitions.add_metric(labels, count)
@@ -118,6 +125,33 @@ def _resources(snapshot: ClusterSnapshot) -> Iterator[Metric]:
             if value is not None:
                 family.add_metric((resource.name,), value)
     yield from (utilization, used, ceiling)
+
+
+def _anycast(snapshot: ClusterSnapshot) -> Iterator[Metric]:
+    weight = GaugeMetricFamily(
+        "haman_anycast_weight",
+        "That this node announces, also while it is shut; 0 = withdrawn.",
+        labels=("service",),
+    )
+    stance = GaugeMetricFamily(
+        "haman_anycast_stance",
+        "1 for the stance that this node has to the service.",
+        labels=("service", "stance"),
+    )
+    routers = GaugeMetricFamily(
+        "haman_anycast_routers", "BGP neighbours that hear the service.", labels=("service",)
+    )
+    for said in snapshot.own.anycast:
+        weight.add_metric((said.service,), said.weight)
+        routers.add_metric((said.service,), said.neighbors_up)
+        for known in Stance:
+            stance.add_metric((said.service, known.value), said.stance is known)
+    session = GaugeMetricFamily(
+        "haman_bgp_session_up", "The BGP session is established.", labels=("neighbor",)
+    )
+    for neighbor in snapshot.own.neighbors:
+        session.add_metric((neighbor.name,), neighbor.session == "up")
+    yield from (weight, stance, routers, session)
 
 
 def _cluster(snapshot: ClusterSnapshot) -> Iterator[Metric]:
@@ -179,3 +213,16 @@ def _engine(engine: EngineReported) -> Iterator[Metric]:
         "haman_engine_realtime", "The loop runs under a real-time policy.", engine.realtime
     )
     yield _gauge("haman_guard_up", "The guard is alive.", engine.guard)
+    bfd = GaugeMetricFamily(
+        "haman_bfd_state",
+        "As RFC 5880 numbers them: 0 = admin-down, 1 = down, 2 = init, 3 = up.",
+        labels=("peer",),
+    )
+    for session in engine.bfd:
+        bfd.add_metric((session.neighbor,), _BFD_STATES.index(session.state))
+    yield bfd
+    if engine.exabgp is not None:
+        yield _gauge("haman_exabgp_up", "ExaBGP runs.", engine.exabgp.running)
+        yield CounterMetricFamily(
+            "haman_exabgp_starts", "Of ExaBGP, since the engine began.", engine.exabgp.starts
+        )

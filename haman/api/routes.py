@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from haman.api import schema, view
+from haman.api import plain, schema, view
 from haman.api.json_schema import json_schema
 from haman.api.metrics import CONTENT_TYPE, Metrics
 from haman.api.stream import FOLLOWERS_MAX, Stream
@@ -45,7 +45,7 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.problem = schema.Problem(code, message, view.reasons(reasons))
+        self.problem = schema.Problem(code, message, plain.reasons(reasons))
 
 
 def make_app(agent: Agent, metrics: Metrics) -> web.Application:
@@ -118,7 +118,7 @@ class _Routes:
         snapshot, config = self._agent.snapshot(), self._agent.config
         answer = why(snapshot, config, self._agent.events(-WHY_EVENTS, WHY_EVENTS), name)
         if answer is None:
-            raise _unknown("service", name, view.vip_names(snapshot, config))
+            raise _unknown("service", name, view.service_names(snapshot, config))
         return _json(answer)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -223,7 +223,7 @@ def _done(outcome: Outcome) -> web.Response:
     if isinstance(outcome, Refused):
         status = HTTP_STATUS.get(outcome.code, 409)
         raise ApiError(status, outcome.code, outcome.text, outcome.reasons)
-    return _json(schema.Done(outcome.text, view.reasons(outcome.reasons)))
+    return _json(schema.Done(outcome.text, plain.reasons(outcome.reasons)))
 
 
 async def _wish(request: web.Request, *fields: str) -> schema.Intent:

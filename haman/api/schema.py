@@ -48,6 +48,23 @@ class Engine(Struct, frozen=True):
     guard: bool = True
 
 
+class Neighbor(Struct, frozen=True):
+    """A BGP neighbour of a node.
+
+    `session`: up, down, connecting, idle or unknown; `reasons` say why it is not up. `bfd`: up,
+    init, down, admin-down or unknown, "" = none is configured; `bfd_reason` says why it is not up,
+    where that is known.
+    """
+
+    name: str
+    address: str
+    session: str
+    since: str = ""
+    reasons: tuple[Reason, ...] = ()
+    bfd: str = ""
+    bfd_reason: str = ""
+
+
 class Node(Struct, frozen=True):
     """A node as the answering agent knows it; `age_ms` is how old that knowledge is."""
 
@@ -63,10 +80,16 @@ class Node(Struct, frozen=True):
     connections: int | None
     engine: Engine
     drained: bool = False
+    neighbors: tuple[Neighbor, ...] = ()
 
 
 class Member(Struct, frozen=True):
-    """What one node is to one service."""
+    """What one node is to one service: role and priority for a VIP, the others for anycast.
+
+    `stance`: full, reduced, shut or withdrawn. `weight` is announced, out of `full_weight`. `share`
+    of the new connections that it should get by the weights; null = not known. `routers` that hear
+    it now.
+    """
 
     node: str
     role: str = ""
@@ -75,12 +98,18 @@ class Member(Struct, frozen=True):
     reasons: tuple[Reason, ...] = ()
     stance: str = ""
     weight: int = 0
+    full_weight: int = 0
+    share: float | None = None
+    routers: int = 0
 
 
 class Service(Struct, frozen=True):
     """A VIP or an anycast service.
 
-    `state`: ok, degraded, down or conflict; `reasons` say why it is not ok.
+    `state`: ok, degraded, down or conflict; `reasons` say why it is not ok. `holders` of an anycast
+    service are the nodes that get its traffic: those whose full or reduced announcement a router
+    hears, or if there are none, those that are shut and heard. `expected` counts the nodes that
+    have the service and are not drained.
     """
 
     name: str
@@ -181,6 +210,9 @@ class WhyMember(Struct, frozen=True):
     since: str
     reasons: tuple[Reason, ...]
     text: str = ""
+    stance: str = ""
+    weight: int = 0
+    share: float | None = None
 
 
 class Why(Struct, frozen=True):

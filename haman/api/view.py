@@ -5,14 +5,14 @@ memory, so it is never counted as a holder, except where the wire says that some
 advertises and the memory says who that was.
 """
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from haman.api import schema
-from haman.api.times import duration, iso
+from haman.api import anycast, schema
+from haman.api.plain import age, finite, no_report, numbers, reasons, stale
+from haman.api.times import iso
 from haman.config.model import Config
 from haman.controller.surface import ClusterSnapshot, JournalEntry
+from haman.core.announcements import BfdReport
 from haman.core.facts import VipReport
 from haman.core.headroom import Headroom, LossScenario
 from haman.core.reports import NodeReport, PeerView
@@ -40,8 +40,14 @@ class Part:
 
 def status(snapshot: ClusterSnapshot, config: Config) -> schema.Status:
     """Answer GET /v1/status."""
-    services = tuple(_service(name, snapshot, config) for name in vip_names(snapshot, config))
-    holders = {h for s in services for h in s.holders}
+    services = (
+        *(_service(name, snapshot, config) for name in vip_names(snapshot, config)),
+        *(
+            anycast.service(anycast.picture(name, snapshot, config))
+            for name in anycast.service_names(snapshot, config)
+        ),
+    )
+    bfd = snapshot.engine.bfd if snapshot.engine is not None else ()
     return schema.Status(
         schema=schema.SCHEMA_VERSION,
         cluster=snapshot.cluster,
@@ -49,13 +55,13 @@ def status(snapshot: ClusterSnapshot, config: Config) -> schema.Status:
         at=iso(snapshot.at_ns),
         paused=snapshot.paused,
         nodes=(
-            _node(snapshot.own, 0.0, config, fresh=True),
+            _node(snapshot.own, 0.0, config, fresh=True, bfd=bfd),
             *(_peer(peer, config) for peer in snapshot.peers),
         ),
         services=services,
         headroom=headroom(snapshot.headroom),
         alerts=tuple(_alert(alert) for alert in snapshot.alerts),
-        mode="active-active" if len(holders) > 1 else "active-passive" if services else "",
+        mode=_mode(services),
     )
 
 
@@ -69,7 +75,7 @@ def headroom(found: Headroom) -> schema.Headroom:
             survivor=hit.node if hit else "",
             resource=hit.resource if hit else "",
             phase=hit.phase if hit else "",
-            utilization=_finite(hit.utilization) if hit else None,
+            utilization=finite(hit.utilization) if hit else None,
         )
     return schema.Headroom(
         verdict=found.verdict.value,
@@ -84,7 +90,7 @@ def scenario(found: LossScenario) -> schema.Scenario:
         lost=found.lost,
         verdict=found.verdict.value,
         survivors=tuple(
-            schema.Survivor(s.node, s.resource, s.phase, _finite(s.utilization))
+            schema.Survivor(s.node, s.resource, s.phase, finite(s.utilization))
             for s in found.survivors
         ),
         reasons=reasons(found.reasons),
@@ -101,13 +107,8 @@ def event(entry: JournalEntry) -> schema.Event:
         service=entry.event.service,
         text=entry.event.text,
         reasons=reasons(entry.event.reasons),
-        data=_numbers(entry.event.data),
+        data=numbers(entry.event.data),
     )
-
-
-def reasons(found: Iterable[Reason]) -> tuple[schema.Reason, ...]:
-    """Show reasons."""
-    return tuple(schema.Reason(r.code, r.text, _numbers(r.data)) for r in found)
 
 
 def unready(snapshot: ClusterSnapshot) -> tuple[Reason, ...]:
@@ -126,6 +127,11 @@ def vip_names(snapshot: ClusterSnapshot, config: Config) -> tuple[str, ...]:
     return tuple(names)
 
 
+def service_names(snapshot: ClusterSnapshot, config: Config) -> tuple[str, ...]:
+    """Every service of the cluster: VIPs, then anycast."""
+    return (*vip_names(snapshot, config), *anycast.service_names(snapshot, config))
+
+
 def parts(snapshot: ClusterSnapshot, config: Config, name: str) -> tuple[Part, ...]:
     """List the nodes that have to do with a VIP: this one first, then the peers.
 
@@ -136,11 +142,11 @@ def parts(snapshot: ClusterSnapshot, config: Config, name: str) -> tuple[Part, .
         own = snapshot.own.vip(name) or VipReport(name, Role.INITIALIZE, 0, 0)
         found.append(Part(snapshot.node, own, current=True, reasons=own.reasons))
     for peer in snapshot.peers:
-        age_ms = _age(peer.age_ms)
+        age_ms = age(peer.age_ms)
         if peer.report is None:
-            found.append(Part(peer.name, None, False, age_ms, (_no_report(peer),)))
+            found.append(Part(peer.name, None, False, age_ms, (no_report(peer),)))
         elif vip := peer.report.vip(name):
-            old = () if peer.fresh else (_stale(age_ms, vip.role.value),)
+            old = () if peer.fresh else (stale(age_ms, vip.role.value),)
             found.append(Part(peer.name, vip, peer.fresh, age_ms, (*old, *vip.reasons)))
     return tuple(found)
 
@@ -218,6 +224,14 @@ def stands_by(part: Part) -> bool:
     return part.current and part.vip is not None and part.vip.role is Role.BACKUP
 
 
+def _mode(services: tuple[schema.Service, ...]) -> str:
+    """Judge the cluster: several nodes serve at once, or are meant to; "" = nothing to serve."""
+    holders = {h for s in services for h in s.holders}
+    if len(holders) > 1 or any(s.kind == "anycast" for s in services):
+        return "active-active"
+    return "active-passive" if services else ""
+
+
 def _service(name: str, snapshot: ClusterSnapshot, config: Config) -> schema.Service:
     found = parts(snapshot, config, name)
     addresses = addresses_of(name, snapshot, config)
@@ -248,13 +262,13 @@ def _member(part: Part) -> schema.Member:
 
 def _peer(peer: PeerView, config: Config) -> schema.Node:
     if peer.report is not None:
-        return _node(peer.report, _age(peer.age_ms), config, fresh=peer.fresh, name=peer.name)
+        return _node(peer.report, age(peer.age_ms), config, fresh=peer.fresh, name=peer.name)
     return schema.Node(
         name=peer.name,
         site="",
         condition=Condition.STALE.value,
-        reasons=reasons((_no_report(peer),)),
-        age_ms=_age(peer.age_ms),
+        reasons=reasons((no_report(peer),)),
+        age_ms=age(peer.age_ms),
         version="",
         proxy=schema.Proxy(""),
         resources=(),
@@ -265,11 +279,17 @@ def _peer(peer: PeerView, config: Config) -> schema.Node:
 
 
 def _node(
-    report: NodeReport, age_ms: float, config: Config, *, fresh: bool, name: str = ""
+    report: NodeReport,
+    age_ms: float,
+    config: Config,
+    *,
+    fresh: bool,
+    name: str = "",
+    bfd: tuple[BfdReport, ...] = (),
 ) -> schema.Node:
     condition, why = report.condition, report.reasons
     if not fresh:
-        why = (_stale(age_ms, condition.value), *why)
+        why = (stale(age_ms, condition.value), *why)
         condition = Condition.STALE
     own = not name
     binding = report.binding
@@ -286,6 +306,7 @@ def _node(
         connections=report.connections,
         engine=schema.Engine(report.lateness_p99_ms, report.realtime, report.guard),
         drained=report.drained,
+        neighbors=anycast.neighbors(report, age_ms, bfd, fresh=fresh),
     )
 
 
@@ -297,12 +318,12 @@ def _resource(found: Utilization, age_ms: float, config: Config | None) -> schem
         hard = common.hard if own is None or own.hard is None else own.hard
     return schema.Resource(
         name=found.name,
-        used=_finite(found.used),
-        ceiling=_finite(found.ceiling),
+        used=finite(found.used),
+        ceiling=finite(found.ceiling),
         unit=found.unit,
-        utilization=_finite(found.utilization),
+        utilization=finite(found.utilization),
         confidence=found.confidence.value,
-        age_ms=_age(found.age_ms) + age_ms,
+        age_ms=age(found.age_ms) + age_ms,
         soft=soft,
         hard=hard,
         detail=found.detail,
@@ -318,25 +339,3 @@ def _alert(alert: Alert) -> schema.Alert:
         node=alert.node,
         service=alert.service,
     )
-
-
-def _stale(age_ms: float, was: str) -> Reason:
-    text = f"last heard {duration(age_ms / 1000)} ago; it was {was} then"
-    return Reason("stale", text, {"age_ms": age_ms})
-
-
-def _no_report(peer: PeerView) -> Reason:
-    return Reason("no-report", f"{peer.name} has not been heard yet")
-
-
-def _age(age_ms: float) -> float:
-    """JSON has no infinity, and a peer that was never heard may have that age."""
-    return round(age_ms, 3) if math.isfinite(age_ms) else 0.0
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _numbers(data: dict[str, int | float | str]) -> dict[str, int | float | str]:
-    return {k: v for k, v in data.items() if not isinstance(v, float) or math.isfinite(v)}

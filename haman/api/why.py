@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from haman.api import schema, view
+from haman.api import anycast, plain, schema, view, why_anycast
 from haman.api.times import NS_PER_S, clock, duration
 from haman.config.model import Config
 from haman.controller.surface import ClusterSnapshot, JournalEntry
@@ -54,7 +54,7 @@ class _Tale:
 def why(
     snapshot: ClusterSnapshot, config: Config, journal: Sequence[JournalEntry], name: str
 ) -> schema.Why | None:
-    """Tell the story of a VIP.
+    """Tell the story of a VIP or an anycast service.
 
     Args:
         snapshot: the cluster now.
@@ -65,6 +65,8 @@ def why(
     Returns:
         None if there is no such service.
     """
+    if name in anycast.service_names(snapshot, config):
+        return why_anycast.why(anycast.picture(name, snapshot, config), snapshot, journal)
     if name not in view.vip_names(snapshot, config):
         return None
     parts = view.parts(snapshot, config, name)
@@ -82,7 +84,7 @@ def why(
                 serves=part.node in serving,
                 role=part.vip.role.value if part.vip else "",
                 since=view.since(part.vip) if part.vip else "",
-                reasons=view.reasons(part.reasons),
+                reasons=plain.reasons(part.reasons),
                 text=_holder(tale, part) if part.node in serving else _other(tale, part),
             )
             for part in sorted(parts, key=lambda p: p.node not in serving)

@@ -1,4 +1,4 @@
-"""A two-node cluster that does as the test says: what the API, the CLI and the TUI are tested on.
+"""A cluster of a pair that does as the test says: what the API, the CLI and the TUI are tested on.
 
     agent = FakeAgent()                     # lb1 serves "web", lb2 stands by
     agent.kill_proxy("lb1")                 # lb2 takes over, events are emitted
@@ -6,7 +6,8 @@
     agent.lose("lb2")                       # no reports from it any more
     agent.refusal = Refused("unsafe", "…")  # the next wishes are refused with this
 
-Time stands still (`agent.now_ns`) until the test moves it.
+Time stands still (`agent.now_ns`) until the test moves it. `tests.api.fake_anycast` makes anycast
+clusters of it.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from haman.config.model import Api, Cluster, Config, Node, Peer, Proxy, Vip
 from haman.controller.surface import Accepted, ClusterSnapshot, JournalEntry, Outcome, Refused
+from haman.core.announcements import AnycastReport, BfdReport, ExabgpReport, NeighborReport
 from haman.core.facts import EngineReported, LatenessReport, VipReport
 from haman.core.headroom import Headroom, LossScenario, SurvivorLoad, Verdict
 from haman.core.reports import NodeReport, PeerView
@@ -26,6 +28,7 @@ from haman.core.words import (
     Reason,
     Role,
     Severity,
+    Stance,
     Utilization,
 )
 
@@ -43,7 +46,7 @@ class FakeNode:
 
     name: str
     priority: int
-    role: Role
+    role: Role | None  # None = the node has no VIP
     condition: Condition = Condition.IN_SERVICE
     reasons: tuple[Reason, ...] = ()
     role_reasons: tuple[Reason, ...] = ()
@@ -54,6 +57,8 @@ class FakeNode:
     heard: bool = True
     age_ms: float = 120.0
     fresh: bool = True
+    anycast: AnycastReport | None = None
+    neighbors: tuple[NeighborReport, ...] = ()
     used: dict[str, float] = field(default_factory=lambda: {"cpu": 0.41, "fds": 900, "tls": 0.2})
 
     CEILINGS = {"cpu": (1.0, "cores"), "fds": (20_000.0, "count"), "tls": (0.9, "core-s/s")}  # noqa: RUF012 - a constant
@@ -75,22 +80,19 @@ class FakeNode:
                 for name, used in self.used.items()
             ),
             connections=self.connections,
-            vips=(
-                VipReport(
-                    "web",
-                    self.role,
-                    self.priority if self.role is not Role.RELEASED else 0,
-                    self.since_ns,
-                    self.role_reasons,
-                    held,
-                ),
-            ),
+            vips=self._vips(self.role, held) if self.role else (),
             drained=self.drained,
             paused=paused,
             lateness_p99_ms=0.3,
             realtime=True,
-            addresses={"web": WEB.addresses},
+            addresses={"web": WEB.addresses} if self.role else {},
+            anycast=(self.anycast,) if self.anycast else (),
+            neighbors=self.neighbors,
         )
+
+    def _vips(self, role: Role, held: tuple[str, ...]) -> tuple[VipReport, ...]:
+        priority = self.priority if role is not Role.RELEASED else 0
+        return (VipReport("web", role, priority, self.since_ns, self.role_reasons, held),)
 
 
 class FakeAgent:
@@ -113,6 +115,8 @@ class FakeAgent:
         self.alerts: tuple[Alert, ...] = ()
         self.verdict = Verdict.OK
         self.engine_alive = True
+        self.bfd: tuple[BfdReport, ...] = ()
+        self.exabgp: ExabgpReport | None = None
         self.refusal: Refused | None = None
         self.wishes: list[tuple[str, ...]] = []
         self._journal: list[JournalEntry] = []
@@ -122,8 +126,11 @@ class FakeAgent:
 
     def snapshot(self) -> ClusterSnapshot:
         """As lb1 knows it."""
-        lb2 = self.nodes["lb2"]
-        report = lb2.report(paused=self.paused) if lb2.heard else None
+        peers = tuple(
+            PeerView(n.name, n.report(paused=self.paused) if n.heard else None, n.age_ms, n.fresh)
+            for n in self.nodes.values()
+            if n.name != "lb1"
+        )
         own = self.nodes["lb1"].report(paused=self.paused)
         engine = EngineReported(
             generation=1,
@@ -136,6 +143,8 @@ class FakeAgent:
                 "netlink_overruns": 1,
             },
             realtime=True,
+            bfd=self.bfd,
+            exabgp=self.exabgp,
         )
         return ClusterSnapshot(
             cluster="edge",
@@ -143,7 +152,7 @@ class FakeAgent:
             at_ns=self.now_ns,
             paused=self.paused,
             own=own,
-            peers=(PeerView("lb2", report, lb2.age_ms, lb2.fresh),),
+            peers=peers,
             alerts=self.alerts,
             headroom=self._headroom(),
             engine=engine if self.engine_alive else None,
@@ -159,7 +168,8 @@ class FakeAgent:
         self.nodes[name].condition = Condition.DRAINED
         self.nodes[name].reasons = (reason,)
         self._move_away(name, reason)
-        self.emit("operator-drained", "lb1 was drained by the operator", service="")
+        self.announce(name, Stance.SHUT, reason)
+        self.emit("operator-drained", f"{name} was drained by the operator", service="")
         return Accepted(f"{name} is drained", (reason,))
 
     async def undrain(self, node: str) -> Outcome:
@@ -169,7 +179,9 @@ class FakeAgent:
             return refused
         found = self.nodes[name]
         found.drained, found.condition, found.reasons = False, Condition.IN_SERVICE, ()
-        found.role, found.role_reasons, found.since_ns = Role.BACKUP, (), self.now_ns
+        if found.role:
+            found.role, found.role_reasons, found.since_ns = Role.BACKUP, (), self.now_ns
+        self.announce(name, Stance.FULL)
         return Accepted(f"{name} is back in service")
 
     async def failover(self, vip: str, to: str, *, force: bool) -> Outcome:
@@ -233,9 +245,10 @@ class FakeAgent:
         service: str = "web",
         node: str = "lb1",
         reasons: tuple[Reason, ...] = (),
+        data: dict[str, int | float | str] | None = None,
     ) -> JournalEntry:
         """Write an event to the journal and to whoever follows it."""
-        event = Event(kind, self.now_ns, text, service, reasons)
+        event = Event(kind, self.now_ns, text, service, reasons, data or {})
         entry = JournalEntry(len(self._journal) + 1, node, event)
         self._journal.append(entry)
         for queue in self._followers:
@@ -251,6 +264,30 @@ class FakeAgent:
         node.proxy_up, node.condition, node.reasons = False, Condition.FAULT, (reason,)
         node.connections = 0
         self._move_away(name, reason)
+        self.announce(name, Stance.WITHDRAWN, reason)
+
+    def announce(
+        self, name: str, stance: Stance, *reasons: Reason, weight: int | None = None
+    ) -> None:
+        """A node's stance to its anycast service becomes another; without one, nothing happens."""
+        node = self.nodes[name]
+        was = node.anycast
+        if was is None:
+            return
+        if weight is None:
+            weight = 0 if stance is Stance.WITHDRAWN else was.full_weight
+        held = was.prefixes if stance is not Stance.WITHDRAWN else ()
+        node.anycast = replace(
+            was, stance=stance, weight=weight, since_ns=self.now_ns, reasons=reasons, held=held
+        )
+        self.emit(
+            "stance-changed",
+            f"{was.service} is {stance} on {name}, weight {weight}",
+            service=was.service,
+            node=name,
+            reasons=reasons,
+            data={"stance": stance.value, "weight": weight},
+        )
 
     def set_utilization(self, name: str, resource: str, utilization: float) -> None:
         """Load a node."""
@@ -288,6 +325,8 @@ class FakeAgent:
 
     def _move_away(self, name: str, reason: Reason) -> None:
         giver = self.nodes[name]
+        if giver.role is None:
+            return
         taker = self.nodes["lb2" if name == "lb1" else "lb1"]
         held = giver.role is Role.ACTIVE
         giver.role, giver.role_reasons, giver.since_ns = Role.RELEASED, (reason,), self.now_ns
@@ -302,7 +341,8 @@ class FakeAgent:
 
     def _headroom(self) -> Headroom:
         scenarios = []
-        for lost, stays in (("lb1", "lb2"), ("lb2", "lb1")):
+        for lost in self.nodes:
+            stays = next(name for name in self.nodes if name != lost)
             used = {n: u / FakeNode.CEILINGS[n][0] for n, u in self.nodes[stays].used.items()}
             other = {n: u / FakeNode.CEILINGS[n][0] for n, u in self.nodes[lost].used.items()}
             after = {name: used[name] + other.get(name, 0.0) for name in used}

@@ -30,9 +30,11 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, **options: str) -> Iterator[Served]:
-    """Serve a fresh FakeAgent on a socket in `folder`."""
-    agent = FakeAgent(socket=str(folder / "haman.sock"), **options)
+def serving(
+    folder: Path, make: Callable[..., FakeAgent] = FakeAgent, **options: str
+) -> Iterator[Served]:
+    """Serve a fresh agent, a FakeAgent if nothing else is said, on a socket in `folder`."""
+    agent = make(socket=str(folder / "haman.sock"), **options)
     loop = asyncio.new_event_loop()
     started, stop = threading.Event(), asyncio.Event()
 

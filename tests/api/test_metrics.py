@@ -4,8 +4,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from haman.api.metrics import TRANSITIONS_MAX, Metrics
 from haman.controller.surface import JournalEntry
-from haman.core.words import Event, Reason
+from haman.core.words import Event, Reason, Stance
 from tests.api.fake_agent import FakeAgent
+from tests.api.fake_anycast import BUSY, DRAINED, anycast, router_down
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
@@ -53,6 +54,48 @@ def test_the_contracts_names() -> None:
         assert found[key] == value, key
     assert any(name == "haman_info" and "node=lb1" in labels for name, labels in found)
     assert len([k for k in found if k[0] == "haman_transitions_total"]) == 1
+
+
+def test_anycast() -> None:
+    agent = anycast()
+    metrics = Metrics(agent.snapshot)
+    found = samples(metrics)
+    for key, value in {
+        ("haman_anycast_weight", "service=edge"): 100,
+        ("haman_anycast_stance", "service=edge,stance=full"): 1,
+        ("haman_anycast_stance", "service=edge,stance=shut"): 0,
+        ("haman_anycast_routers", "service=edge"): 2,
+        ("haman_bgp_session_up", "neighbor=tor1"): 1,
+        ("haman_bfd_state", "peer=tor1"): 3,
+        ("haman_exabgp_up", ""): 1,
+        ("haman_exabgp_starts_total", ""): 1,
+    }.items():
+        assert found[key] == value, key
+    agent.announce("lb1", Stance.REDUCED, BUSY, weight=50)
+    router_down(agent, "lb1", "tor1")
+    found = samples(metrics)
+    assert found["haman_anycast_weight", "service=edge"] == 50
+    assert found["haman_anycast_stance", "service=edge,stance=reduced"] == 1
+    assert found["haman_anycast_routers", "service=edge"] == 1
+    assert found["haman_bgp_session_up", "neighbor=tor1"] == 0
+    assert found["haman_bfd_state", "peer=tor1"] == 1
+    assert found["haman_bfd_state", "peer=tor2"] == 3
+
+
+def test_stances_are_counted() -> None:
+    agent = anycast()
+    metrics = Metrics(agent.snapshot)
+    agent.announce("lb1", Stance.REDUCED, BUSY, weight=50)
+    agent.announce("lb1", Stance.SHUT, DRAINED)
+    for entry in agent.events(0, 10):
+        metrics.count(entry)
+    vip = Event("stance-changed", 1, "x", "web", data={"contend": 1, "priority": 100})
+    metrics.count(JournalEntry(9, "lb1", vip))
+    found = samples(metrics)
+    assert {labels: n for (name, labels), n in found.items() if name.startswith("haman_trans")} == {
+        "reason=saturated,service=edge,to=reduced": 1,
+        "reason=drained,service=edge,to=shut": 1,
+    }
 
 
 def test_what_is_unknown_is_absent() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from haman.api import schema, view
+from haman.api import plain, schema, view
 from haman.api.times import clock, duration, iso, parse_iso
 from haman.controller.surface import ClusterSnapshot
 from haman.core.facts import VipReport
@@ -198,7 +198,7 @@ def test_readiness(condition: Condition, *, ready: bool) -> None:
 
 
 def test_numbers_that_json_lacks_are_left_out() -> None:
-    assert view.reasons([Reason("x", "y", {"a": math.inf, "b": math.nan, "c": 1.5})])[0].data == {
+    assert plain.reasons([Reason("x", "y", {"a": math.inf, "b": math.nan, "c": 1.5})])[0].data == {
         "c": 1.5
     }
 

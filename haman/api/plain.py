@@ -1,0 +1,51 @@
+"""Values as JSON and people can have them, and what is said of peers that are not heard."""
+
+import math
+from collections.abc import Iterable
+
+from haman.api import schema
+from haman.api.times import duration
+from haman.core.reports import PeerView
+from haman.core.words import Reason
+
+
+def reasons(found: Iterable[Reason]) -> tuple[schema.Reason, ...]:
+    """Show reasons."""
+    return tuple(schema.Reason(r.code, r.text, numbers(r.data)) for r in found)
+
+
+def numbers(data: dict[str, int | float | str]) -> dict[str, int | float | str]:
+    """Leave out what JSON lacks."""
+    return {k: v for k, v in data.items() if not isinstance(v, float) or math.isfinite(v)}
+
+
+def finite(number: float | None) -> float | None:
+    """Give None for what JSON lacks."""
+    return number if number is not None and math.isfinite(number) else None
+
+
+def age(age_ms: float) -> float:
+    """JSON has no infinity, and a peer that was never heard may have that age."""
+    return round(age_ms, 3) if math.isfinite(age_ms) else 0.0
+
+
+def stale(age_ms: float, was: str) -> Reason:
+    """Say that a peer is a memory, and of what."""
+    text = f"last heard {duration(age_ms / 1000)} ago; it was {was} then"
+    return Reason("stale", text, {"age_ms": age_ms})
+
+
+def no_report(peer: PeerView) -> Reason:
+    """Say that a peer is known by its name only."""
+    return Reason("no-report", f"{peer.name} has not been heard yet")
+
+
+def listing(names: Iterable[str]) -> str:
+    """A, b and c."""
+    *most, last = tuple(names) or ("",)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def sentence(text: str) -> str:
+    """End a sentence that has no end yet."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
