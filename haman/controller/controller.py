@@ -46,11 +46,11 @@ from haman.core.decide import (
     Decision,
     FailoverEnded,
     FailoverOrdered,
-    Situation,
     Transition,
 )
 from haman.core.heirs import ConfiguredVip
 from haman.core.reports import NodeReport
+from haman.core.situation import Situation
 from haman.core.words import Condition, Event
 
 TICK_MS_MAX = 500

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from haman.controller.journal import connect, is_corrupt, move_aside
-from haman.core.decide import OperatorIntent
+from haman.core.situation import OperatorIntent
 
 RETRY_S = 2.0
 

@@ -5,10 +5,11 @@ from typing import Protocol
 import haman
 from haman.config.model import Config
 from haman.controller.senses import SensesSnapshot
-from haman.core.decide import Decision, OperatorIntent
+from haman.core.decide import Decision
 from haman.core.facts import EngineReported, VipReport, VipStance
 from haman.core.heirs import ConfiguredVip
 from haman.core.reports import NodeReport
+from haman.core.situation import OperatorIntent
 from haman.core.words import Event, Reason, Role
 
 

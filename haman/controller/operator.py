@@ -14,8 +14,9 @@ from haman.controller.intent import IntentKeeper, NotDurableError
 from haman.controller.orders import Orders
 from haman.controller.safety import no_room, no_target, nobody_serves, stays_last_resort
 from haman.controller.surface import Accepted, ClusterSnapshot, Outcome, Refused
-from haman.core.decide import FailoverEnded, OperatorIntent
+from haman.core.decide import FailoverEnded
 from haman.core.heirs import ConfiguredVip, best_peer
+from haman.core.situation import OperatorIntent
 from haman.core.words import Event, Reason, Role
 
 

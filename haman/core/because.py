@@ -12,6 +12,15 @@ DRAINED = Reason("drained", "drained by the operator; ends with `haman undrain`"
 ISOLATED = Reason("isolated", "no peer is heard on any path; VRRP alone decides who serves")
 STALE = Reason("stale", "measurements are late; the present stance is kept")
 PAUSED = Reason("paused", "automatic moves are paused by the operator; only a fault moves a VIP")
+ENDING = Reason("ending", "the agent is ending: routers are asked to go elsewhere first")
+RELAY_AWAITED = Reason(
+    "relay-awaited",
+    "the relay was not reached yet: what ExaBGP announces is not known, and nothing is changed",
+)
+ADDRESSES_AWAITED = Reason(
+    "addresses-awaited",
+    "goes on as soon as the engine says that the kernel has all of the service's addresses",
+)
 
 
 def last_resort(vip: str, condition: Condition) -> Reason:
@@ -43,9 +52,18 @@ def placed(vip: str, away_from: str) -> Reason:
 
 def saturated_holding(vip: str, resources: tuple[Utilization, ...], role: Role | None) -> Reason:
     """Over the hard threshold; `role` of this node decides what it does about it."""
+    act = f"keeps {vip}" if role is Role.ACTIVE else f"does not preempt for {vip}"
+    return _saturated(act, resources)
+
+
+def saturated_rung(service: str, resources: tuple[Utilization, ...]) -> Reason:
+    """Over the hard threshold, and the ladder of an anycast service stays where it is."""
+    return _saturated(f"neither asks for more of {service} nor sheds it", resources)
+
+
+def _saturated(act: str, resources: tuple[Utilization, ...]) -> Reason:
     known = [r for r in resources if r.utilization is not None]
     binding = max(known, key=lambda r: r.utilization or 0.0, default=None)
-    act = f"keeps {vip}" if role is Role.ACTIVE else f"does not preempt for {vip}"
     why = "no permit: shedding is not available yet"
     if binding is None or binding.utilization is None or binding.used is None:
         return Reason("saturated-holding", f"saturated; {act}; {why}")
@@ -55,3 +73,59 @@ def saturated_holding(vip: str, resources: tuple[Utilization, ...], role: Role |
         f"{binding.name} at {percent(binding.utilization)} of its ceiling ({used}); {act}; {why}",
         {"resource": binding.name, "utilization": round(binding.utilization, 2)},
     )
+
+
+def isolated_rung(service: str) -> Reason:
+    """Who else serves an anycast service is not known."""
+    text = (
+        f"no peer is heard on any path: who else serves {service} is not known, its stance is kept"
+    )
+    return Reason("isolated", text)
+
+
+def paused_rung(service: str) -> Reason:
+    """The operator wants nothing to move."""
+    text = (
+        f"automatic moves are paused by the operator: {service} is kept as it is, but for a fault"
+    )
+    return Reason("paused", text)
+
+
+def addresses_missing(service: str, engine: tuple[Reason, ...]) -> Reason:
+    """What arrives for the service would be lost."""
+    why = engine[0].text if engine else "the kernel does not have all of its addresses"
+    code = engine[0].code if engine else ""
+    return Reason("addresses-missing", f"{service} cannot be announced: {why}", {"code": code})
+
+
+def shut_before_withdrawal(service: str, servers: tuple[str, ...], drain_s: float) -> Reason:
+    """On the way out, in order."""
+    others = _listed(servers)
+    text = f"{service} is left to {others}: withdrawn once it was shut for {drain_s:g} s"
+    return Reason("shut-before-withdrawal", text, {"drain_s": drain_s, "servers": others})
+
+
+def last_announcer(service: str, *, drained: bool) -> Reason:
+    """Announced although this node should not serve, for nobody else does."""
+    why = "drained" if drained else "held down after flapping"
+    text = f"{why}, but no other node that is heard serves {service}: announced as shut"
+    return Reason("last-resort", text)
+
+
+def climbing(
+    service: str, weight: int, full_weight: int, servers: tuple[str, ...], step_s: float
+) -> Reason:
+    """On the way up; each step moves connections of every node, so there are few."""
+    others = _listed(servers)
+    text = f"{service} returns in steps of {step_s:g} s, at weight {weight} of {full_weight} now"
+    data: dict[str, int | float | str] = {
+        "weight": weight,
+        "full_weight": full_weight,
+        "step_s": step_s,
+        "servers": others,
+    }
+    return Reason("climbing", f"{text}; carried by {others} meanwhile", data)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]

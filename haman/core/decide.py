@@ -1,7 +1,8 @@
-"""Condition, operator and peers → the stance of every VIP, with its reasons.
+"""Condition, operator and peers → the stance of every service, with its reasons.
 
-The first row that applies gives the stance. "Others can serve" means: one fresh peer, in-service
-or saturated, is active or backup for every VIP of the group (a VIP without a group is its own).
+An anycast service has a ladder (`ladder`). For a VIP the first row that applies gives the stance.
+"Others can serve" means: one fresh peer, in-service or saturated, is active or backup for every VIP
+of the group (a VIP without a group is its own).
 
     when                                  stance    priority    preempt     reason
     ------------------------------------  --------  ----------  ----------  ------------------
@@ -32,56 +33,22 @@ Invariants: a dead proxy never contends. Saturation, pause and late data never r
 is drained, or held down after flapping, is the last to serve, at priority 1, and yet serves.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from haman.core import because
+from haman.core.announcements import AnycastStance
 from haman.core.because import LAST_RESORT_PRIORITY
-from haman.core.facts import VipReport, VipStance
+from haman.core.facts import VipStance
 from haman.core.heirs import CONTENDS, ConfiguredVip, best_peer, comes_next, group_of
+from haman.core.ladder import ConfiguredAnycast
+from haman.core.ladders import Ladders
 from haman.core.reports import PeerView
-from haman.core.words import Condition, Reason, Role, Utilization
+from haman.core.situation import OperatorIntent, Situation, judge
+from haman.core.words import Condition, Reason, Role
 
 FAILOVER_NS = 5_000_000_000
-LATE_MS = 5_000
-"""No sample for this long: the utilization of the proxy is not known any more."""
 _OUT_OF_SERVICE = (Condition.STARTING, Condition.FAULT, Condition.DRAINED)
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorIntent:
-    """What the operator wants, on disk.
-
-    Attributes:
-        yielded: VIPs that a failover moved away; not to be preempted back.
-    """
-
-    drained: bool = False
-    paused: bool = False
-    yielded: frozenset[str] = field(default_factory=frozenset)
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """Everything that a decision depends upon, at one instant.
-
-    Attributes:
-        condition: of the local proxy as the senses judge it: starting, in-service, saturated or
-            fault.
-        reasons: the senses' reasons for it.
-        serviceable: in a fault: the proxy answers again and is only held down after flapping.
-        isolated: peers are configured and none is heard.
-        roles: what the engine last said of this node, per VIP; empty before its first report.
-    """
-
-    condition: Condition
-    reasons: tuple[Reason, ...] = ()
-    serviceable: bool = False
-    intent: OperatorIntent = OperatorIntent()
-    peers: tuple[PeerView, ...] = ()
-    isolated: bool = False
-    resources: tuple[Utilization, ...] = ()
-    roles: tuple[VipReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +84,16 @@ class Decision:
     Attributes:
         stances: one for each configured VIP, in their order.
         condition: of the node, with operator and network taken in.
+        anycast: one for each configured anycast service, in their order.
+        announces: the relay may be told. Not before it was heard: what it holds is to be kept.
     """
 
     stances: tuple[VipStance, ...]
     condition: Condition
     reasons: tuple[Reason, ...]
     transitions: tuple[Transition, ...] = ()
+    anycast: tuple[AnycastStance, ...] = ()
+    announces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +105,28 @@ class _Pending:
 class Decider:
     """The decisions of one node. Time comes in as `now_ns`; the same inputs decide the same."""
 
-    def __init__(self, vips: tuple[ConfiguredVip, ...]) -> None:
+    def __init__(
+        self, vips: tuple[ConfiguredVip, ...], anycast: tuple[ConfiguredAnycast, ...] = ()
+    ) -> None:
         self._vips = vips
+        self._ladders = Ladders(anycast)
         self._pending: dict[str, _Pending] = {}
 
-    def reconfigure(self, vips: tuple[ConfiguredVip, ...]) -> None:
-        """Take over a new set of VIPs; what is pending for one that is gone is forgotten."""
+    def reconfigure(
+        self, vips: tuple[ConfiguredVip, ...], anycast: tuple[ConfiguredAnycast, ...] = ()
+    ) -> None:
+        """Take over a new set of services; what is pending for one that is gone is forgotten."""
         self._vips = vips
+        self._ladders.reconfigure(anycast)
         names = {vip.name for vip in vips}
         self._pending = {name: p for name, p in self._pending.items() if name in names}
 
     @property
     def deadline_ns(self) -> int | None:
-        """When the first pending failover gives up; None if none is pending."""
-        return min((p.deadline_ns for p in self._pending.values()), default=None)
+        """When the first failover gives up or ladder moves by time; None if neither is due."""
+        pending = [p.deadline_ns for p in self._pending.values()]
+        ladders = self._ladders.deadline_ns
+        return min(pending if ladders is None else [*pending, ladders], default=None)
 
     @property
     def pending(self) -> frozenset[str]:
@@ -160,7 +139,7 @@ class Decider:
             self._pending[vip.name] = _Pending(failover.to, now_ns + FAILOVER_NS)
 
     def step(self, situation: Situation, now_ns: int) -> Decision:
-        """Decide for every VIP."""
+        """Decide for every service."""
         condition, reasons = judge(situation)
         transitions: list[Transition] = []
         stances = []
@@ -179,7 +158,10 @@ class Decider:
                 stance = _contending(vip, reasons, situation, yields=yields)
                 heir = comes_next(self.group(vip.name), condition, situation.peers)
                 stances.append(replace(stance, heir=heir))
-        return Decision(tuple(stances), condition, reasons, tuple(transitions))
+        anycast = self._ladders.step(situation, reasons, now_ns)
+        return Decision(
+            tuple(stances), condition, reasons, tuple(transitions), anycast, self._ladders.known
+        )
 
     def group(self, vip: str) -> tuple[ConfiguredVip, ...]:
         """The VIPs that move together with `vip`, itself first; () = not configured."""
@@ -206,28 +188,6 @@ class Decider:
             del self._pending[vip]
             return [FailoverEnded(vip, taker)]
         return []
-
-
-def judge(situation: Situation) -> tuple[Condition, tuple[Reason, ...]]:
-    """The condition of the node: the worst that is true, and every reason there is."""
-    condition = situation.condition
-    if condition in {Condition.FAULT, Condition.STARTING}:
-        return condition, situation.reasons or (because.NOT_SERVING[condition],)
-    reasons = list(situation.reasons)
-    if _is_late(situation.resources):
-        condition = Condition.STALE
-        reasons.insert(0, because.STALE)
-    if situation.isolated:
-        condition = Condition.ISOLATED
-        reasons.insert(0, because.ISOLATED)
-    if situation.intent.drained:
-        condition = Condition.DRAINED
-        reasons.insert(0, because.DRAINED)
-    return condition, tuple(reasons)
-
-
-def _is_late(resources: tuple[Utilization, ...]) -> bool:
-    return bool(resources) and min(r.age_ms for r in resources) > LATE_MS
 
 
 def _is_kept(vip: str, situation: Situation) -> bool:
@@ -262,7 +222,7 @@ def _contending(
     if situation.condition is Condition.SATURATED:
         role = next((r.role for r in situation.roles if r.vip == vip.name), None)
         holds.append(because.saturated_holding(vip.name, situation.resources, role))
-    if _is_late(situation.resources):
+    if situation.is_late:
         holds.append(because.STALE)
     if situation.intent.paused:
         holds.append(because.PAUSED)

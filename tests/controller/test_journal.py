@@ -16,7 +16,7 @@ from haman.controller import journal as journal_module
 from haman.controller.intent import IntentKeeper, IntentStore, NotDurableError
 from haman.controller.journal import RECENT_MAX, Journal, connect
 from haman.controller.surface import Refused
-from haman.core.decide import OperatorIntent
+from haman.core.situation import OperatorIntent
 from haman.core.words import Event, Reason
 from tests.cluster.pair import until
 from tests.controller.rig import config, node

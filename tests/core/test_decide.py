@@ -9,17 +9,15 @@ from hypothesis import strategies as st
 from haman.core.because import LAST_RESORT_PRIORITY
 from haman.core.decide import (
     FAILOVER_NS,
-    LATE_MS,
     Decider,
     FailoverEnded,
     FailoverOrdered,
-    OperatorIntent,
-    Situation,
     YieldEnded,
 )
 from haman.core.facts import VipReport, VipStance
 from haman.core.heirs import ConfiguredVip, best_peer
 from haman.core.reports import NodeReport, PeerView
+from haman.core.situation import LATE_MS, OperatorIntent, Situation
 from haman.core.words import Condition, Reason, Role, Utilization
 
 WEB = ConfiguredVip("web", 150)

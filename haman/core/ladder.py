@@ -1,0 +1,336 @@
+"""The ladder of one anycast service: how much of its traffic this node asks the routers for.
+
+States: the rungs, top first
+    full       announced with the configured weight
+    reduced    announced with one of the `reduced_weights`; only where weights are sent
+    shut       announced with 65535:0 (RFC 8326): used by routers that have nothing better
+    withdrawn  not announced
+and `unknown` until the relay was heard for the first time, for it may hold what an earlier
+controller announced. Full and reduced serve. Another node serves if its report is fresh, its proxy
+is not in fault, and a router hears it at full or reduced.
+
+The first row that applies says where a step leads. "Well": the proxy is in service or saturated.
+"Held": saturated, paused, late data or isolated; each is a reason to move nothing.
+
+    when                                               from                      to
+    -------------------------------------------------  ------------------------  ----------------
+    the relay is heard for the first time              unknown                   what it holds
+    fault, proxy dead or deaf                          any                       withdrawn
+    the addresses are gone for 1 s                     any                       withdrawn
+    the agent ends                                     full, reduced             shut
+    drained, or a fault that is only held down
+        –                                              full, reduced             shut
+        others serve, shut in force for `drain`        shut                      withdrawn
+        nobody else serves, proxy well, addresses up   withdrawn                 shut: last resort
+    starting, or addresses not up                      any                       stays
+    well, held, nobody else serves                     shut, withdrawn           lowest rung
+    well, held                                         any                       stays
+    well, nobody else serves                           any                       full
+    well, others serve                                 shut, withdrawn           lowest rung
+    well, others serve, in force for `step`            reduced                   next rung up
+
+The lowest rung is the last of the reduced weights, or full where there are none.
+
+Timers: `drain`, `step` and the release of the addresses run from the instant at which the relay had
+the rung in force. What ExaBGP did not acknowledge has changed nothing, and its time is not counted.
+
+Invariants
+    A dead proxy, or one that was not judged yet, never comes to be announced.
+    Saturation, pause, late data and a silent cluster never lower the rung.
+    Only a fault, or addresses that are gone, withdraw while nobody else serves.
+    Nothing comes to be announced before all addresses are up, and they are held while anything is.
+    From one rung to the next an announcement changes in place; no step passes through a withdrawal.
+    At most one move per step. Between two moves down there are at most as many up as there are
+    rungs.
+
+The addresses are held in a fault, too: a router whose last route is gone may fall back to a static
+one (the floor), and a node that does not know the address would send such packets round in a loop.
+They are let go of when the operator has drained the node and the withdrawal had its time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from haman.core import because
+from haman.core.announcements import Announcement, AnycastStance
+from haman.core.reports import PeerView
+from haman.core.words import Condition, Reason, Stance
+
+NS_PER_S = 1_000_000_000
+ROUTERS_NS = NS_PER_S
+"""From an acknowledged withdrawal until no router sends anything here: FRR's kernel route is gone
+60 ms after the UPDATE (measured), slower hardware takes its time."""
+MISSING_NS = NS_PER_S
+"""Addresses gone for so long do not come back by themselves: the engine repairs in milliseconds."""
+SERVING = (Stance.FULL, Stance.REDUCED)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredAnycast:
+    """What the configuration says of an anycast service, as far as decisions go.
+
+    Attributes:
+        weight: at full stance.
+        weighted: weights are sent; without it there are no reduced rungs.
+        reduced_weights: falling.
+        step_ns: how long each rung lasts on the way up.
+        drain_ns: how long a drained node stays shut before it withdraws.
+    """
+
+    name: str
+    weight: int = 100
+    weighted: bool = True
+    reduced_weights: tuple[int, ...] = (50, 25)
+    step_ns: int = 10 * NS_PER_S
+    drain_ns: int = 5 * NS_PER_S
+
+    @property
+    def rungs(self) -> tuple["Rung", ...]:
+        """The rungs that serve, top first."""
+        reduced = self.reduced_weights if self.weighted else ()
+        return (Rung(Stance.FULL, self.weight), *(Rung(Stance.REDUCED, w) for w in reduced))
+
+    @property
+    def shut(self) -> "Rung":
+        """With the full weight: routers to which every node is shut share by weight again."""
+        return Rung(Stance.SHUT, self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A stance with its weight; a withdrawn one weighs nothing."""
+
+    stance: Stance
+    weight: int
+
+    @property
+    def serves(self) -> bool:
+        """Routers prefer it to nodes that are shut."""
+        return self.stance in SERVING
+
+
+WITHDRAWN = Rung(Stance.WITHDRAWN, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """What one step of a ladder stands upon.
+
+    Attributes:
+        condition: of the proxy, as the senses judge it: starting, in-service, saturated or fault.
+        serviceable: in a fault: the proxy answers again and is only held down after flapping.
+        complete: the kernel has all addresses; None while the engine has not said.
+        in_force: what the relay holds; None while it is not reached.
+        servers: the other nodes that serve.
+        holds: why nothing should move, best first; empty = nothing is against it.
+        reasons: of the node's condition.
+        missing: the engine's reasons why addresses are not there.
+    """
+
+    condition: Condition
+    serviceable: bool = False
+    drained: bool = False
+    ending: bool = False
+    complete: bool | None = True
+    in_force: Rung | None = None
+    servers: tuple[str, ...] = ()
+    holds: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    missing: tuple[Reason, ...] = ()
+
+    @property
+    def broken(self) -> bool:
+        """The proxy is dead or deaf."""
+        return self.condition is Condition.FAULT and not self.serviceable
+
+    @property
+    def stands_down(self) -> bool:
+        """Serves only if nobody else does."""
+        return self.drained or self.condition is Condition.FAULT
+
+    @property
+    def well(self) -> bool:
+        """The proxy can serve."""
+        return self.condition in (Condition.IN_SERVICE, Condition.SATURATED) or self.serviceable
+
+    @property
+    def wanted(self) -> bool:
+        """Announced if the addresses are up, whatever the stance."""
+        return self.well and not (self.stands_down and self.servers)
+
+
+class Ladder:
+    """The engine of this module; see its head for states, timers and transitions."""
+
+    def __init__(self, configured: ConfiguredAnycast) -> None:
+        self._configured = configured
+        self._at: Rung | None = None
+        self._in_force_ns: int | None = None
+        self._missing_ns: int | None = None
+        self._deadline_ns: int | None = None
+        self._stance = AnycastStance(
+            configured.name, Stance.WITHDRAWN, 0, True, (because.RELAY_AWAITED,)
+        )
+
+    def reconfigure(self, configured: ConfiguredAnycast) -> None:
+        """Take over other weights and times; the ladder stays where it is, or at the nearest rung."""
+        self._configured = configured
+        if self._at is not None:
+            self._at = self._nearest(self._at)
+
+    @property
+    def known(self) -> bool:
+        """The relay was heard: what it holds may be changed."""
+        return self._at is not None
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When a timer ends that moves the ladder if nothing else changes; None = none runs."""
+        return self._deadline_ns
+
+    def snapshot(self) -> AnycastStance:
+        """What the last step said."""
+        return self._stance
+
+    def step(self, footing: Footing, now_ns: int) -> AnycastStance:
+        """What to be to the service now."""
+        self._deadline_ns = None
+        if self._at is None and footing.in_force is not None:
+            self._at = self._nearest(footing.in_force)
+        self._observe(footing, now_ns)
+        name = self._configured.name
+        if self._at is None:
+            reasons = (because.RELAY_AWAITED, *footing.reasons)
+            self._stance = AnycastStance(name, Stance.WITHDRAWN, 0, True, reasons)
+            return self._stance
+        before, self._at = self._at, self._next(self._at, footing, now_ns)
+        if self._at != before:
+            self._in_force_ns = None
+            self._deadline_ns = None
+            self._observe(footing, now_ns)
+        held = not self._may_let_go(footing, now_ns)
+        reasons = self._reasons(self._at, footing)
+        self._stance = AnycastStance(name, self._at.stance, self._at.weight, held, reasons)
+        return self._stance
+
+    def _nearest(self, rung: Rung) -> Rung:
+        """The configured rung for one that is announced, the highest that is not above it."""
+        if rung.stance is Stance.SHUT:
+            return self._configured.shut
+        if rung.stance is Stance.REDUCED:
+            rungs = self._configured.rungs
+            return next((r for r in rungs if r.weight <= rung.weight), rungs[-1])
+        return rung if rung == WITHDRAWN else self._configured.rungs[0]
+
+    def _observe(self, footing: Footing, now_ns: int) -> None:
+        if self._at is None or footing.in_force != self._at:
+            self._in_force_ns = None
+        elif self._in_force_ns is None:
+            self._in_force_ns = now_ns
+        if footing.complete is not False:
+            self._missing_ns = None
+        elif self._missing_ns is None:
+            self._missing_ns = now_ns
+
+    def _next(self, at: Rung, footing: Footing, now_ns: int) -> Rung:
+        if footing.broken or self._is_over(self._missing_ns, MISSING_NS, now_ns):
+            return WITHDRAWN
+        if footing.ending:
+            return self._configured.shut if at.serves else at
+        if footing.stands_down:
+            return self._down(at, footing, now_ns)
+        if not footing.well or not footing.complete:
+            return at
+        return self._up(at, footing, now_ns)
+
+    def _down(self, at: Rung, footing: Footing, now_ns: int) -> Rung:
+        shut = self._configured.shut
+        if at.serves:
+            return shut
+        if at.stance is Stance.SHUT:
+            if footing.servers and self._was_in_force(self._configured.drain_ns, now_ns):
+                return WITHDRAWN
+            return at
+        return shut if footing.wanted and footing.complete else at
+
+    def _up(self, at: Rung, footing: Footing, now_ns: int) -> Rung:
+        rungs = self._configured.rungs
+        if footing.holds:
+            return at if at.serves or footing.servers else rungs[-1]
+        if not footing.servers:
+            return rungs[0]
+        if not at.serves:
+            return rungs[-1]
+        place = rungs.index(at)
+        if place and self._was_in_force(self._configured.step_ns, now_ns):
+            return rungs[place - 1]
+        return at
+
+    def _may_let_go(self, footing: Footing, now_ns: int) -> bool:
+        """Drained, withdrawn, and every router has had the time to notice."""
+        if self._at != WITHDRAWN or not footing.drained or not footing.servers:
+            return False
+        return self._was_in_force(ROUTERS_NS, now_ns)
+
+    def _was_in_force(self, long_ns: int, now_ns: int) -> bool:
+        return self._is_over(self._in_force_ns, long_ns, now_ns)
+
+    def _is_over(self, since_ns: int | None, long_ns: int, now_ns: int) -> bool:
+        """Whether a timer ended; if it runs, it is waited for."""
+        if since_ns is None:
+            return False
+        ends_ns = since_ns + long_ns
+        if now_ns < ends_ns and (self._deadline_ns is None or ends_ns < self._deadline_ns):
+            self._deadline_ns = ends_ns
+        return now_ns >= ends_ns
+
+    def _reasons(self, at: Rung, footing: Footing) -> tuple[Reason, ...]:
+        name, shut = self._configured.name, at.stance is Stance.SHUT
+        first: list[Reason] = []
+        if footing.broken:
+            pass  # its own reasons say everything
+        elif footing.complete is False and (at != WITHDRAWN or footing.wanted):
+            first.append(because.addresses_missing(name, footing.missing))
+        elif footing.ending and not footing.stands_down:
+            first.append(because.ENDING)
+        elif footing.stands_down and shut and footing.servers:
+            drain_s = self._configured.drain_ns / NS_PER_S
+            first.append(because.shut_before_withdrawal(name, footing.servers, drain_s))
+        elif footing.stands_down and shut:
+            first.append(because.last_announcer(name, drained=footing.drained))
+        elif not footing.stands_down and footing.well and at != self._configured.rungs[0]:
+            first += footing.holds or (self._climbing(at, footing),)
+        elif not footing.stands_down:
+            first += footing.holds
+        said = {reason.code for reason in first}
+        return (*first, *(r for r in footing.reasons if r.code not in said))
+
+    def _climbing(self, at: Rung, footing: Footing) -> Reason:
+        if not at.serves or not footing.servers:
+            return because.ADDRESSES_AWAITED
+        step_s = self._configured.step_ns / NS_PER_S
+        full = self._configured.weight
+        return because.climbing(self._configured.name, at.weight, full, footing.servers, step_s)
+
+
+def in_force(configured: ConfiguredAnycast, announced: Iterable[Announcement]) -> Rung:
+    """What a relay that holds `announced` makes of this service."""
+    held = next((a for a in announced if a.service == configured.name), None)
+    if held is None:
+        return WITHDRAWN
+    weight = configured.weight if held.weight is None else held.weight
+    if held.shut:
+        return Rung(Stance.SHUT, weight)
+    return Rung(Stance.FULL if weight >= configured.weight else Stance.REDUCED, weight)
+
+
+def servers(name: str, peers: tuple[PeerView, ...]) -> tuple[str, ...]:
+    """The peers that serve this service, by name: fresh, not in fault, and heard by a router."""
+    found = []
+    for peer in peers:
+        if not peer.fresh or peer.report is None or peer.report.condition is Condition.FAULT:
+            continue
+        said = peer.report.service(name)
+        if said is not None and said.stance in SERVING and said.neighbors_up > 0:
+            found.append(peer.name)
+    return tuple(sorted(found))

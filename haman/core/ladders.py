@@ -1,0 +1,81 @@
+"""The ladders of all anycast services of a node, stepped with the one situation it is in."""
+
+from haman.core import because
+from haman.core.announcements import AnycastStance
+from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, in_force, servers
+from haman.core.situation import Situation
+from haman.core.words import Condition, Reason
+
+
+class Ladders:
+    """One ladder per configured service, in their order."""
+
+    def __init__(self, services: tuple[ConfiguredAnycast, ...]) -> None:
+        self._services = services
+        self._ladders = {service.name: Ladder(service) for service in services}
+
+    def reconfigure(self, services: tuple[ConfiguredAnycast, ...]) -> None:
+        """Take over a new set; a service that stays keeps its rung, a new one is announced afresh."""
+        self._services = services
+        before, self._ladders = self._ladders, {}
+        for service in services:
+            ladder = before.get(service.name)
+            if ladder is None:
+                ladder = Ladder(service)
+            else:
+                ladder.reconfigure(service)
+            self._ladders[service.name] = ladder
+
+    @property
+    def known(self) -> bool:
+        """Every ladder knows what the relay holds, so that the relay may be told what to hold."""
+        return all(ladder.known for ladder in self._ladders.values())
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the first timer ends; None if none runs."""
+        deadlines = (ladder.deadline_ns for ladder in self._ladders.values())
+        return min((d for d in deadlines if d is not None), default=None)
+
+    def step(
+        self, situation: Situation, reasons: tuple[Reason, ...], now_ns: int
+    ) -> tuple[AnycastStance, ...]:
+        """The stance of every service; `reasons` are those of the node's condition."""
+        return tuple(
+            self._ladders[service.name].step(_footing(service, situation, reasons), now_ns)
+            for service in self._services
+        )
+
+
+def _footing(
+    service: ConfiguredAnycast, situation: Situation, reasons: tuple[Reason, ...]
+) -> Footing:
+    held = next((h for h in situation.held or () if h.service == service.name), None)
+    # An engine that speaks, and not of this service, does not hold its addresses.
+    complete = None if situation.held is None else held is not None and held.complete
+    announced = situation.announced
+    return Footing(
+        condition=situation.condition,
+        serviceable=situation.serviceable,
+        drained=situation.intent.drained,
+        ending=situation.ending,
+        complete=complete,
+        in_force=None if announced is None else in_force(service, announced),
+        servers=servers(service.name, situation.peers),
+        holds=_holds(service.name, situation),
+        reasons=reasons,
+        missing=held.reasons if held is not None else (),
+    )
+
+
+def _holds(service: str, situation: Situation) -> tuple[Reason, ...]:
+    holds = []
+    if situation.condition is Condition.SATURATED:
+        holds.append(because.saturated_rung(service, situation.resources))
+    if situation.is_late:
+        holds.append(because.STALE)
+    if situation.intent.paused:
+        holds.append(because.paused_rung(service))
+    if situation.isolated:
+        holds.append(because.isolated_rung(service))
+    return tuple(holds)

@@ -1,0 +1,78 @@
+"""Everything that the decisions of a node depend upon, and the condition that follows from it."""
+
+from dataclasses import dataclass, field
+
+from haman.core import because
+from haman.core.announcements import Announcement, HeldAddresses
+from haman.core.facts import VipReport
+from haman.core.reports import PeerView
+from haman.core.words import Condition, Reason, Utilization
+
+LATE_MS = 5_000
+"""No sample for this long: the utilization of the proxy is not known any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorIntent:
+    """What the operator wants, on disk.
+
+    Attributes:
+        yielded: VIPs that a failover moved away; not to be preempted back.
+    """
+
+    drained: bool = False
+    paused: bool = False
+    yielded: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that a decision depends upon, at one instant.
+
+    Attributes:
+        condition: of the local proxy as the senses judge it: starting, in-service, saturated or
+            fault.
+        reasons: the senses' reasons for it.
+        serviceable: in a fault: the proxy answers again and is only held down after flapping.
+        isolated: peers are configured and none is heard.
+        roles: what the engine last said of this node, per VIP; empty before its first report.
+        held: what the engine last said of the addresses of anycast services; None before its first
+            report.
+        announced: what the relay holds; None while it is not reached.
+        ending: the agent was told to end.
+    """
+
+    condition: Condition
+    reasons: tuple[Reason, ...] = ()
+    serviceable: bool = False
+    intent: OperatorIntent = OperatorIntent()
+    peers: tuple[PeerView, ...] = ()
+    isolated: bool = False
+    resources: tuple[Utilization, ...] = ()
+    roles: tuple[VipReport, ...] = ()
+    held: tuple[HeldAddresses, ...] | None = None
+    announced: tuple[Announcement, ...] | None = None
+    ending: bool = False
+
+    @property
+    def is_late(self) -> bool:
+        """No resource was sampled lately."""
+        return bool(self.resources) and min(r.age_ms for r in self.resources) > LATE_MS
+
+
+def judge(situation: Situation) -> tuple[Condition, tuple[Reason, ...]]:
+    """The condition of the node: the worst that is true, and every reason there is."""
+    condition = situation.condition
+    if condition in {Condition.FAULT, Condition.STARTING}:
+        return condition, situation.reasons or (because.NOT_SERVING[condition],)
+    reasons = list(situation.reasons)
+    if situation.is_late:
+        condition = Condition.STALE
+        reasons.insert(0, because.STALE)
+    if situation.isolated:
+        condition = Condition.ISOLATED
+        reasons.insert(0, because.ISOLATED)
+    if situation.intent.drained:
+        condition = Condition.DRAINED
+        reasons.insert(0, because.DRAINED)
+    return condition, tuple(reasons)
