@@ -45,6 +45,10 @@ class Case:
         return f"v{self.version}-ipv{self.family}-{'unicast' if self.unicast else 'multicast'}"
 
 
+STALL_S = 1.0
+"""A busy machine may stand still this long. With adverts every second it still tells a peer that
+heard priority 0 (within an interval) from one that waited for silence (3.6 intervals)."""
+
 CASES = [
     Case(version, family, unicast)
     for version, family in ((2, 4), (3, 4), (3, 6))
@@ -129,13 +133,13 @@ def test_the_pair(pair: Pair) -> None:
     agent.send(signal.SIGKILL)
     took = pair.wait_for(haman=False, keepalived=True, what="haman killed", within_s=silence_s)
     # The guard's priority 0: keepalived waits for its skew (156/256 of an interval) alone.
-    assert took < case.interval_ms / 1000 + 0.2
+    assert took < case.interval_ms / 1000 + STALL_S
 
     agent.start().contend(priority=50)
     wait(lambda: agent.vip().active_priority == 100, what="haman hears keepalived")
     keepalived.stop()
     took = pair.wait_for(haman=True, keepalived=False, what="keepalived stops", within_s=silence_s)
-    assert took < case.interval_ms / 1000 + 0.2
+    assert took < case.interval_ms / 1000 + STALL_S
 
     keepalived.start()
     pair.wait_for(haman=False, keepalived=True, what="keepalived is back", within_s=silence_s)
@@ -143,7 +147,7 @@ def test_the_pair(pair: Pair) -> None:
     pair.wait_for(haman=True, keepalived=False, what="haman preempts, the last", within_s=silence_s)
     assert agent.end() == 0
     took = pair.wait_for(haman=False, keepalived=True, what="haman stops", within_s=silence_s)
-    assert took < case.interval_ms / 1000 + 0.2
+    assert took < case.interval_ms / 1000 + STALL_S
 
     agent.start().contend(priority=50)
     wait(lambda: agent.vip().active_priority == 100, what="haman hears keepalived")
