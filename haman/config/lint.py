@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
 
+from haman.config.endpoint import parse_endpoint
 from haman.config.forms import host_addresses
 from haman.config.lease import LEASE_MIN_S, derived_lease_s, take_over_ms
 from haman.config.model import Config, Vip
@@ -16,11 +17,11 @@ from haman.config.rules import PROXY_KEYS
 from haman.config.vip_rules import vip_labels
 from haman.core.alerts import LATENESS_SHARE
 
-AVAILABLE_PROXIES = ("haproxy", "process")
-"""Kinds that this version can observe."""
-
 MEASURED = {
     "haproxy": {"cpu", "fds", "tls", "connections", "hol"},
+    "nginx": {"cpu", "fds", "tls", "connections", "hol"},
+    "envoy": {"cpu", "fds", "tls", "connections", "hol"},
+    "caddy": {"cpu", "fds", "hol"},
     "process": {"cpu", "fds", "hol"},
 }
 """Resources that this version measures, per kind of proxy."""
@@ -93,18 +94,16 @@ def _cluster(config: Config) -> Found:
 
 def _proxy(config: Config) -> Found:
     proxy = config.proxy
-    if proxy.kind not in AVAILABLE_PROXIES:
-        yield (
-            "proxy.kind",
-            (
-                f'"{proxy.kind}" is not available in this version; kind "process" with a probe '
-                "watches any proxy's life, though not its load"
-            ),
-        )
     wanted = {*PROXY_KEYS[proxy.kind], "pidfile", "process"}
     for key in ("socket", "status", "admin"):
-        if getattr(proxy, key) and key not in wanted:
+        where = getattr(proxy, key)
+        if where and key not in wanted:
             yield f"proxy.{key}", f'has no effect with kind "{proxy.kind}"'
+        elif where and key != "socket":
+            try:
+                parse_endpoint(where)
+            except ValueError as error:
+                yield f"proxy.{key}", f"cannot be asked: {error}"
     if proxy.probe is None:
         yield "proxy.probe", "is missing: a proxy that lives but does not answer goes unnoticed"
     elif proxy.probe.timeout_ms >= proxy.probe.interval_ms:

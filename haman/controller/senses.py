@@ -13,7 +13,7 @@ else: tls and connections become unknown, an alert says so, and the condition is
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import sched_getaffinity
 from typing import Protocol
 
@@ -36,12 +36,19 @@ from haman.core.gate import (
     UtilizationSampled,
 )
 from haman.core.processes import ProcessGone, ProcessId
-from haman.core.resources import CountersSampled, Meter, ProbeTimed, ProcessesSampled
+from haman.core.resources import (
+    CountersSampled,
+    Meter,
+    ProbeTimed,
+    ProcessesSampled,
+    ProcessSample,
+)
 from haman.core.words import Alert, Condition, Reason, Severity, Utilization
-from haman.proxies.adapter import Adapter, sensed_by
+from haman.proxies.adapter import HANDSHAKE_CALLS, Adapter, Surroundings, sensed_by
 from haman.proxies.answers import Answer, Unavailable
 from haman.proxies.process import ProcessSet
 from haman.system.procfs import ProcessReader, ProcFs
+from haman.system.uprobe import CallCounter
 
 NS_PER_S = 1_000_000_000
 SILENT_ANSWERS = 3
@@ -116,9 +123,12 @@ class Senses:
         self._processes = ProcessSet(self._procfs, pidfile=proxy.pidfile, name=name)
         self._watch = ProcessWatch(self._processes, self._procfs, self._died, self._found)
         self._readers: dict[ProcessId, ProcessReader] = {}
-        sensed = sensed_by(proxy)
+        around = Surroundings(self._processes, self._procfs, CallCounter(HANDSHAKE_CALLS))
+        sensed = sensed_by(proxy, around)
         self._adapter = sensed.adapter
         self._problem = sensed.problem
+        self._missing: dict[str, str] = {}
+        self._told_fds: tuple[int | None, int | None] = (None, None)
         self._prober = Prober(proxy.probe) if proxy.probe else None
         self._version = ""
         self._answered_by: ProcessId | None = None
@@ -145,6 +155,8 @@ class Senses:
             for reader in self._readers.values():
                 reader.close()
             self._readers.clear()
+            if self._adapter is not None:
+                await self._adapter.close()
 
     def _feed(self, observed: Observation) -> None:
         """Into the gate, and out to the controller if the condition changed. Never awaits."""
@@ -190,13 +202,20 @@ class Senses:
             self._readers[process] = reader
             sample = reader.sample()
             if not isinstance(sample, ProcessGone):
-                samples.append(sample)
+                samples.append(self._with_fds(sample))
         if samples:
             now_ns = self._clock.monotonic_ns()
             self._meter.step(ProcessesSampled(now_ns, tuple(samples)), now_ns)
 
+    def _with_fds(self, sample: ProcessSample) -> ProcessSample:
+        """With what a single process says of its descriptors itself, where they are not told."""
+        if sample.fds is not None or self._unanswered or len(self._processes.members) > 1:
+            return sample
+        fds, limit = self._told_fds
+        return replace(sample, fds=fds, fd_limit=limit)
+
     async def _ask(self, adapter: Adapter) -> None:
-        ticker = Ticker(self._interval_s)
+        ticker = Ticker(max(self._interval_s, adapter.interval_s))
         while True:
             answer = await adapter.ask()
             if isinstance(answer, Answer):
@@ -209,12 +228,10 @@ class Senses:
 
     def _accept(self, answer: Answer, adapter: Adapter) -> Answer | Unavailable:
         """Believe an answer only from a process of this proxy; a new one may not be known yet."""
-        if not answer.stopping and not self._processes.confirm(answer.pid):
-            self._watch.look(wide=True)
-            self._processes.confirm(answer.pid)
-        epoch = next((p for p in self._processes.members if p.pid == answer.pid), None)
+        epoch = self._epoch(answer)
         if epoch is None:
-            text = f"{adapter.source}: process {answer.pid} answered, which is not of this proxy"
+            who = "somebody" if answer.pid is None else f"process {answer.pid}"
+            text = f"{adapter.source}: {who} answered, which is not of this proxy"
             return Unavailable("stranger", f"{text} ({self._processes.source})")
         if self._answered_by not in (None, epoch) and self._answered_by in self._processes.members:
             self._counters["proxy_reloads"] += 1
@@ -222,6 +239,8 @@ class Senses:
         self._counters["stats_answers"] += 1
         self._unanswered = 0
         self._version = answer.version
+        self._missing = answer.missing
+        self._told_fds = answer.fds, answer.fd_limit
         now_ns = self._clock.monotonic_ns()
         if answer.accepted is not None:
             self._own_connections += answer.own_accepted
@@ -232,13 +251,22 @@ class Senses:
                 epoch=epoch,
                 full=answer.full,
                 resumed=answer.resumed,
-                threads=_usable(answer.threads, answer.pid),
+                threads=_usable(answer.threads, epoch.pid),
                 connections=answer.connections,
                 connections_limit=answer.connections_limit,
             ),
             now_ns,
         )
         return answer
+
+    def _epoch(self, answer: Answer) -> ProcessId | None:
+        """The process whose counters these are; None if it is not of this proxy."""
+        if answer.pid is None:
+            return self._processes.eldest
+        if not answer.stopping and not self._processes.confirm(answer.pid):
+            self._watch.look(wide=True)
+            self._processes.confirm(answer.pid)
+        return next((p for p in self._processes.members if p.pid == answer.pid), None)
 
     async def _probe(self, prober: Prober) -> None:
         try:
@@ -297,8 +325,9 @@ class Senses:
         )
 
     def _found_alerts(self, gate: GateSnapshot) -> Iterator[tuple[str, Severity, str]]:
-        if self._problem:
-            yield "proxy-partly-sensed", Severity.WARNING, self._problem
+        partly = "; ".join((*filter(None, [self._problem]), *self._missing.values()))
+        if partly:
+            yield "proxy-partly-sensed", Severity.WARNING, partly
         if self._watch.problem:
             yield "proxy-not-watched", Severity.WARNING, self._watch.problem
         silent = self._unanswered >= SILENT_ANSWERS and self._watch.alive  # the dead say nothing

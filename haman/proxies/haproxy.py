@@ -4,8 +4,12 @@ A connection that is kept (`prompt`) saves nothing, and after a reload stays wit
 `show stat -1 1 -1` lists frontends only: all of them with servers costs HAProxy's thread
 milliseconds. What is not read, because it lies (measured with 2.6): SslRate and CumSslConns count
 accepts and not handshakes; SslFrontendSessionReuse_pct is made of them; Idle_pct is a mean over
-threads and blind to CPU quotas; CumConns counts this very question, so that accepted connections
-are the sum of `conn_tot`; PoolUsed sees nothing of what OpenSSL allocates.
+threads and blind to CPU quotas; MaxSslConns is a high-water mark; CumConns counts this very
+question, so that accepted connections are the sum of `conn_tot`; PoolUsed sees nothing of what
+OpenSSL allocates.
+
+The socket speaks for the worker that serves; those that only finish their connections after a
+reload are asked in `haproxy_workers`.
 
 HAProxy management guide, 9.1 (CSV format) and 9.3 (show info, show stat).
 """
@@ -13,25 +17,13 @@ HAProxy management guide, 9.1 (CSV format) and 9.3 (show info, show stat).
 import asyncio
 import csv
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from haman.proxies.answers import Answer, Unavailable
+from haman.proxies.asking import LIMIT_BYTES, READ_BYTES, TIMEOUT_S, MalformedError, bounded
 
 COMMANDS = b"show info;show stat -1 1 -1\n"
-TIMEOUT_S = 0.25
-LIMIT_BYTES = 1 << 20
-READ_BYTES = 1 << 16
-
-
-_FAILURES: dict[type[OSError], tuple[str, str]] = {
-    FileNotFoundError: ("absent", "it does not exist"),
-    ConnectionRefusedError: ("refused", "nobody listens on it"),
-    PermissionError: ("forbidden", "this user may not open it"),
-}
-
-
-class MalformedError(ValueError):
-    """The answer is not HAProxy's."""
 
 
 def parse_info(text: str) -> dict[str, str]:
@@ -81,19 +73,28 @@ def parse(text: str) -> Answer:
     if info.get("Name") != "HAProxy":
         raise MalformedError("show info: Name is not HAProxy")
     return Answer(
-        pid=_number(info, "Pid", least=1),
+        pid=number(info, "Pid", least=1),
         version=info.get("Version", ""),
         stopping=info.get("Stopping", "0") != "0",
-        threads=_number(info, "Nbthread", least=1),
-        connections=_number(info, "CurrConns"),
-        connections_limit=_number(info, "Maxconn", least=1),
+        threads=number(info, "Nbthread", least=1),
+        connections=number(info, "CurrConns"),
+        connections_limit=number(info, "Maxconn", least=1),
         full=_total(frontends, "ssl_sess"),
         resumed=_total(frontends, "ssl_reused_sess"),
         accepted=_total(frontends, "conn_tot"),
         failed=_total(frontends, "ssl_failed_handshake"),
-        queue=_number(info, "Run_queue") if "Run_queue" in info else None,
-        pool_failed=_number(info, "PoolFailed") if "PoolFailed" in info else None,
+        queue=number(info, "Run_queue") if "Run_queue" in info else None,
+        pool_failed=number(info, "PoolFailed") if "PoolFailed" in info else None,
+        missing=_missing(frontends, info.get("Version", "")),
     )
+
+
+def _missing(frontends: list[dict[str, str]], version: str) -> dict[str, str]:
+    if not frontends:
+        return {"tls": "no frontend is listed, so that nobody counts handshakes"}
+    if "ssl_sess" not in frontends[0]:
+        return {"tls": f"HAProxy {version} does not count handshakes; 2.4 and later do"}
+    return {}
 
 
 def _complete(answer: bytearray) -> bool:
@@ -101,7 +102,12 @@ def _complete(answer: bytearray) -> bool:
     return answer.endswith(b"\n\n") and answer.find(b"\n\n") < len(answer) - 2
 
 
-def _number(fields: dict[str, str], name: str, least: int = 0) -> int:
+def number(fields: dict[str, str], name: str, least: int = 0) -> int:
+    """A count among the fields of `show info`.
+
+    Raises:
+        MalformedError: there is none, or it is below `least`.
+    """
     text = fields.get(name, "")
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise MalformedError(f"{name} is {text[:60]!r}")
@@ -112,7 +118,7 @@ def _total(frontends: list[dict[str, str]], name: str) -> int | None:
     """The sum over all frontends; None where there is no such column (those of TLS: before 2.4)."""
     if not frontends or name not in frontends[0]:
         return None
-    return sum(_number(frontend, name) for frontend in frontends if frontend[name])
+    return sum(number(frontend, name) for frontend in frontends if frontend[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,29 +140,41 @@ class HaproxySocket:
 
     async def ask(self) -> Answer | Unavailable:
         """One question; whatever the other end does, an answer or a reason within the time-out."""
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                return parse((await self._exchange()).decode("utf-8", errors="replace"))
-        except TimeoutError:
-            return self._unavailable("timeout", f"no answer within {self.timeout_s * 1000:g} ms")
-        except MalformedError as error:
-            return self._unavailable("malformed", str(error))
-        except OverflowError:
-            return self._unavailable("too-long", f"more than {LIMIT_BYTES} bytes")
-        except OSError as error:
-            return self._unavailable(*_FAILURES.get(type(error), ("failed", str(error))))
+        return await bounded(self._ask(), self.source, self.timeout_s)
 
-    async def _exchange(self) -> bytes:
-        loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asked:
-            await loop.sock_connect(asked, self.path)
-            await loop.sock_sendall(asked, COMMANDS)
-            answer = bytearray()
-            while not _complete(answer) and (chunk := await loop.sock_recv(asked, READ_BYTES)):
-                answer += chunk
-                if len(answer) > LIMIT_BYTES:
-                    raise OverflowError
-            return bytes(answer)
+    async def _ask(self) -> Answer:
+        return parse(decoded(await exchange(self.path, COMMANDS, _complete)))
 
-    def _unavailable(self, code: str, why: str) -> Unavailable:
-        return Unavailable(code, f"{self.source}: {why}")
+
+async def exchange(
+    path: str, commands: bytes, complete: Callable[[bytearray], bool], *, last: bool = False
+) -> bytes:
+    """Send commands over a connection of their own; the caller bounds the time.
+
+    Args:
+        path: of the unix socket.
+        commands: to send.
+        complete: whether the answer is whole, so that the end of the stream need not be awaited.
+        last: say that nothing more will be asked. A master's socket ends a session only then.
+
+    Raises:
+        OSError: the socket cannot be used.
+        OverflowError: more than LIMIT_BYTES came.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asked:
+        await loop.sock_connect(asked, path)
+        await loop.sock_sendall(asked, commands)
+        if last:
+            asked.shutdown(socket.SHUT_WR)
+        answer = bytearray()
+        while not complete(answer) and (chunk := await loop.sock_recv(asked, READ_BYTES)):
+            answer += chunk
+            if len(answer) > LIMIT_BYTES:
+                raise OverflowError
+        return bytes(answer)
+
+
+def decoded(answer: bytes) -> str:
+    """As text; what is no UTF-8 will be malformed."""
+    return answer.decode("utf-8", errors="replace")

@@ -165,11 +165,10 @@ class ProcessSet:
             return False
         self._confirmed = confirmed
         self._masters.discard(confirmed)
-        age = (confirmed.start_ticks, confirmed.pid)
         self._superseded |= {
             process
             for process in self._members.keys() - self._masters
-            if (process.start_ticks, process.pid) < age
+            if _age(process) < _age(confirmed)
         }
         return True
 
@@ -184,5 +183,26 @@ class ProcessSet:
         return tuple(self._working or self._replacing & self._members.keys())
 
     @property
+    def masters(self) -> tuple[ProcessId, ...]:
+        """Those that run others and do not serve themselves, as far as is known yet."""
+        return tuple(self._masters)
+
+    @property
+    def finishing(self) -> tuple[ProcessId, ...]:
+        """Those that only finish old connections after a reload, eldest first."""
+        masters = self._masters | self._parents.keys()
+        return tuple(sorted(self._superseded - masters, key=_age))
+
+    @property
+    def eldest(self) -> ProcessId | None:
+        """The member that was started first: a master where there is one."""
+        return min(self._members, key=_age, default=None)
+
+    @property
     def _working(self) -> set[ProcessId]:
         return self._members.keys() - self._masters - self._superseded
+
+
+def _age(process: ProcessId) -> tuple[int, int]:
+    """Ordered by start; a pid alone is not, it wraps around."""
+    return process.start_ticks, process.pid

@@ -100,11 +100,17 @@ DOUBTFUL = [
     (
         GOOD.replace('"haproxy"', '"nginx"\nstatus = "unix:/run/nginx.sock:/stub_status"'),
         [
-            (
-                'f: proxy.kind: warning: "nginx" is not available in this version; kind "process" with '
-                "a probe watches any proxy's life, though not its load"
-            ),
             'f: proxy.socket: warning: has no effect with kind "nginx"',
+        ],
+    ),
+    (
+        GOOD.replace('"haproxy"', '"envoy"\nadmin = "http://lb1:9901"'),
+        [
+            'f: proxy.socket: warning: has no effect with kind "envoy"',
+            (
+                "f: proxy.admin: warning: cannot be asked: http://lb1:9901: write an IP address, names "
+                "are not looked up"
+            ),
         ],
     ),
     (

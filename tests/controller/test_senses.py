@@ -353,15 +353,15 @@ async def test_a_generic_process_by_name() -> None:
             await watched.becomes("fault")
 
 
-async def test_a_kind_without_an_adapter_says_so(tmp_path) -> None:
+async def test_a_proxy_that_cannot_be_asked_is_said_so(tmp_path) -> None:
     pidfile = tmp_path / "pid"
     pidfile.write_text(str(os.getpid()))
-    envoy = Config(proxy=Proxy(kind="envoy", admin="http://127.0.0.1:1", pidfile=str(pidfile)))
+    envoy = Config(proxy=Proxy(kind="envoy", pidfile=str(pidfile)))
     async with sensing(envoy) as watched:
         await watched.becomes("in-service")
         (alert,) = watched.snapshot.alerts
         assert (alert.code, alert.severity) == ("proxy-partly-sensed", Severity.WARNING)
-        assert "kind envoy has no adapter" in alert.text
+        assert "proxy.admin is not set" in alert.text
         assert watched.snapshot.alerts == (alert,)  # `since` stays
 
 

@@ -7,8 +7,11 @@ import pytest
 
 from haman.config.model import Proxy
 from haman.core.processes import ProcessGone, ProcessId, ProcessStatus
-from haman.proxies.adapter import sensed_by
-from haman.proxies.haproxy import HaproxySocket
+from haman.proxies.adapter import Surroundings, sensed_by
+from haman.proxies.caddy import CaddyAdmin
+from haman.proxies.envoy import EnvoyAdmin
+from haman.proxies.haproxy_workers import HaproxyWorkers
+from haman.proxies.nginx import NginxStatus
 from haman.proxies.process import HANDOVER_LOOKS, PIDS_MAX, ProcessSet
 
 
@@ -270,11 +273,50 @@ def test_an_answer_from_a_stranger_confirms_nothing(box) -> None:
     assert box.look() == {10}
 
 
-def test_the_adapter_of_each_kind() -> None:
-    assert sensed_by(Proxy(kind="haproxy", socket="/s")).adapter == HaproxySocket("/s")
-    assert sensed_by(Proxy(kind="process", process="x")).problem == ""
-    assert "proxy.socket is not set" in sensed_by(Proxy(kind="haproxy", pidfile="/p")).problem
-    for kind in ("nginx", "envoy", "caddy"):
-        sensed = sensed_by(Proxy(kind=kind))
-        assert sensed.adapter is None
-        assert f"proxy.kind {kind} has no adapter" in sensed.problem
+class NoCalls:
+    """A kernel that counts nothing."""
+
+    def follow(self, pids) -> None:
+        pass
+
+    def read(self) -> str:
+        return "not here"
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("proxy", "kind"),
+    [
+        (Proxy(kind="haproxy", socket="/s"), HaproxyWorkers),
+        (Proxy(kind="nginx", status="unix:/s:/status"), NginxStatus),
+        (Proxy(kind="nginx", status="http://127.0.0.1:81/status"), NginxStatus),
+        (Proxy(kind="envoy", admin="http://127.0.0.1:9901"), EnvoyAdmin),
+        (Proxy(kind="envoy", admin="unix:/s"), EnvoyAdmin),
+        (Proxy(kind="caddy", admin="http://localhost:2019"), CaddyAdmin),
+        (Proxy(kind="process", process="x"), type(None)),
+    ],
+    ids=str,
+)
+def test_the_adapter_of_each_kind(box, proxy, kind) -> None:
+    sensed = sensed_by(proxy, Surroundings(box.processes, box.table, NoCalls()))
+    assert type(sensed.adapter) is kind
+    assert sensed.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("proxy", "problem"),
+    [
+        (Proxy(kind="haproxy", pidfile="/p"), "proxy.socket is not set: haproxy cannot be asked"),
+        (Proxy(kind="nginx", pidfile="/p"), "proxy.status is not set"),
+        (Proxy(kind="envoy", pidfile="/p"), "proxy.admin is not set"),
+        (Proxy(kind="envoy", admin="https://127.0.0.1"), "only http:// and unix: are asked"),
+        (Proxy(kind="caddy", admin="http://lb1:2019"), "names are not looked up"),
+    ],
+    ids=str,
+)
+def test_a_proxy_that_cannot_be_asked_is_sensed_by_its_processes(box, proxy, problem) -> None:
+    sensed = sensed_by(proxy, Surroundings(box.processes, box.table, NoCalls()))
+    assert sensed.adapter is None
+    assert problem in sensed.problem
