@@ -5,10 +5,9 @@ import click
 from haman.api import schema
 from haman.api.client import Client
 from haman.cli.command import Command
+from haman.cli.leftover import clients, counted, last_resorts, served
 from haman.cli.reach import REFUSED, agent_options, fail, reach
 from haman.cli.text import wait_until
-
-SERVING = {"active", "tail"}
 
 
 @click.command(
@@ -19,7 +18,11 @@ SERVING = {"active", "tail"}
     ),
 )
 @click.argument("node", default="")
-@click.option("--wait", is_flag=True, help="Return when the node serves nothing any more.")
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Return when the node serves and announces nothing any more; exit 1 if nobody else can.",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0, 86_400),
@@ -39,9 +42,9 @@ def drain(
         if not wait:
             return
         name = node or client.status().node
-        if missing := wait_until(lambda: _still_serves(client, name), timeout):
+        if missing := wait_until(lambda: _awaited(client, name), timeout):
             fail(REFUSED, f"{missing} after {timeout:g} s; {name} stays drained")
-        click.echo(f"{name} serves nothing any more")
+        click.echo(_outcome(client.status(), name))
 
 
 @click.command()
@@ -53,16 +56,20 @@ def undrain(*, node: str, socket_path: str, ssh: str | None) -> None:
         click.echo(client.act("undrain", schema.Intent(node=node)).text)
 
 
-def _still_serves(client: Client, name: str) -> str:
+def _awaited(client: Client, name: str) -> str:
+    """What is waited for: all that is served, but for what nobody else could take over."""
     found = client.status()
-    held = [
-        f"{s.name} ({m.role})"
-        for s in found.services
-        for m in s.members
-        if m.node == name and m.role in SERVING
-    ]
-    if not held:
+    held = served(found, name)
+    if len(held) == len(last_resorts(found, name)):
         return ""
-    clients = next((n.connections for n in found.nodes if n.name == name), None)
-    left = f", {clients} clients connected" if clients is not None else ""
-    return f"{name} still serves {', '.join(held)}{left}"
+    connected = f", {counted(n)} connected" if (n := clients(found, name)) else ""
+    return f"{name} still serves {', '.join(held)}{connected}"
+
+
+def _outcome(found: schema.Status, name: str) -> str:
+    """What became of the drain; exits where the node has to stay."""
+    connected = f"; {counted(n)} still connected" if (n := clients(found, name)) else ""
+    if stuck := last_resorts(found, name):
+        text = f"{name} is drained, and stays the last resort for {', '.join(stuck)}, shut"
+        fail(REFUSED, f"{text}: no other node announces it{connected}")
+    return f"{name} serves nothing any more{connected}"

@@ -4,7 +4,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 import click
 
@@ -81,7 +81,7 @@ def reach(socket_path: str, ssh: str | None) -> Iterator[Client]:
         yield Client(path)
 
 
-def fail(status: int, text: str) -> None:
+def fail(status: int, text: str) -> NoReturn:
     """Say why on stderr, and exit."""
     click.echo(f"haman: {text}", err=True)
     sys.exit(status)

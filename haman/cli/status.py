@@ -7,9 +7,17 @@ import msgspec
 
 from haman.api import schema
 from haman.api.times import duration
+from haman.cli import anycast
 from haman.cli.command import Command
+from haman.cli.leftover import left
 from haman.cli.reach import agent_options, reach
 from haman.cli.text import age, paint, percent, reasons, table
+
+NODE_TITLES = ("NODE", "CONDITION", "PROXY", "CLIENTS", "BUSIEST", "HEARD", "SERVICES")
+LACKS_MAX = 4
+"""Of the reasons why a service is not ok; a fleet may have very many."""
+ADDRESSES_W = 40
+HOLDERS_W = 24
 
 
 @click.command(
@@ -59,13 +67,16 @@ def render(found: schema.Status) -> str:
     head = f"{found.cluster or 'haman'}, as {found.node} knows it at {found.at[11:19]} UTC"
     blocks = [f"{head}{mode}{paused}"]
     if found.services:
-        rows = [_service_row(s, found.at) for s in found.services]
+        rows = [row for s in found.services for row in _service_rows(s, found.at)]
         blocks.append(table(("SERVICE", "STATE", "HOLDER", "SINCE", "ADDRESSES"), rows))
         blocks += ["\n".join(lacks)] if (lacks := _lacks(found)) else []
     rows = [_node_row(n, found) for n in found.nodes]
-    titles = ("NODE", "CONDITION", "PROXY", "CLIENTS", "BUSIEST", "HEARD", "SERVICES")
+    titles: tuple[str, ...] = NODE_TITLES
+    if found.services and all(s.kind == "anycast" for s in found.services):
+        titles, rows = titles[:-1], [row[:-1] for row in rows]  # all of it is in the next table
     blocks.append(table(titles, rows))
-    if notes := _notes(found):
+    blocks += anycast.tables(found)
+    if notes := [*_notes(found), *anycast.troubles(found)]:
         blocks.append("\n".join(notes))
     blocks.append(headroom_line(found.headroom))
     if found.alerts:
@@ -92,28 +103,44 @@ def headroom_line(found: schema.Headroom) -> str:
 
 def _lacks(found: schema.Status) -> list[str]:
     """Why services are not ok."""
-    return [f"{s.name} is {s.state}: {reasons(s.reasons)}" for s in found.services if s.reasons]
+    told = []
+    for service in found.services:
+        if service.reasons:
+            more = len(service.reasons) - LACKS_MAX
+            tail = f"; and {more} more" if more > 0 else ""
+            why = reasons(service.reasons[:LACKS_MAX])
+            told.append(f"{service.name} is {service.state}: {why}{tail}")
+    return told
 
 
 def _notes(found: schema.Status) -> list[str]:
     """Why nodes are in their conditions, except what an alert says anyway."""
     alerts = [alert.text for alert in found.alerts]
-    told = [
-        (node.name, [r for r in node.reasons if not any(r.text in text for text in alerts)])
-        for node in found.nodes
-    ]
-    return [f"{name}: {reasons(rest)}" for name, rest in told if rest]
+    told = []
+    for node in found.nodes:
+        said = [r.text for r in node.reasons if not any(r.text in text for text in alerts)]
+        if node.drained and node.condition != "stale" and (rest := left(found, node.name)):
+            said.append(f"still there: {rest}")
+        if said:
+            told.append(f"{node.name}: {'; '.join(said)}")
+    return told
 
 
-def _service_row(service: schema.Service, at: str) -> tuple[str, ...]:
-    since = next((m.since for m in service.members if m.node in service.holders), "")
-    return (
+def _service_rows(service: schema.Service, at: str) -> list[tuple[str, ...]]:
+    """One row; one for each address where there is no room for all side by side."""
+    held = [m.since for m in service.members if m.node in service.holders]
+    if service.kind == "anycast" and held:  # since the announcements are as they are
+        held = [max(m.since for m in service.members)]
+    addresses = service.addresses or service.prefixes
+    joined = " ".join(addresses)
+    lines = [joined] if len(joined) <= ADDRESSES_W else [*addresses]
+    head = (
         service.name,
         paint(service.state),
-        ", ".join(service.holders) or "-",
-        age(since, at) or "-",
-        " ".join(service.addresses or service.prefixes),
+        anycast.holders(service, HOLDERS_W),
+        age(next(iter(held), ""), at) or "-",
     )
+    return [(*head, lines[0]), *(("", "", "", "", line) for line in lines[1:])]
 
 
 def _node_row(node: schema.Node, found: schema.Status) -> tuple[str, ...]:
@@ -122,7 +149,7 @@ def _node_row(node: schema.Node, found: schema.Status) -> tuple[str, ...]:
         f"{s.name} {paint(m.role or 'unknown')}" + (f" {m.priority}" if m.priority else "")
         for s in found.services
         for m in s.members
-        if m.node == node.name
+        if m.node == node.name and s.kind != "anycast"
     ]
     version = node.proxy.version.partition("-")[0]  # without the distribution's suffix
     proxy = " ".join(part for part in (node.proxy.kind, version) if part)

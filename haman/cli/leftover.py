@@ -1,0 +1,41 @@
+"""What a node that leaves still serves, and whom."""
+
+from haman.api import schema
+
+_SERVING = {"active", "tail"}
+
+
+def served(found: schema.Status, name: str) -> list[str]:
+    """List what a node serves or announces: "web (tail)", "edge (shut)"."""
+    return [
+        f"{s.name} ({m.role or m.stance})"
+        for s in found.services
+        for m in s.members
+        if m.node == name and (m.role in _SERVING or m.stance not in {"", "withdrawn"})
+    ]
+
+
+def last_resorts(found: schema.Status, name: str) -> list[str]:
+    """Name the anycast services that a node announces shut, as nobody announces them better."""
+    return [
+        s.name
+        for s in found.services
+        for m in s.members
+        if m.node == name and m.stance == "shut" and name in s.holders
+    ]
+
+
+def clients(found: schema.Status, name: str) -> int:
+    """Count the clients that are connected to a node; 0 where that is not known."""
+    return next((n.connections or 0 for n in found.nodes if n.name == name), 0)
+
+
+def counted(number: int) -> str:
+    """Write 1 client, 2 clients."""
+    return f"{number} client" if number == 1 else f"{number} clients"
+
+
+def left(found: schema.Status, name: str) -> str:
+    """Say what is left on a drained node: services, then clients; "" = nothing."""
+    number = clients(found, name)
+    return ", ".join([*served(found, name), *([counted(number)] if number else [])])
