@@ -97,6 +97,7 @@ class BfdReport:
         since_ns: wall clock of the last change of state.
         diagnostic: why the last session went down, in the words of RFC 5880 section 4.1; "" = none.
         detection_ms: silence after which the session is declared down; 0 while not known.
+        problem: why nothing can be sent or heard, as far as this end knows; "" if all is well.
     """
 
     neighbor: str
@@ -105,6 +106,7 @@ class BfdReport:
     diagnostic: str = ""
     remote_diagnostic: str = ""
     detection_ms: float = 0.0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

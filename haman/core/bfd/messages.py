@@ -94,12 +94,14 @@ class StateChanged:
     Attributes:
         diagnostic: why, if it went down.
         remote_diagnostic: the one in the neighbour's last packet, 0-31.
+        detection_ns: the detection time before this step; 0 = none was known.
     """
 
     old: SessionState
     new: SessionState
     diagnostic: Diagnostic
     remote_diagnostic: int
+    detection_ns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,6 @@ class Session:
         "_detect_at",
         "_detection",
         "_diagnostic",
-        "_discriminator",
         "_fraction",
         "_heard",
         "_heard_at",
@@ -86,6 +85,7 @@ class Session:
         "_sent_at",
         "_since",
         "_tx_us",
+        "discriminator",
         "state",
     )
 
@@ -93,7 +93,8 @@ class Session:
         if not 1 <= discriminator <= MAX_U32:
             raise ValueError(f"discriminator {discriminator} is not in 1-{MAX_U32}")
         self._config = config
-        self._discriminator = discriminator
+        self.discriminator = discriminator
+        """Of this end."""
         self.state = SessionState.DOWN
         """The present state."""
         self._since = now_ns
@@ -168,7 +169,7 @@ class Session:
             since_ns=self._since,
             diagnostic=self._last_down,
             remote_diagnostic=heard.diagnostic if heard else 0,
-            local_discriminator=self._discriminator,
+            local_discriminator=self.discriminator,
             remote_discriminator=heard.my_discriminator if heard else 0,
             remote_state=heard.state if heard else SessionState.DOWN,
             tx_interval_ns=None if interval_us is None else interval_us * NS_PER_US,
@@ -181,10 +182,10 @@ class Session:
 
     def _received(self, packet: ControlPacket, now: int, jitter: float) -> tuple[Output, ...]:
         """RFC 5880 section 6.8.6, from the choice of the session on."""
-        if packet.your_discriminator not in (0, self._discriminator):
+        if packet.your_discriminator not in (0, self.discriminator):
             text = (
                 f"it is for a session {packet.your_discriminator:#x}, the one here is "
-                f"{self._discriminator:#x}: one from before a restart, if the neighbour's forgets it"
+                f"{self.discriminator:#x}: one from before a restart, if the neighbour's forgets it"
             )
             return (Discarded(Discard.YOUR_DISCRIMINATOR, text),)
         if self.state is SessionState.ADMIN_DOWN:
@@ -219,8 +220,8 @@ class Session:
     # ---- state ---------------------------------------------------------------------------------
 
     def _become(self, state: SessionState, diagnostic: Diagnostic, now: int) -> StateChanged:
-        heard = self._heard
-        change = StateChanged(self.state, state, diagnostic, heard.diagnostic if heard else 0)
+        theirs = self._heard.diagnostic if self._heard else 0
+        change = StateChanged(self.state, state, diagnostic, theirs, self._detection)
         self.state, self._since = state, now
         if diagnostic is not Diagnostic.NONE:
             self._diagnostic = self._last_down = diagnostic
@@ -277,7 +278,7 @@ class Session:
         return ControlPacket(
             state=self.state,
             diagnostic=self._diagnostic,
-            my_discriminator=self._discriminator,
+            my_discriminator=self.discriminator,
             your_discriminator=heard.my_discriminator if heard else 0,
             detect_mult=self._config.detect_mult,
             desired_min_tx_us=self._announced[0],
