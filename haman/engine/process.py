@@ -21,6 +21,7 @@ from haman.core.words import Event, Reason
 from haman.engine import lastwords
 from haman.engine.addresses import AddressWorker
 from haman.engine.announce import Announcer
+from haman.engine.bfd import BfdSessions
 from haman.engine.groups import Groups
 from haman.engine.guard import Guard
 from haman.engine.holdings import Holdings
@@ -109,6 +110,7 @@ class Engine:
             self._reporter, self._announcer, self._wires, self._holdings, self._vips.role_changed
         )
         self._vips.attach(self._groups, self._holdings)
+        self._bfd = BfdSessions(self._loop, self._reporter)
         self._generation = 0
         self._ready = False
         self._stop_by_ns: int | None = None
@@ -139,12 +141,14 @@ class Engine:
         shortest_ms = min((vip.advert_interval_ms for vip in config.vip), default=LATE_MS_MAX)
         self._late_ns = min(shortest_ms, LATE_MS_MAX) * 1_000_000
         self._vips.configure(members(config, passwords), clock.monotonic_ns())
+        self._bfd.configure(config.bgp.neighbor if config.bgp else (), clock.monotonic_ns())
 
     def _turn(self, now_ns: int) -> int | None:
         if self._loop.late_ns > self._late_ns:
             self._tell_late(self._loop.late_ns)
         self._groups.turn(now_ns)
         self._vips.turn(now_ns)
+        self._bfd.turn(now_ns)
         # Everything above only wanted addresses; now they are asked for, all in one go.
         self._holdings.flush(now_ns)
         self._announcer.send_due(now_ns)
@@ -158,6 +162,7 @@ class Engine:
             self._report_at_ns,
             self._groups.deadline_ns,
             self._vips.deadline_ns,
+            self._bfd.deadline_ns,
             self._holdings.deadline_ns,
             self._announcer.deadline_ns,
             self._supervisor.deadline_ns,
@@ -170,6 +175,7 @@ class Engine:
     def _end(self) -> int:
         if self._holdings.empty:
             self._last_words.write(())  # the guard has nothing to add
+        self._bfd.close(clock.monotonic_ns())  # before anything waits: it could keep no interval
         self._report_now(clock.monotonic_ns())
         self._supervisor.stop(timeout_s=1.0)
         self._worker.stop(timeout_s=0.5)
@@ -349,6 +355,7 @@ class Engine:
                 realtime=wanted and not self._realtime_problems,
                 realtime_problem="; ".join(self._realtime_problems),
                 guard=self._sentry.alive,
+                bfd=self._bfd.reports(),
             )
         )
 
