@@ -1,0 +1,205 @@
+"""The ExaBGP configuration: composed from numbers and addresses, validated by ExaBGP, then in force.
+
+One session per neighbour, for the family of its own address: IPv4 prefixes go over IPv4 sessions,
+IPv6 ones over IPv6 sessions. Graceful restart is never offered: with it, a router goes on sending to
+a node that is gone, for the whole of its timer (60 s measured, after SIGKILL and SIGTERM alike).
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import pwd
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from haman.config.model import Bgp, Config, Neighbor
+from haman.core.announcements import RELAY_SOCKET, exabgp_environment
+
+VALIDATE_S: Final = 30.0
+"""ExaBGP takes 0.3 s to start and look; a busy host some seconds."""
+MAX_PASSWORD: Final = 80
+"""What the kernel takes: TCP_MD5SIG_MAXKEYLEN."""
+_MS_PER_S: Final = 1000
+_PLAIN_WORD: Final = re.compile(r"[A-Za-z0-9_./+@%=:~-]+")
+_PASSWORD: Final = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff"']+""")
+
+
+class RefusedError(Exception):
+    """No configuration can be written from this; the text says what to do."""
+
+
+def compose(config: Bgp, directory: Path, passwords: Mapping[str, str]) -> str:
+    """The text of `exabgp.conf`.
+
+    Args:
+        config: of this node.
+        directory: where the relay listens.
+        passwords: of the neighbours that have one, by name.
+
+    Raises:
+        RefusedError: a path or a password cannot be written down safely.
+    """
+    relay = [sys.executable, "-P", "-m", "haman.bgp.relay", str(directory / RELAY_SOCKET)]
+    relay += [f"{_ms(config.lease_shut_s):d}", f"{_ms(config.lease_withdraw_s):d}"]
+    for word in relay:
+        if not _PLAIN_WORD.fullmatch(word):
+            text = (
+                f"{word}: ExaBGP cannot be given this path; use letters, digits and ._+@%=:~- only"
+            )
+            raise RefusedError(text)
+    process = (
+        f"process haman {{\n    run {' '.join(relay)};\n    encoder json;\n    respawn true;\n}}\n"
+    )
+    blocks = (_neighbor(config, n, passwords.get(n.name, "")) for n in config.neighbor)
+    return "\n".join([process, *blocks])
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * _MS_PER_S)
+
+
+def _neighbor(config: Bgp, neighbor: Neighbor, password: str) -> str:
+    address = ip_address(neighbor.address)
+    lines = [
+        f"neighbor {address} {{",
+        f"    router-id {ip_address(config.router_id)};",
+        f"    local-address {ip_address(neighbor.local_address)};",
+        f"    local-as {config.local_as:d};",
+        f"    peer-as {neighbor.peer_as:d};",
+        f"    hold-time {neighbor.hold_time_s:d};",
+        "    group-updates false;",
+        "    adj-rib-out true;",
+    ]
+    if password:
+        lines += [f"    md5-password {_quoted(neighbor, password)};", "    md5-base64 false;"]
+    if neighbor.ttl_security:
+        lines += ["    outgoing-ttl 255;", "    incoming-ttl 255;"]
+    lines += [
+        f"    family {{\n        ipv{address.version:d} unicast;\n    }}",
+        (
+            "    capability {\n        asn4 enable;\n        route-refresh enable;\n"
+            "        graceful-restart disable;\n    }"
+        ),
+        "    api {\n        processes [ haman ];\n        neighbor-changes;\n    }",
+        "}\n",
+    ]
+    return "\n".join(lines)
+
+
+def _quoted(neighbor: Neighbor, password: str) -> str:
+    """The password as ExaBGP's tokeniser reads it back: it unescapes first, and quotes end at any."""
+    if not _PASSWORD.fullmatch(password):
+        text = (
+            f"bgp.neighbor.{neighbor.name}.password_file: holds a quote, a control character or"
+            " one outside ASCII, which ExaBGP cannot be given; choose another password"
+        )
+        raise RefusedError(text)
+    if len(password) > MAX_PASSWORD:
+        text = (
+            f"bgp.neighbor.{neighbor.name}.password_file: holds {len(password)} characters,"
+            f" TCP MD5 takes {MAX_PASSWORD} at most"
+        )
+        raise RefusedError(text)
+    escaped = password.replace("\\", "\\\\")
+    return f'"{escaped}"'
+
+
+def read_passwords(neighbors: Iterable[Neighbor]) -> dict[str, str]:
+    """The passwords of those that have a file of one, by name; a line's end at the end is dropped.
+
+    Raises:
+        RefusedError: a file cannot be read, or is empty.
+    """
+    passwords: dict[str, str] = {}
+    for neighbor in neighbors:
+        if not neighbor.password_file:
+            continue
+        key = f"bgp.neighbor.{neighbor.name}.password_file"
+        try:
+            text = Path(neighbor.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise RefusedError(f"{key}: {neighbor.password_file} is not text") from None
+        except OSError as error:
+            raise RefusedError(f"{key}: {neighbor.password_file}: {error.strerror}") from error
+        if not text:
+            raise RefusedError(f"{key}: {neighbor.password_file} is empty")
+        passwords[neighbor.name] = text
+    return passwords
+
+
+def uncarried(config: Config) -> tuple[str, ...]:
+    """Prefixes that no neighbour hears of, for none has a session of their family."""
+    families = {ip_address(n.address).version for n in config.bgp.neighbor} if config.bgp else set()
+    prefixes = [p for service in config.anycast for p in service.prefixes]
+    return tuple(p for p in prefixes if ip_address(p.split("/")[0]).version not in families)
+
+
+async def install(text: str, path: Path, secrets: Iterable[str]) -> str:
+    """Have ExaBGP validate the text, then put it in place of the file at `path`, atomically.
+
+    Args:
+        text: of the configuration; only this user may read what is written.
+        path: stays as it is if the text is refused.
+        secrets: never repeated in what is raised.
+
+    Returns:
+        The digest of what is in force now.
+
+    Raises:
+        RefusedError: it cannot be written, ExaBGP refuses it, or does not answer.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    try:
+        _write(draft, text)
+        complaint = await _complaint(draft)
+        if complaint:
+            for secret in secrets:
+                complaint = complaint.replace(secret, "(password)")
+            raise RefusedError(f"ExaBGP refuses its configuration: {complaint}")
+        draft.replace(path)
+    except OSError as error:
+        raise RefusedError(f"{path}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write(path: Path, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o600), "w", encoding="ascii") as file:  # noqa: PTH123
+        os.fchmod(file.fileno(), 0o600)  # a leftover may have had another mode
+        file.write(text)
+
+
+async def _complaint(path: Path) -> str:
+    """What `exabgp validate` finds wrong; "" if nothing. Its output goes to a file: no pipe to hang on."""
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    with tempfile.TemporaryFile() as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "exabgp", "validate", str(path)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **exabgp_environment(user)},
+            start_new_session=True,
+        )
+        try:
+            status = await asyncio.wait_for(process.wait(), VALIDATE_S)
+        except TimeoutError:
+            return f"it was not validated within {VALIDATE_S:.0f} s"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        if status == 0:
+            return ""
+        output.seek(0)
+        words = output.read(4096).decode("ascii", "replace").split()
+    return " ".join(words)[-400:] or f"exit status {status}"
