@@ -65,8 +65,8 @@ def up(file: Path, runtime: str, *, keep: bool) -> None:
         from haman.lab import lab as labs
 
         running = labs.up(file, make_cluster_key, keep=keep, say=_say())
-        for vip, nodes in running.holders().items():
-            click.echo(f"{vip} is on {' and '.join(nodes)}")
+        for line in running.where():
+            click.echo(line)
         click.echo(
             "`haman lab exec NODE -- COMMAND` runs commands inside; `haman lab down` ends it"
         )
@@ -118,8 +118,8 @@ def status() -> None:
         for node, pid in running.runtime.pids.items():
             inside = [name for number, name in kernel.processes_beside(pid) if number != pid]
             click.echo(f"  {node:8} pid {pid:<8} {', '.join(inside) or '-'}")
-        for vip, nodes in running.holders().items():
-            click.echo(f"  {vip} is on {' and '.join(nodes) or 'no node'}")
+        for line in running.where():
+            click.echo(f"  {line}")
 
 
 @lab.command()
@@ -135,6 +135,7 @@ def drill(file: Path, runtime: str, *, no_heal: bool) -> None:
     with _plainly():
         from haman.lab import report, run
         from haman.lab.drill import read_drill
+        from haman.lab.files import write
         from haman.lab.verdict import judge
 
         described = read_drill(file)
@@ -143,8 +144,8 @@ def drill(file: Path, runtime: str, *, no_heal: bool) -> None:
                 record = run.run(running, described, say=_say())
                 click.echo(report.to_text(record))
                 base = running.folder / "drills" / described.name
-                run.write(base.with_suffix(".json"), report.to_json(record))
-                run.write(base.with_suffix(".html"), report.to_html(record))
+                write(base.with_suffix(".json"), report.to_json(record))
+                write(base.with_suffix(".html"), report.to_html(record))
                 click.echo(f"\nreport: {base.with_suffix('.html')}")
             finally:
                 if not no_heal:
@@ -161,8 +162,8 @@ def heal() -> None:
 
         running = labs.attach(Path.cwd())
         run.recover(running)
-        for vip, nodes in running.holders().items():
-            click.echo(f"{vip} is on {' and '.join(nodes)}")
+        for line in running.where():
+            click.echo(line)
 
 
 @lab.command()

@@ -15,9 +15,11 @@ from msgspec import Struct
 from haman.lab import run
 from haman.lab.cost import Cost, cost
 from haman.lab.drill import Drill, Fault, Load, Step
-from haman.lab.lab import CONFIGURATION, Lab, Vip, bring_up, down, vips_of
+from haman.lab.files import write
+from haman.lab.lab import Lab, bring_up, down
 from haman.lab.probe import NS_PER_MS
 from haman.lab.runtime import LabError
+from haman.lab.services import CONFIGURATION, Services, services_of
 from haman.lab.topology import Bind, Topology, read_topology
 from haman.lab.verdict import Record
 
@@ -122,8 +124,8 @@ def bench(
     costs: dict[str, Cost] = {}
     for agent in (KEEPALIVE, HAMAN):
         for advert_ms in sorted({trial.advert_ms for trial in TRIALS}):
-            prepared, vips = prepare(topology, agent, advert_ms)
-            lab = bring_up(prepared, make_cluster_key, vips=vips, say=say)
+            prepared, services = prepare(topology, agent, advert_ms)
+            lab = bring_up(prepared, make_cluster_key, services=services, say=say)
             try:
                 if advert_ms == COST_ADVERT_MS:
                     say(f"{agent.name}: at rest")
@@ -170,10 +172,11 @@ def single_after_ms(record: Record) -> float | None:
     return (since - record.fault_ns) / NS_PER_MS
 
 
-def prepare(topology: Topology, agent: Agent, advert_ms: int) -> tuple[Topology, tuple[Vip, ...]]:
+def prepare(topology: Topology, agent: Agent, advert_ms: int) -> tuple[Topology, Services]:
     """The topology with an agent and an advert interval, and what its nodes then serve."""
     folder = topology.path.parent
-    vips = tuple(replace(vip, addresses=vip.addresses[:1]) for vip in vips_of(topology))
+    vips = services_of(topology).vips
+    services = Services(tuple(replace(vip, addresses=vip.addresses[:1]) for vip in vips))
     proxies = {node for vip in vips for node in vip.nodes}
     rendered = folder.parent / ".lab" / topology.name / "rendered"
     nodes = []
@@ -193,14 +196,14 @@ def prepare(topology: Topology, agent: Agent, advert_ms: int) -> tuple[Topology,
             target = CONFIGURATION
             listed = next(bind.source for bind in node.binds if bind.target == PROCESSES)
         fresh = rendered / node.name / Path(target).name
-        run.write(fresh, text)
+        write(fresh, text)
         binds = (
             *kept,
             Bind(fresh, target, read_only=True),
             Bind(listed, PROCESSES, read_only=True),
         )
         nodes.append(replace(node, binds=binds))
-    return replace(topology, nodes=tuple(nodes)), vips
+    return replace(topology, nodes=tuple(nodes)), services
 
 
 def to_markdown(table: Table) -> str:

@@ -1,34 +1,19 @@
 """A lab of this checkout: up, attach, down, and what its nodes' own configuration says they serve."""
 
-import ipaddress
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from haman.config import reader
-from haman.lab import holders, kernel, keys, netns
+from haman.lab import holders, kernel, keys, netns, routers, routes
+from haman.lab.paths import Hop
 from haman.lab.runtime import LabError, Runtime
+from haman.lab.services import Anycast, Services, Vip, services_of
 from haman.lab.state import LabState, Store, checkout_of
 from haman.lab.topology import Topology, read_topology
 
-CONFIGURATION = "/etc/haman/haman.toml"
 READY_TIMEOUT_S = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Vip:
-    """A floating address set of the lab.
-
-    Attributes:
-        addresses: without prefix length, as the configuration orders them.
-        nodes: who is configured for it, highest priority first.
-    """
-
-    name: str
-    addresses: tuple[str, ...]
-    nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +23,17 @@ class Lab:
     topology: Topology
     runtime: Runtime
     folder: Path
-    vips: tuple[Vip, ...]
+    services: Services
+
+    @property
+    def vips(self) -> tuple[Vip, ...]:
+        """The floating addresses of the lab."""
+        return self.services.vips
+
+    @property
+    def anycasts(self) -> tuple[Anycast, ...]:
+        """The prefix sets that several nodes announce."""
+        return self.services.anycasts
 
     def holders(self) -> Mapping[str, tuple[str, ...]]:
         """Which nodes have each VIP's first address on an interface now."""
@@ -48,25 +43,58 @@ class Lab:
             for vip in self.vips
         }
 
+    def announcers(self) -> Mapping[str, tuple[str, ...]]:
+        """To which nodes the router sends each anycast service's first prefix, by BGP, now."""
+        if not self.anycasts:
+            return {}
+        now = routes.routes_now(self.runtime.pids[self.services.router], self.services)
+        return {
+            service.name: tuple(hop.node for hop in now[service.prefixes[0]].by_bgp)
+            for service in self.anycasts
+        }
+
     def settled(self) -> bool:
-        """Whether each VIP is on its preferred node and nowhere else."""
-        now = self.holders()
-        return all(now[vip.name] == vip.nodes[:1] for vip in self.vips)
+        """Whether each VIP is on its preferred node alone, and each prefix on all of its nodes."""
+        held = self.holders() if self.vips else {}
+        if any(held[vip.name] != vip.nodes[:1] for vip in self.vips):
+            return False
+        if not self.anycasts:
+            return True
+        now = routes.routes_now(self.runtime.pids[self.services.router], self.services)
+        return all(
+            equal_shares(now[prefix].by_bgp, service.nodes)
+            for service in self.anycasts
+            for prefix in service.prefixes
+        )
 
     def wait_until_settled(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait for each VIP to reach its preferred node.
+        """Wait for each VIP to reach its preferred node, and for all announcers to be used alike.
 
         Raises:
-            LabError: it did not; the text says who holds what, and where the logs are.
+            LabError: it did not come to be; the text says what is where, and where the logs are.
         """
         if not kernel.wait_until(self.settled, timeout_s, poll_s=0.05):
-            held = [
-                f"{vip} is on {' and '.join(on) or 'no node'}" for vip, on in self.holders().items()
-            ]
+            held = self.where()
             raise LabError(
                 f"lab {self.topology.name}: {'; '.join(held)} after {timeout_s:g} s; "
                 f"the nodes' logs are in {self.folder / 'logs'}"
             )
+
+    def where(self) -> tuple[str, ...]:
+        """What is where, in words."""
+        held = (f"{vip} is on {_named(on)}" for vip, on in self.holders().items())
+        sent = (f"{name} goes to {_named(to)}" for name, to in self.announcers().items())
+        return (*held, *sent)
+
+
+def equal_shares(hops: tuple[Hop, ...], nodes: tuple[str, ...]) -> bool:
+    """Whether these nodes are all of the next hops, each with the same weight."""
+    same = {hop.node for hop in hops} == set(nodes)
+    return same and len({hop.weight for hop in hops}) == 1
+
+
+def _named(nodes: tuple[str, ...]) -> str:
+    return " and ".join(nodes) or "no node"
 
 
 def up(
@@ -95,7 +123,7 @@ def bring_up(
     topology: Topology,
     make_cluster_key: Callable[[Path], None],
     *,
-    vips: Sequence[Vip] | None = None,
+    services: Services | None = None,
     keep: bool = False,
     say: Callable[[str], None] = print,
 ) -> Lab:
@@ -104,7 +132,7 @@ def bring_up(
     Args:
         topology: what to bring up.
         make_cluster_key: writes a new cluster key file.
-        vips: what the nodes serve, where their configuration is not haman's.
+        services: what the nodes serve, where their configuration is not haman's.
         keep: leave nodes up that do not come to serve.
         say: told about each step that a person waits for.
     """
@@ -115,11 +143,12 @@ def bring_up(
         folder = store.folder(topology.name)
         shutil.rmtree(folder / "logs", ignore_errors=True)
         keys.prepare(folder / "keys", make_cluster_key)
-        served = tuple(vips) if vips is not None else vips_of(topology)
+        routers.prepare(topology)
+        served = services if services is not None else services_of(topology)
         say(f"starting {len(topology.nodes)} nodes of lab {topology.name}")
         runtime = netns.start(topology, store)
     lab = Lab(topology, runtime, folder, served)
-    if served:
+    if served.vips or served.anycasts:
         say("waiting for the addresses to be served")
         try:
             lab.wait_until_settled()
@@ -131,15 +160,16 @@ def bring_up(
 
 
 def prepare_keys(path: Path, make_cluster_key: Callable[[Path], None]) -> Path:
-    """Make what the nodes of a topology share and its binds name; the folder of it.
+    """Make what the nodes of a topology share and its binds name; the folder of the keys.
 
     Raises:
         BadFileError: the topology cannot be used.
-        LabError: openssl is missing or refused.
+        LabError: openssl is missing or refused, or the routers cannot be told what the nodes need.
     """
     topology = read_topology(path)
     folder = Store(checkout_of(path)).folder(topology.name) / "keys"
     keys.prepare(folder, make_cluster_key)
+    routers.prepare(topology)
     return folder
 
 
@@ -160,7 +190,7 @@ def attach(near: Path) -> Lab:
         )
     topology = read_topology(Path(state.topology))
     runtime = netns.attach(topology, state)
-    return Lab(topology, runtime, store.folder(state.name), vips_of(topology))
+    return Lab(topology, runtime, store.folder(state.name), services_of(topology))
 
 
 def down(near: Path) -> str | None:
@@ -189,36 +219,6 @@ def demand_host() -> None:
         raise LabError(
             f"this host lacks {', '.join(missing)}; Debian's packages are util-linux and iproute2"
         )
-
-
-def vips_of(topology: Topology) -> tuple[Vip, ...]:
-    """What the nodes' own configuration files say they share.
-
-    Raises:
-        LabError: a node's configuration cannot be used.
-    """
-    claims: dict[str, list[tuple[int, str]]] = {}
-    addresses: dict[str, tuple[str, ...]] = {}
-    for node in topology.nodes:
-        source = next((b.source for b in node.binds if b.target == CONFIGURATION), None)
-        if source is None:
-            continue
-        try:
-            text = source.read_text()
-        except OSError as error:
-            raise LabError(f"{source}: cannot be read: {error.strerror}") from error
-        config, problems = reader.parse(text, str(source), hostname=node.name)
-        if config is None:
-            raise LabError("\n".join(map(str, problems)))
-        for vip in config.vip:
-            claims.setdefault(vip.name, []).append((-vip.priority, node.name))
-            addresses[vip.name] = tuple(
-                str(ipaddress.ip_interface(address).ip) for address in vip.addresses
-            )
-    return tuple(
-        Vip(name, addresses[name], tuple(node for _, node in sorted(claim)))
-        for name, claim in claims.items()
-    )
 
 
 def _make_way(store: Store, say: Callable[[str], None]) -> None:

@@ -1,12 +1,10 @@
 """Runs a drill on a lab that is up: load, faults at their instants, and everything seen."""
 
-import os
 import select
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -158,11 +156,3 @@ def ask_why(lab: Lab, expected: Mapping[str, str]) -> tuple[Said, ...]:
             answer = lab.runtime.exec(node, ["haman", "why", vip])
             said.append(Said(node, vip, (answer.stdout or answer.stderr).strip()))
     return tuple(said)
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text)
-    fresh.replace(path)

@@ -8,8 +8,8 @@ import pytest
 from haman.lab import bench
 from haman.lab.cost import Cost
 from haman.lab.drill import Expect
-from haman.lab.lab import CONFIGURATION
 from haman.lab.runtime import LabError
+from haman.lab.services import CONFIGURATION
 from haman.lab.tenure import Tenure
 from haman.lab.topology import read_topology
 from tests.lab.test_verdict import END, FAULT, MS, VIP, record
@@ -64,8 +64,8 @@ def pair(tmp_path: Path):
     ],
 )
 def test_both_agents_get_the_same_interval(pair: Path, agent, target, line) -> None:
-    prepared, vips = bench.prepare(read_topology(pair), agent, 10)
-    assert [vip.addresses for vip in vips] == [("10.77.0.100",)]
+    prepared, services = bench.prepare(read_topology(pair), agent, 10)
+    assert [vip.addresses for vip in services.vips] == [("10.77.0.100",)]
     for name in ("lb1", "lb2"):
         node = prepared.node(name)
         assert node is not None

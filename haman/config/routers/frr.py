@@ -84,8 +84,8 @@ def _router(peering: Peering) -> Iterator[str]:
     yield " no bgp default ipv4-unicast"
     yield " ! Nodes of different AS share the load, too."
     yield " bgp bestpath as-path multipath-relax"
-    yield " ! A withdrawal takes effect at once, and a lost session is tried again soon. Restart helpers"
-    yield " ! would go on serving a dead node for the whole restart time."
+    yield " ! A withdrawal takes effect at once, and a lost session is tried again soon. Graceful restart is"
+    yield " ! not negotiated by the nodes: with it a dead one would be served for the whole restart time."
     for version in peering.versions:
         group = f" neighbor {GROUP}-{version}"
         yield f"{group} peer-group"
@@ -114,7 +114,6 @@ def _neighbor(session: Session) -> Iterator[str]:
     yield f"{peer} peer-group {GROUP}-{session.version}"
     yield f"{peer} description {session.node}"
     yield f"{peer} timers {session.keepalive_s} {session.hold_time_s}"
-    yield f"{peer} graceful-restart-disable"
     if session.ttl_security:
         yield f"{peer} ttl-security hops 1"
     if session.bfd:

@@ -1,0 +1,30 @@
+#!/bin/bash
+# FRR on the lab's router, as Debian's own start script does it: the daemons, then /etc/frr/frr.conf through
+# vtysh. They end together: process 1 starts all of them again, and the configuration with them.
+set -euo pipefail
+
+start() {
+    local daemon=$1 socket=/run/frr/$2
+    "/usr/lib/frr/$daemon" &
+    for _ in {1..200}; do
+        [ ! -S "$socket" ] || return 0
+        sleep 0.05
+    done
+    echo "$daemon does not come up" >&2
+    return 1
+}
+
+# FRR keeps crash logs below /var/tmp; those of a node in namespaces stay in it.
+mount -t tmpfs lab /var/tmp
+install -d -o frr -g frr /run/frr
+rm -f /run/frr/*.vty /run/frr/*.api
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
+# The others look for zebra once, and then not again for ten seconds.
+start zebra zserv.api
+# From FRR 9 on static routes are configured through one more daemon.
+[ ! -x /usr/lib/frr/mgmtd ] || start mgmtd mgmtd.vty
+for daemon in staticd bgpd bfdd; do
+    start "$daemon" "$daemon.vty"
+done
+vtysh -b
+wait -n
