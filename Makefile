@@ -5,11 +5,12 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-# Program:package. The lab needs the first line, benchmark and tests the others as well: a demo must
-# not bring an SSH server to somebody's laptop.
+# Program:package. Every lab needs the first line, the anycast lab a router too, benchmark and tests the
+# others as well: a demo must not bring an SSH server to somebody's laptop.
 NEEDS := haproxy:haproxy ip:iproute2 unshare:util-linux openssl:openssl pgrep:procps
+ROUTER := vtysh:frr
 PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:openssh-server
-PEERS += curl:curl ping:iputils-ping
+PEERS += curl:curl ping:iputils-ping bird:bird2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench screenshots clean
@@ -23,11 +24,15 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml lab/setup.sh
 	@lab/setup.sh $(VENV) $(NEEDS)
 	@touch $@
 
-$(STAMP)-peers: $(STAMP)
+$(STAMP)-router: $(STAMP)
+	@lab/setup.sh $(VENV) $(ROUTER)
+	@touch $@
+
+$(STAMP)-peers: $(STAMP)-router
 	@lab/setup.sh $(VENV) $(PEERS)
 	@touch $@
 
-demo: $(STAMP) ## Two real proxies, one killed under load: what clients see, then the TUI
+demo: $(STAMP)$(if $(filter anycast,$(DEMO)),-router) ## Two real proxies, one killed under load: what clients see, then the TUI
 	@$(SUDO) env DEMO=$(DEMO) lab/demo.sh $(VENV)/bin/haman
 
 test: $(STAMP)-peers ## The whole suite; privileged parts run when root
@@ -38,8 +43,10 @@ lint: $(STAMP) ## ruff and mypy, both clean or it fails
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-bench: $(STAMP)-peers ## haman beside keepalived on the same wire: a table, in some minutes
+bench: $(STAMP)-peers ## haman beside keepalived, and its anycast: two tables, in some minutes
 	@$(SUDO) $(VENV)/bin/haman lab bench lab/pair.clab.yml $(BENCH)
+	@echo
+	@$(SUDO) $(VENV)/bin/haman lab bench lab/anycast.clab.yml $(BENCH)
 
 screenshots: $(STAMP) ## Pictures of the TUI, as SVG, in build/screenshots
 	$(PYTHON) -m tests.tui.screenshots build/screenshots

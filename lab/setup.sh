@@ -3,6 +3,7 @@
 #
 #   lab/setup.sh VENV PROGRAM:PACKAGE…
 #
+# Services that come with the packages are not started: a lab starts its own, in its namespaces.
 # Without root it says which packages are missing and goes on where it can: what needs them says so.
 set -eu
 
@@ -26,6 +27,14 @@ done
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "installing:$missing"
+        # Debian starts what it installs, unless this file says that it must not (invoke-rc.d(8)).
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e "$policy" ]; then
+            trap 'rm -f "$policy"' EXIT
+            trap 'exit 130' INT TERM
+            printf '#!/bin/sh\nexit 101\n' >"$policy"
+            chmod 755 "$policy"
+        fi
         apt-get update -qq
         # shellcheck disable=SC2086 # a list of words
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing

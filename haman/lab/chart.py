@@ -1,4 +1,4 @@
-"""The drill's pictures, as SVG text: what clients saw over time, and who held the address. Pure.
+"""The drill's pictures, as SVG text: what clients saw over time, and who held what. Pure.
 
 Colours and fonts come from the classes of the page that holds them (`report`).
 """
@@ -9,8 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from haman.lab.probe import NS_PER_MS, OK, Attempt
-from haman.lab.tenure import Tenure
+from haman.lab.probe import NS_PER_MS, OK, Attempt, Span
 from haman.lab.verdict import Record
 
 WIDTH = 960
@@ -71,15 +70,19 @@ def overview(record: Record) -> str:
     parts = [_grid(top, lambda value: f"{value:g}/s")]
     parts += [bar(i, 0, n, "served") for i, n in enumerate(served) if n]
     parts += [bar(i, served[i], served[i] + n, "failed") for i, n in enumerate(failed) if n]
-    return _figure(record, frame, parts, "New connections per second, and who has the address")
+    who = "where the router sends them" if record.routes else "who has the address"
+    return _figure(record, frame, parts, f"New connections per second, and {who}")
 
 
 def closeup(record: Record) -> str:
     """Each new connection around the longest gap: when it was tried, how long it took."""
     gap = record.outage
+    if record.routes:  # where some are served all the time, the span in which others failed
+        last_ns = record.fault_ns + int(record.failing_ms * NS_PER_MS)
+        gap = Span(record.fault_ns, min(last_ns, record.probe.ended_ns))
     span = max(gap.end_ns - gap.start_ns, CLOSEUP_MIN_NS)
     start = max(min(gap.start_ns, record.fault_ns) - CLOSEUP_BEFORE_NS, record.probe.started_ns)
-    end = min(gap.end_ns + span // 2, record.probe.ended_ns)
+    end = min(max(gap.end_ns, record.fault_ns) + span // 2, record.probe.ended_ns)
     frame = Frame(start, end, record.fault_ns)
     shown = [a for a in record.probe.attempts if start <= a.start_ns <= end][:DOTS_MAX]
     slowest = max((_latency_ms(a) for a in shown if a.outcome == OK), default=1.0)
@@ -100,7 +103,8 @@ def closeup(record: Record) -> str:
                 f'<path class="miss" d="M{x - 3:.1f} {base - 9}l6 6m0-6l-6 6">'
                 f"<title>{html.escape(attempt.outcome)}</title></path>"
             )
-    title = f"Around the fault: each new connection, its time to be served; gap {gap.ms:.1f} ms"
+    name = "some failed for" if record.routes else "gap"
+    title = f"Around the fault: each new connection, its time to be served; {name} {gap.ms:.1f} ms"
     return _figure(record, frame, parts, title)
 
 
@@ -117,20 +121,15 @@ def _latency_ms(attempt: Attempt) -> float:
 
 
 def _figure(record: Record, frame: Frame, plot: Sequence[str], title: str) -> str:
-    rows = [
-        (address, node)
-        for address, spans in record.tenures.items()
-        for node in sorted({span.node for span in spans})
-    ]
+    rows = (*_held(record), *_routed(record))
     bands_top = TOP + PLOT_HEIGHT + 14
     axis = bands_top + len(rows) * (BAND_HEIGHT + BAND_GAP) + 4
     height = axis + AXIS_HEIGHT
-    nodes = sorted({node for _, node in rows})
-    bands = []
-    for i, (address, node) in enumerate(rows):
-        y = bands_top + i * (BAND_HEIGHT + BAND_GAP)
-        spans = [span for span in record.tenures[address] if span.node == node]
-        bands.append(_band(frame, y, address, spans, nodes.index(node)))
+    nodes = sorted({row.node for row in rows})
+    bands = [
+        _band(frame, bands_top + i * (BAND_HEIGHT + BAND_GAP), row, nodes.index(row.node) % 4)
+        for i, row in enumerate(rows)
+    ]
     return "\n".join(
         (
             f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html.escape(title)}">',
@@ -145,24 +144,83 @@ def _figure(record: Record, frame: Frame, plot: Sequence[str], title: str) -> st
     )
 
 
-def _band(frame: Frame, y: float, address: str, spans: Sequence[Tenure], colour: int) -> str:
-    node = spans[0].node
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a band; `part` of its height is filled, and only outlined for the floor."""
+
+    start_ns: int
+    end_ns: int
+    title: str
+    part: float = 1.0
+    floor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A band below the plot: what one node is to one address or prefix."""
+
+    node: str
+    text: str
+    pieces: tuple[Piece, ...]
+
+
+def _held(record: Record) -> list[Row]:
+    """Who held which address."""
+    return [
+        Row(
+            node,
+            address,
+            tuple(
+                Piece(span.start_ns, span.end_ns, f"{node} has {address}")
+                for span in spans
+                if span.node == node
+            ),
+        )
+        for address, spans in record.tenures.items()
+        for node in sorted({span.node for span in spans})
+    ]
+
+
+def _routed(record: Record) -> list[Row]:
+    """To whom the router sent which prefix; a band is as high as the node's share."""
+    rows = []
+    for prefix, spans in record.routes.items():
+        pieces: dict[str, list[Piece]] = {}
+        for span in spans:
+            top = max((hop.weight for hop in span.route.hops), default=1)
+            total = sum(hop.weight for hop in span.route.hops)
+            for hop in span.route.hops:
+                text = f"{hop.node} gets {100 * hop.weight / total:.0f} % of {prefix}"
+                text += ", by the floor" if span.route.floor else ""
+                part = hop.weight / top
+                pieces.setdefault(hop.node, []).append(
+                    Piece(span.start_ns, span.end_ns, text, part, span.route.floor)
+                )
+        rows += [Row(node, prefix, tuple(found)) for node, found in sorted(pieces.items())]
+    return rows
+
+
+def _band(frame: Frame, y: float, row: Row, colour: int) -> str:
     parts = [
-        f'<text class="tick" x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{html.escape(node)}</text>'
+        f'<text class="tick" x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{html.escape(row.node)}</text>'
     ]
     parts.append(
         f'<rect class="empty" x="{LEFT}" y="{y}" width="{WIDTH - LEFT - RIGHT}" height="{BAND_HEIGHT}"/>'
     )
-    for span in spans:
-        left, right = frame.x(span.start_ns), frame.x(span.end_ns)
+    for piece in row.pieces:
+        left, right = frame.x(piece.start_ns), frame.x(piece.end_ns)
         if right - left <= 0:
             continue
+        high = BAND_HEIGHT * piece.part
+        kind = f"node{colour} floor" if piece.floor else f"node{colour}"
         parts.append(
-            f'<rect class="node{colour % 4}" x="{left:.1f}" y="{y}" rx="3" '
-            f'width="{right - left:.1f}" height="{BAND_HEIGHT}">'
-            f"<title>{html.escape(node)} has {html.escape(address)}</title></rect>"
+            f'<rect class="{kind}" x="{left:.1f}" y="{y + BAND_HEIGHT - high:.1f}" rx="3" '
+            f'width="{right - left:.1f}" height="{high:.1f}">'
+            f"<title>{html.escape(piece.title)}</title></rect>"
         )
-    parts.append(f'<text class="address" x="{LEFT + 8}" y="{y + 14}">{html.escape(address)}</text>')
+    parts.append(
+        f'<text class="address" x="{LEFT + 8}" y="{y + 14}">{html.escape(row.text)}</text>'
+    )
     return "".join(parts)
 
 

@@ -17,6 +17,7 @@ Fault = Literal[
     "stop",
     "cont",
     "term",
+    "start",
     "silence",
     "unsilence",
     "link-down",
@@ -24,7 +25,9 @@ Fault = Literal[
     "drain",
     "undrain",
     "failover",
+    "clear-bgp",
 ]
+Stance = Literal["full", "reduced", "shut", "withdrawn"]
 ON_PROCESS = {"kill", "stop", "cont", "term"}
 
 Count = Annotated[int, Meta(ge=0)]
@@ -36,6 +39,7 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         connections: long-lived ones, each exchanging a few bytes every `echo_interval_ms`.
+        service: the VIP or anycast service that clients ask for [the first one expected of].
         mode: what a new connection must do to count: http (a GET answered with 200), or connect.
     """
 
@@ -43,6 +47,7 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
     new_per_s: Annotated[int, Meta(ge=1, le=1000)] = 500
     echo_interval_ms: Annotated[int, Meta(ge=10, le=10_000)] = 100
     mode: Literal["http", "connect"] = "http"
+    service: str = ""
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,12 +55,15 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         at_s: after the load stands.
+        fault: `start` starts what the node's list names and does not run; `clear-bgp` is the
+            router's: its operator ends sessions.
         process: for kill, stop, cont and term: a name of the node's processes, `*` allowed.
-            `haman-agent` is the engine; `haman-guard` and `haman-controller` are beside it.
+            `haman-agent` is the engine; `haman-guard`, `haman-controller` and `exabgp` are beside it.
         restart: whether the node's process 1 may start the service again, as systemd would. The
             default is yes, except for `term`, which is `systemctl stop`.
         vip: for failover.
         to: for failover: the node that shall take over [the best].
+        peer: for clear-bgp: the node whose sessions end [all].
     """
 
     at_s: Annotated[float, Meta(ge=0, le=600)]
@@ -65,6 +73,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     restart: bool | None = None
     vip: str = ""
     to: str = ""
+    peer: str = ""
 
 
 class Expect(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +84,14 @@ class Expect(Struct, frozen=True, forbid_unknown_fields=True):
         outage_ms_max: longest span without a successful new connection.
         dual_holder_ms_max: total time in which two nodes had an address.
         unheld_ms_max: total time in which none had it.
-        why_contains: what `haman why VIP` must say in the end, on the node that holds the VIP.
+        announcers: the nodes to which the router sends each anycast service in the end, by BGP.
+        stances: what the nodes say that they are to each anycast service in the end.
+        route_gone_ms_max: from the first fault until the router sends nothing to its node any more.
+        failing_ms_max: from the first fault to the last new connection that failed, by its start.
+        floor_ms_min: total time in which the router's static routes carried a prefix.
+        unrouted_ms_max: total time in which the router sent a prefix nowhere.
+        asked: the node that is asked `haman why` [the holder].
+        why_contains: what `haman why` must say there in the end, of the services expected of.
     """
 
     holder: dict[str, str] = {}
@@ -84,6 +100,13 @@ class Expect(Struct, frozen=True, forbid_unknown_fields=True):
     lost_established_max: Count | None = None
     dual_holder_ms_max: Ms | None = None
     unheld_ms_max: Ms | None = None
+    announcers: dict[str, tuple[str, ...]] = {}
+    stances: dict[str, dict[str, Stance]] = {}
+    route_gone_ms_max: Ms | None = None
+    failing_ms_max: Ms | None = None
+    floor_ms_min: Ms | None = None
+    unrouted_ms_max: Ms | None = None
+    asked: str = ""
     why_contains: tuple[str, ...] = ()
 
 
@@ -137,11 +160,20 @@ def _check(drill: Drill, findings: Findings) -> None:
         if (step.fault == "failover") != bool(step.vip):
             need = "needs a vip" if step.fault == "failover" else "concerns no vip"
             findings.add_rule(f"the fault {step.fault} {need}", f"{key}.vip", f"{key}.fault")
+        if step.peer and step.fault != "clear-bgp":
+            findings.add_rule(
+                f"the fault {step.fault} concerns no peer", f"{key}.peer", f"{key}.fault"
+            )
         if drill.duration_s is not None and step.at_s >= drill.duration_s:
             findings.add_rule(
                 f"comes at {step.at_s:g} s, after the drill's end at {drill.duration_s:g} s",
                 f"{key}.at_s",
                 "duration_s",
             )
-    if drill.expect.why_contains and not drill.expect.holder:
-        findings.add_rule("needs expect.holder: whom to ask about what", "expect.why_contains")
+    expect = drill.expect
+    told = expect.holder or (expect.asked and (expect.announcers or expect.stances))
+    if expect.why_contains and not told:
+        findings.add_rule(
+            "needs expect.holder, or asked and announcers: whom to ask about what",
+            "expect.why_contains",
+        )

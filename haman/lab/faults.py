@@ -8,9 +8,10 @@ import signal
 import time
 from dataclasses import dataclass
 
-from haman.lab import init, kernel
+from haman.lab import agent, init, kernel
 from haman.lab.drill import Step
 from haman.lab.runtime import LabError, Runtime
+from haman.lab.services import services_of
 
 SIGNALS = {
     "kill": signal.SIGKILL,
@@ -55,6 +56,11 @@ def inflict(runtime: Runtime, step: Step) -> Done:
         for end in runtime.topology.far_ends(step.node):
             _must(runtime, end.node, f"ip link set dev {end.interface} {LINK_STATE[step.fault]}")
         return Done(at_ns, f"{step.node}'s cable is {'out' if step.fault == 'link-down' else 'in'}")
+    if step.fault == "start":
+        os.kill(runtime.pids[step.node], signal.SIGHUP)
+        return Done(at_ns, f"{step.node} starts what it does not run")
+    if step.fault == "clear-bgp":
+        return _clear_bgp(runtime, step)
     words = ["haman", step.fault, step.vip or step.node]
     words += ["--to", step.to] if step.to else []
     answer = _must(runtime, step.node, shlex.join(words))
@@ -62,7 +68,10 @@ def inflict(runtime: Runtime, step: Step) -> Done:
 
 
 def heal(runtime: Runtime) -> None:
-    """Undo every fault: ports forward, cables are in, stopped processes go on, dead ones start."""
+    """Undo every fault: ports forward, cables are in, stopped processes go on, dead ones start.
+
+    Drained nodes are put back into service.
+    """
     for pid in runtime.pids.values():
         for number, _ in kernel.processes_beside(pid):
             _send(number, signal.SIGCONT)
@@ -72,6 +81,9 @@ def heal(runtime: Runtime) -> None:
             _must(runtime, end.node, f"ip link set dev {end.interface} up")
             # Refused where the interface is no bridge port: then there is nothing to undo.
             runtime.exec(end.node, ["bridge", "link", "set", "dev", end.interface, "state", "3"])
+    for node in runtime.pids:
+        if agent.drained(runtime, node):
+            _must(runtime, node, f"haman undrain {node}")
 
 
 def _signal(runtime: Runtime, step: Step) -> Done:
@@ -98,6 +110,22 @@ def _signal(runtime: Runtime, step: Step) -> Done:
         _send(number, SIGNALS[step.fault])
     several = f" ({len(found)} processes)" if len(found) > 1 else ""
     return Done(at_ns, f"{SIGNALS[step.fault].name} to {step.process} on {step.node}{several}")
+
+
+def _clear_bgp(runtime: Runtime, step: Step) -> Done:
+    """What the router's operator does: all sessions, or those with one node, begin again."""
+    services = services_of(runtime.topology)
+    addresses = [a for a, node in services.next_hops.items() if step.peer in {"", node}]
+    if step.node != services.router or not addresses:
+        raise LabError(
+            f"clear-bgp: {step.node!r} is no router, or it has no session with {step.peer!r}"
+        )
+    command = ["vtysh"]
+    for address in addresses:
+        command += ["-c", f"clear bgp {address}"]
+    at_ns = time.monotonic_ns()
+    _must(runtime, step.node, shlex.join(command))
+    return Done(at_ns, f"{step.node} clears its sessions with {step.peer or 'all nodes'}")
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -15,11 +15,16 @@ STEP_REACH_NS = 100 * NS_PER_MS
 
 
 class Attempt(Struct, frozen=True, array_like=True):
-    """One new connection. `outcome`: ok, refused, reset, timeout, closed, status or an errno."""
+    """One new connection.
+
+    `outcome`: ok, refused, reset, timeout, closed, status or an errno. `node`: which proxy served it,
+    by its own word; "" where it was not asked or not answered.
+    """
 
     start_ns: int
     end_ns: int
     outcome: str
+    node: str = ""
 
 
 class Lost(Struct, frozen=True, array_like=True):
@@ -123,3 +128,12 @@ def failures(attempts: Sequence[Attempt]) -> dict[str, int]:
         if attempt.outcome != OK:
             counts[attempt.outcome] = counts.get(attempt.outcome, 0) + 1
     return counts
+
+
+def served_by(attempts: Sequence[Attempt]) -> dict[str, int]:
+    """How many new connections each node served, by its name; "" = unknown."""
+    counts: dict[str, int] = {}
+    for attempt in attempts:
+        if attempt.outcome == OK:
+            counts[attempt.node] = counts.get(attempt.node, 0) + 1
+    return dict(sorted(counts.items()))

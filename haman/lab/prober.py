@@ -189,11 +189,12 @@ class Prober:
         if not answer:
             self.finish(new, now, "closed")
         else:
-            self.finish(new, now, OK if answer.startswith(b"HTTP/1.1 200") else "status")
+            good = answer.startswith(b"HTTP/1.1 200")
+            self.finish(new, now, OK if good else "status", node_of(answer))
 
-    def finish(self, new: New, now: int, outcome: str) -> None:
+    def finish(self, new: New, now: int, outcome: str, node: str = "") -> None:
         """Note how a new connection went, and end it."""
-        self.attempts.append(Attempt(new.start_ns, now, outcome))
+        self.attempts.append(Attempt(new.start_ns, now, outcome, node))
         del self.pending[new.sock.fileno()]
         new.sock.close()
 
@@ -267,6 +268,12 @@ class Prober:
         sock = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_OFF)
         return sock
+
+
+def node_of(answer: bytes) -> str:
+    """Which proxy sent an HTTP answer, as its header `served-by` says; "" if it does not."""
+    _, found, rest = answer.partition(b"\r\nserved-by: ")
+    return rest.partition(b"\r")[0].decode("ascii", "replace") if found else ""
 
 
 def outcome_of(number: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from haman.lab import chart
-from haman.lab.probe import OK, failures
+from haman.lab.probe import OK, failures, served_by
 from haman.lab.verdict import Record, Verdict, judge, timeline
 
 STYLE = """
@@ -46,6 +46,7 @@ svg .gap { fill: var(--failed); opacity: .12; }
 svg .fault { stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 4 3; }
 svg .empty { fill: var(--line); opacity: .45; } svg .address { fill: var(--fg); font-weight: 600; }
 svg .node0 { fill: var(--n0); } svg .node1 { fill: var(--n1); }
+svg .floor { opacity: .35; }
 svg .node2 { fill: var(--n2); } svg .node3 { fill: var(--n3); }
 """
 
@@ -58,8 +59,13 @@ def to_text(record: Record) -> str:
     lines.append("")
     for said in record.said:
         lines += [f"  haman why {said.vip}, on {said.node}:", *_indented(said.text), ""]
+    if record.routes and (by_node := _nodes_served(record)):
+        lines += [f"  new connections served by {by_node}", ""]
     verdicts = judge(record)
-    widths = [max(len(v.name) for v in verdicts), max(len(v.got) for v in verdicts)]
+    widths = [
+        max((len(text) for text in column), default=0)
+        for column in ([v.name for v in verdicts], [v.got for v in verdicts])
+    ]
     lines += [
         f"  {'ok  ' if v.ok else 'FAIL'}  {v.name:{widths[0]}}  {v.got:{widths[1]}}  ({v.expected})"
         for v in verdicts
@@ -94,8 +100,12 @@ def to_html(record: Record) -> str:
     drill, probe = record.drill, record.probe
     failed = sum(failures(probe.attempts).values())
     served = sum(attempt.outcome == OK for attempt in probe.attempts)
+    gap = (f"{record.outage.ms:.1f} ms", "longest gap for new connections")
+    if record.routes:
+        gap = (f"{record.failing_ms:.1f} ms", "until the last new connection that failed")
+    by_node = _nodes_served(record)
     figures = (
-        (f"{record.outage.ms:.1f} ms", "longest gap for new connections"),
+        gap,
         (f"{served:,}", "new connections served"),
         (f"{failed:,}", "new connections failed"),
         (f"{len(probe.lost)} of {probe.established}", "long-lived connections lost"),
@@ -123,9 +133,16 @@ def to_html(record: Record) -> str:
 {said}
 <footer>{html.escape(record.at)}: lab {html.escape(drill.topology)}, {drill.load.new_per_s} new
 connections per second and {probe.established} long-lived ones. The client's own worst lateness was
-{probe.late_ms_max:.1f} ms. Addresses as the nodes' kernels reported them, on one clock.</footer>
+{probe.late_ms_max:.1f} ms. {f"New connections were served by {html.escape(by_node)}. " if by_node else ""}Addresses
+and routes as the kernels reported them, on one clock.</footer>
 </html>
 """
+
+
+def _nodes_served(record: Record) -> str:
+    """How many new connections each proxy served, where they said so; "" otherwise."""
+    counts = served_by(record.probe.attempts)
+    return ", ".join(f"{node} {count:,}" for node, count in counts.items() if node)
 
 
 def _row(verdict: Verdict) -> str:

@@ -3,15 +3,16 @@
 import select
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Self
 
 import msgspec
 
-from haman.lab import faults, holders
-from haman.lab.drill import Drill
+from haman.lab import agent, faults, holders, routes
+from haman.lab.drill import Drill, Expect
 from haman.lab.lab import Lab
+from haman.lab.paths import spans
 from haman.lab.probe import Order, Result
 from haman.lab.runtime import LabError
 from haman.lab.tenure import tenures
@@ -38,10 +39,14 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         raise LabError(
             f"drill {drill.name} is for lab {drill.topology}, but {lab.topology.name} is up"
         )
-    if not lab.vips:
-        raise LabError(f"lab {lab.topology.name} serves no VIP")
+    if not lab.vips and not lab.anycasts:
+        raise LabError(f"lab {lab.topology.name} serves nothing")
     lab.wait_until_settled()
     watch = holders.Watch(lab.runtime.pids)
+    router = None
+    if lab.anycasts:
+        router = routes.Watch(lab.runtime.pids[lab.services.router], lab.services)
+        router.start()
     watch.start(lab.runtime.pids)
     try:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -51,6 +56,7 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
             result = client.result(drill.length_s)
     finally:
         changes = watch.stop()
+        sent = router.stop() if router is not None else []
     addresses = {vip.name: vip.addresses for vip in lab.vips}
     return Record(
         drill=drill,
@@ -63,8 +69,18 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
             for vip in lab.vips
             for address in vip.addresses
         },
-        said=ask_why(lab, drill.expect.holder),
-        overruns=watch.overruns,
+        said=ask_why(lab, drill.expect),
+        overruns=watch.overruns + (router.overruns if router is not None else 0),
+        prefixes={service.name: service.prefixes for service in lab.anycasts},
+        routes={
+            prefix: spans(sent, prefix, result.started_ns, result.ended_ns)
+            for service in lab.anycasts
+            for prefix in service.prefixes
+        },
+        stances={
+            service: {node: agent.stance(lab.runtime, node, service) for node in nodes}
+            for service, nodes in drill.expect.stances.items()
+        },
     )
 
 
@@ -83,10 +99,19 @@ def recover(lab: Lab) -> None:
 
 
 def order_of(lab: Lab, drill: Drill) -> Order:
-    """What the client does in a drill: it talks to the first address of the VIP in question."""
-    vip = next((v for v in lab.vips if v.name in drill.expect.holder), lab.vips[0])
+    """What the client does in a drill: it talks to the first address of the service in question.
+
+    Raises:
+        LabError: the drill names a service that the lab has not.
+    """
+    known = {service.name: service.address for service in lab.anycasts}
+    known |= {vip.name: vip.addresses[0] for vip in lab.vips}
+    expected = (*drill.expect.holder, *drill.expect.announcers)
+    wanted = drill.load.service or next((name for name in expected if name in known), "")
+    if wanted and wanted not in known:
+        raise LabError(f"lab {lab.topology.name} has no service {wanted!r}; see load.service")
     return Order(
-        address=vip.addresses[0],
+        address=known[wanted] if wanted else next(iter(known.values())),
         duration_s=drill.length_s,
         mode=drill.load.mode,
         new_per_s=drill.load.new_per_s,
@@ -148,11 +173,14 @@ class Client:
             raise LabError(f"the client brought no result: {error}") from error
 
 
-def ask_why(lab: Lab, expected: Mapping[str, str]) -> tuple[Said, ...]:
-    """What the expected holders say of themselves; a node without haman says nothing."""
+def ask_why(lab: Lab, expect: Expect) -> tuple[Said, ...]:
+    """What the expected holders, or the node to be asked, say; a node without haman says nothing."""
+    asked = {name: expect.asked or node for name, node in expect.holder.items()}
+    if expect.asked:
+        asked |= dict.fromkeys((*expect.announcers, *expect.stances), expect.asked)
     said = []
-    for vip, node in expected.items():
+    for service, node in asked.items():
         if node in lab.runtime.pids:
-            answer = lab.runtime.exec(node, ["haman", "why", vip])
-            said.append(Said(node, vip, (answer.stdout or answer.stderr).strip()))
+            answer = lab.runtime.exec(node, ["haman", "why", service])
+            said.append(Said(node, service, (answer.stdout or answer.stderr).strip()))
     return tuple(said)

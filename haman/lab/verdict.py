@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from haman.lab.drill import Drill
+from haman.lab.paths import RouteSpan, floor_ns, gone_ns, unrouted_ns
 from haman.lab.probe import NS_PER_MS, OK, Result, Span, failures, longest_gap
 from haman.lab.tenure import Tenure, dual_ns, final_holders, unheld_ns
 
@@ -33,6 +34,9 @@ class Record(Struct, frozen=True):
         at: wall clock of the start, ISO 8601.
         addresses: the addresses of each VIP of the lab.
         tenures: by address.
+        prefixes: of each anycast service of the lab.
+        routes: what the router did with each prefix.
+        stances: by service and node, what the node says that it is in the end; "" = it said nothing.
         overruns: times that the kernel dropped address notifications; above 0 tenures have holes.
     """
 
@@ -44,6 +48,9 @@ class Record(Struct, frozen=True):
     tenures: Mapping[str, tuple[Tenure, ...]]
     said: tuple[Said, ...] = ()
     overruns: int = 0
+    prefixes: Mapping[str, tuple[str, ...]] = {}
+    routes: Mapping[str, tuple[RouteSpan, ...]] = {}
+    stances: Mapping[str, Mapping[str, str]] = {}
 
     @property
     def fault_ns(self) -> int:
@@ -56,6 +63,25 @@ class Record(Struct, frozen=True):
         steps = [Span(step.start_ns, step.end_ns) for step in self.steps]
         probe = self.probe
         return longest_gap(probe.attempts, steps, probe.started_ns, probe.ended_ns)
+
+    @property
+    def route_gone_ms(self) -> float | None:
+        """From the first fault until the router sent nothing to its node; None = it always did.
+
+        The node is that of the first step; of several prefixes the last counts.
+        """
+        node = min(self.drill.step, key=lambda step: step.at_s).node
+        gone = [gone_ns(found, node, self.fault_ns) for found in self.routes.values()]
+        known = [at_ns for at_ns in gone if at_ns is not None]
+        if not gone or len(known) < len(gone):
+            return None
+        return (max(known) - self.fault_ns) / NS_PER_MS
+
+    @property
+    def failing_ms(self) -> float:
+        """From the first fault to the last new connection that failed, by its start; 0 = none did."""
+        failed = [a.start_ns for a in self.probe.attempts if a.outcome != OK]
+        return max(0, max(failed, default=0) - self.fault_ns) / NS_PER_MS
 
 
 class Verdict(Struct, frozen=True):
@@ -83,12 +109,15 @@ def judge(record: Record) -> tuple[Verdict, ...]:
         ),
         ("held by two nodes", expect.dual_holder_ms_max, _worst(record, dual_ns), " ms"),
         ("held by no node", expect.unheld_ms_max, _worst(record, unheld_ns), " ms"),
+        ("new connections failing for", expect.failing_ms_max, record.failing_ms, " ms"),
+        ("routed nowhere", expect.unrouted_ms_max, _worst_route(record, unrouted_ns), " ms"),
     )
     verdicts += [
         Verdict(name, f"at most {limit:g}{unit}", f"{_number(got)}{unit}", got <= limit)
         for name, limit, got, unit in limits
         if limit is not None
     ]
+    verdicts += _routed(record)
     verdicts += [_told(record, text) for text in expect.why_contains]
     verdicts += _measured_at_all(record)
     return tuple(verdicts)
@@ -104,14 +133,26 @@ def timeline(record: Record) -> list[tuple[float, str]]:
                 moments.append((span.start_ns, f"{span.node} has {address}"))
             if span.end_ns < end:
                 moments.append((span.end_ns, f"{span.node} no longer has {address}"))
+    for prefix, found in record.routes.items():
+        moments += [
+            (span.start_ns, f"the router sends {prefix} to {span.route}")
+            for span in found
+            if span.start_ns > start
+        ]
     gap = record.outage
     refused = [a for a in record.probe.attempts if a.outcome != OK]
     if refused:
         first = min(refused, key=lambda attempt: attempt.start_ns)
         moments.append((first.end_ns, f"first new connection failed ({first.outcome})"))
-        moments.append((gap.start_ns, "last new connection served before the gap"))
-        if gap.end_ns < end:
-            moments.append((gap.end_ns, f"new connections are served again, after {gap.ms:.1f} ms"))
+        if record.routes:
+            last = max(refused, key=lambda attempt: attempt.start_ns)
+            text = f"last new connection that failed ({last.outcome}) was tried"
+            moments.append((last.start_ns, text))
+        else:
+            moments.append((gap.start_ns, "last new connection served before the gap"))
+            if gap.end_ns < end:
+                text = f"new connections are served again, after {gap.ms:.1f} ms"
+                moments.append((gap.end_ns, text))
     if lost := record.probe.lost:
         text = f"first of {len(lost)} long-lived connections lost ({lost[0].cause})"
         moments.append((lost[0].at_ns, text))
@@ -127,6 +168,44 @@ def _holder(record: Record, vip: str, node: str) -> Verdict:
     distinct = set(found.values())
     got = " / ".join(" and ".join(nodes) or "nobody" for nodes in sorted(distinct)) or "no such VIP"
     return Verdict(f"holder of {vip}", node or "nobody", got, distinct == {wanted})
+
+
+def _routed(record: Record) -> Sequence[Verdict]:
+    """What the router and the announcing nodes are expected of."""
+    expect, found = record.drill.expect, []
+    for service, wanted in expect.announcers.items():
+        ends = {
+            tuple(hop.node for hop in record.routes[prefix][-1].route.by_bgp)
+            for prefix in record.prefixes.get(service, ())
+        }
+        got = " / ".join(_names(nodes) for nodes in sorted(ends)) or "no such service"
+        ok = ends == {tuple(sorted(wanted))}
+        found.append(Verdict(f"{service} goes to", _names(wanted), got, ok))
+    for service, nodes in expect.stances.items():
+        for node, stance in nodes.items():
+            told = record.stances.get(service, {}).get(node, "")
+            name = f"stance of {node} to {service}"
+            found.append(Verdict(name, stance, told or "not told", told == stance))
+    if (limit := expect.route_gone_ms_max) is not None:
+        gone = record.route_gone_ms
+        got = "never" if gone is None else f"{gone:.1f} ms"
+        ok = gone is not None and gone <= limit
+        found.append(Verdict("router without the node after", f"at most {limit:g} ms", got, ok))
+    if (least := expect.floor_ms_min) is not None:
+        carried = min(map(floor_ns, record.routes.values()), default=0) / NS_PER_MS
+        wanted_ms = f"at least {least:g} ms"
+        found.append(
+            Verdict("carried by the floor", wanted_ms, f"{carried:.1f} ms", carried >= least)
+        )
+    return found
+
+
+def _names(nodes: Sequence[str]) -> str:
+    return ", ".join(nodes) or "no node"
+
+
+def _worst_route(record: Record, measure: Callable[[Sequence[RouteSpan]], int]) -> float:
+    return max(map(measure, record.routes.values()), default=0) / NS_PER_MS
 
 
 def _worst(record: Record, measure: Callable[[Sequence[Tenure], int, int], int]) -> float:

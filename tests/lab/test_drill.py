@@ -48,6 +48,12 @@ def test_a_drill_runs_on_after_its_last_step(tmp_path: Path) -> None:
         ('fault = "kill"', 'fault = "kil"', "step[1].fault: must be one of"),
         ("at_s = 2", "at_s = -1", "step[1].at_s: must be at least 0"),
         ('process = "haproxy"', "", "the fault kill needs a process"),
+        ('node = "lb1"', 'node = "lb1"\npeer = "lb2"', "the fault kill concerns no peer"),
+        (
+            '{ web = "lb2" }',
+            '{ web = "lb2" }\nstances = { e = { lb1 = "gone" } }',
+            "must be one of",
+        ),
         ('fault = "kill"', 'fault = "silence"', "the fault silence concerns no process"),
         ('fault = "kill"\n', 'fault = "failover"\n', "the fault failover needs a vip"),
         ("outage_ms_max", "outage_max_ms", "did you mean outage_ms_max?"),
@@ -60,6 +66,14 @@ def test_a_problem_names_its_key(tmp_path: Path, old: str, new: str, expected: s
     with pytest.raises(BadFileError) as caught:
         read(tmp_path, GOOD.replace(old, new))
     assert expected in str(caught.value)
+
+
+def test_whom_to_ask_may_be_named_without_a_holder(tmp_path: Path) -> None:
+    told = 'announcers = { edge = ["lb2"] }\nwhy_contains = ["x"]'
+    with pytest.raises(BadFileError, match="or asked and announcers"):
+        read(tmp_path, GOOD.replace('holder = { web = "lb2" }', told))
+    drill = read(tmp_path, GOOD.replace('holder = { web = "lb2" }', f'{told}\nasked = "lb1"'))
+    assert drill.expect.announcers == {"edge": ("lb2",)}
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

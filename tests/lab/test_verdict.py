@@ -7,6 +7,7 @@ import pytest
 
 from haman.lab import report
 from haman.lab.drill import Drill, Expect, Load, Step
+from haman.lab.paths import Hop, Route, RouteChanged, RouteSpan, spans
 from haman.lab.probe import Attempt, Lost, Order, Result, Span, longest_gap
 from haman.lab.tenure import Tenure
 from haman.lab.verdict import Record, Said, StepDone, judge, timeline
@@ -178,3 +179,101 @@ def test_the_text_names_what_failed() -> None:
     text = report.to_text(record(Expect(outage_ms_max=5, failed_connections_max=10)))
     assert "FAIL  outage" in text
     assert "ok    failed connections" in text
+
+
+PREFIX = "192.0.2.100/32"
+ALL = Route((Hop("lb1"), Hop("lb2")))
+REST = Route((Hop("lb2"),))
+
+
+def routed(*rows: tuple[int, Route]) -> dict[str, tuple[RouteSpan, ...]]:
+    heard = [RouteChanged(at_ns, PREFIX, route) for at_ns, route in rows]
+    return {PREFIX: spans(heard, PREFIX, 0, END)}
+
+
+def anycast(expect: Expect, **changes: object) -> list[str]:
+    """Broken expectations where the router used two nodes until 20 ms after the fault, then one."""
+    changes = {
+        "tenures": {},
+        "addresses": {},
+        "prefixes": {"edge": (PREFIX,)},
+        "routes": routed((0, ALL), (FAULT + 20 * MS, REST)),
+        "stances": {"edge": {"lb1": "withdrawn"}},
+        **changes,
+    }
+    return broken(expect, **changes)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "name"),
+    [
+        (
+            Expect(announcers={"edge": ("lb2",)}),
+            Expect(announcers={"edge": ("lb1", "lb2")}),
+            "edge goes to",
+        ),
+        (
+            Expect(stances={"edge": {"lb1": "withdrawn"}}),
+            Expect(stances={"edge": {"lb1": "full"}}),
+            "stance of lb1 to edge",
+        ),
+        (
+            Expect(route_gone_ms_max=20),
+            Expect(route_gone_ms_max=19),
+            "router without the node after",
+        ),
+        (Expect(failing_ms_max=9), Expect(failing_ms_max=8), "new connections failing for"),
+        (Expect(floor_ms_min=0), Expect(floor_ms_min=1), "carried by the floor"),
+    ],
+)
+def test_what_is_expected_of_routers_and_announcers(good: Expect, bad: Expect, name: str) -> None:
+    assert anycast(good) == []
+    assert anycast(bad) == [name]
+
+
+def test_a_prefix_that_goes_nowhere_for_a_while_is_seen() -> None:
+    gap = routed((0, ALL), (FAULT, Route()), (FAULT + 2 * MS, REST))
+    assert anycast(Expect(unrouted_ms_max=2), routes=gap) == []
+    assert anycast(Expect(unrouted_ms_max=1), routes=gap) == ["routed nowhere"]
+
+
+def test_the_floor_is_nobody_announcing() -> None:
+    floor = routed((0, ALL), (FAULT, Route(ALL.hops, floor=True)))
+    expect = Expect(announcers={"edge": ()}, floor_ms_min=300, unrouted_ms_max=0)
+    assert anycast(expect, routes=floor) == []
+
+
+def test_a_router_that_never_lets_go_breaks_the_limit() -> None:
+    expect = Expect(route_gone_ms_max=1000)
+    assert anycast(expect, routes=routed((0, ALL))) == ["router without the node after"]
+
+
+def test_all_prefixes_of_a_service_must_agree() -> None:
+    other = "2001:db8::100/128"
+    both = {**routed((0, REST)), other: spans([RouteChanged(0, other, ALL)], other, 0, END)}
+    expect = Expect(announcers={"edge": ("lb2",)})
+    assert anycast(expect, routes=both, prefixes={"edge": (PREFIX, other)}) == ["edge goes to"]
+
+
+def test_a_node_that_says_nothing_has_no_stance() -> None:
+    expect = Expect(stances={"edge": {"lb1": "withdrawn"}})
+    assert anycast(expect, stances={"edge": {"lb1": ""}}) == ["stance of lb1 to edge"]
+
+
+def test_reports_show_routes_and_who_served() -> None:
+    probe = msgspec.structs.replace(
+        record(Expect()).probe,
+        attempts=tuple(
+            msgspec.structs.replace(a, node="lb2") if a.outcome == "ok" else a for a in attempts()
+        ),
+    )
+    seen = routed((0, ALL), (FAULT + 20 * MS, Route((Hop("lb1", 25), Hop("lb2", 75)))))
+    shown = record(Expect(), probe=probe, tenures={}, routes=seen)
+    text = report.to_text(shown)
+    assert f"+20.0 ms  the router sends {PREFIX} to lb1 × 25, lb2 × 75" in text
+    assert "new connections served by lb2 390" in text
+    assert "last new connection that failed (refused) was tried" in text
+    page = report.to_html(shown)
+    assert page.count("<svg") == 2
+    assert f"lb1 gets 25 % of {PREFIX}" in page
+    assert "New connections were served by lb2 390." in page

@@ -1,0 +1,36 @@
+"""What the agents of a lab's nodes say of themselves, over their own sockets."""
+
+from pathlib import Path
+
+from haman.api import schema
+from haman.api.client import Client, RefusedError, UnreachableError
+from haman.config.model import Api
+from haman.lab.runtime import Runtime
+
+ANSWER_S = 2.0
+
+
+def status(runtime: Runtime, node: str) -> schema.Status | None:
+    """The status that a node's agent gives; None where no agent answers."""
+    socket = Path(f"/proc/{runtime.pids[node]}/root{Api().socket}")
+    if not socket.exists():
+        return None
+    try:
+        return Client(str(socket), ANSWER_S).status()
+    except (UnreachableError, RefusedError):
+        return None
+
+
+def drained(runtime: Runtime, node: str) -> bool:
+    """Whether a node's agent says that its operator has drained it."""
+    told = status(runtime, node)
+    return told is not None and any(n.drained for n in told.nodes if n.name == node)
+
+
+def stance(runtime: Runtime, node: str, service: str) -> str:
+    """What a node says that it is to an anycast service; "" where it says nothing."""
+    told = status(runtime, node)
+    if told is None:
+        return ""
+    members = (m for s in told.services if s.name == service for m in s.members)
+    return next((member.stance for member in members if member.node == node), "")
