@@ -1,4 +1,4 @@
-"""Who the controller is: the user `haman`, with the directories that it must write.
+"""Who the engine's children are: the user `haman`, with the directories that it must write.
 
 It needs no privilege of the kernel's; what it must be allowed is in the unit's comments. Looked up
 once, before the loop runs: names may have to be asked for over the network.
@@ -7,41 +7,65 @@ once, before the loop runs: names may have to be asked for over the network.
 import os
 import pwd
 import stat
-from collections.abc import Iterable
+import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from haman.system.spawn import Confinement
+
 USER: Final = "haman"
 OWN_NAME: Final = "haman"
 """What a directory is called that is haman's alone, as the unit makes them."""
+TRIAL_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """For `subprocess.Popen`; None = the engine's own.
+    """None = the engine's own user, and its groups.
 
     Attributes:
-        problems: what the user cannot write and has not been given, one line each.
+        name: of the user.
+        problems: what the user cannot do and has not been given, one line each.
     """
 
     user: int | None = None
     group: int | None = None
-    groups: tuple[int, ...] | None = None
+    groups: tuple[int, ...] = ()
+    name: str = ""
     problems: tuple[str, ...] = ()
 
+    def confinement(self, *, powerless: bool = False) -> Confinement:
+        """A child that is this user; see `Confinement`."""
+        return Confinement(self.user, self.group, self.groups, powerless)
 
-def prepare(directories: Iterable[str]) -> Identity:
+
+def prepare(directories: Iterable[str], trial: Sequence[str] = ()) -> Identity:
     """Look the user up and see to it that these directories are there, and are writable for it.
 
     A directory is given away only if it was made here, or is called `haman`: others, such as /run,
     are not haman's to give.
+
+    Args:
+        directories: that the children write.
+        trial: a command that ends soon, with status 0 if the user can run what the children are: an
+            interpreter below /root is out of reach of everybody else. If it cannot, the children
+            run as the engine's own user.
     """
     try:
         entry = pwd.getpwnam(USER) if os.geteuid() == 0 else None
     except KeyError:
         entry = None
     problems = []
+    if entry is not None and trial:
+        why = _cannot_run(entry, trial)
+        if why:
+            problems.append(
+                f"the user {USER} cannot run {trial[0]} ({why}): what should be {USER}'s is root's; "
+                "install haman where every user may read it"
+            )
+            entry = None
     for name in directories:
         path = Path(name)
         try:
@@ -59,9 +83,42 @@ def prepare(directories: Iterable[str]) -> Identity:
         except OSError as error:
             problems.append(f"{path}: {error.strerror}")
     if entry is None:
-        return Identity(problems=tuple(problems))
-    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
-    return Identity(entry.pw_uid, entry.pw_gid, groups, tuple(problems))
+        return Identity(name=_own_name(), problems=tuple(problems))
+    return Identity(
+        entry.pw_uid, entry.pw_gid, _groups(entry), entry.pw_name, problems=tuple(problems)
+    )
+
+
+def _groups(entry: pwd.struct_passwd) -> tuple[int, ...]:
+    return tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # as in a container that was given a bare number
+        return str(os.geteuid())
+
+
+def _cannot_run(entry: pwd.struct_passwd, command: Sequence[str]) -> str:
+    """Why the user cannot run a command; "" = it can."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=entry.pw_uid,
+            group=entry.pw_gid,
+            extra_groups=_groups(entry),
+            timeout=TRIAL_S,
+            check=False,
+        )
+    except OSError as error:
+        return error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {TRIAL_S} s"
+    return f"status {done.returncode}" if done.returncode else ""
 
 
 def _give(directory: Path, uid: int, gid: int) -> None:

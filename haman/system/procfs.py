@@ -22,6 +22,16 @@ def _names(directory: str | int) -> list[str]:
         return [entry.name for entry in entries]
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether a process handles a signal by now; False if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except _VANISHED:
+        return False
+    found = next((line for line in text.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
+    return bool(int(found.split()[1], 16) >> (number - 1) & 1)
+
+
 class ProcFs:
     """The processes of this PID namespace.
 

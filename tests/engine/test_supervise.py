@@ -1,5 +1,6 @@
 """The controller as a child: killed when it hangs, started again ever later, and its guard."""
 
+import os
 import pwd
 import signal
 import sys
@@ -10,16 +11,11 @@ import pytest
 
 from haman.core.words import Event
 from haman.engine import identity
+from haman.engine.child import BACKOFF_FIRST_NS, BACKOFF_MAX_NS, SETTLED_NS, Child
 from haman.engine.identity import prepare
 from haman.engine.loop import Readable
 from haman.engine.reporter import Reporter
-from haman.engine.supervise import (
-    BACKOFF_FIRST_NS,
-    BACKOFF_MAX_NS,
-    FIRST_MESSAGE_NS,
-    SETTLED_NS,
-    Supervisor,
-)
+from haman.engine.supervise import FIRST_MESSAGE_NS, Supervisor
 from haman.system import clock
 from tests.engine.net import wait
 
@@ -64,7 +60,7 @@ class Rig:
 
         wait(dead)
         for readable, callback in list(self.loop.watched.items()):
-            if type(readable).__name__ == "_Descriptor":
+            if isinstance(readable, Child):
                 callback()
 
     def types(self) -> list[str]:
@@ -108,20 +104,42 @@ def test_it_is_started_again_ever_later(
     assert waits[:3] == [BACKOFF_FIRST_NS, 2 * BACKOFF_FIRST_NS, 4 * BACKOFF_FIRST_NS]
     assert max(waits) == waits[-1] == BACKOFF_MAX_NS
     assert dying.types()[:2] == ["controller-died", "controller-restarted"]
-    assert "status 3" in dying.events[0].text
+    assert dying.events[0].text == "the controller ended with status 3; what is held stays held"
     dying.now_ns += SETTLED_NS
     dying.wait_for_death()
     assert (dying.supervisor.deadline_ns or 0) - dying.now_ns == BACKOFF_FIRST_NS
 
 
-def test_a_command_that_cannot_be_run_is_tried_again(rig: Callable[[str], Rig]) -> None:
+def test_a_command_that_cannot_be_run_is_tried_again(
+    rig: Callable[[str], Rig], capfd: pytest.CaptureFixture[str]
+) -> None:
     broken = rig(SLEEP)
     broken.supervisor.stop(0)
-    broken.supervisor._start_at_ns = broken.now_ns
     broken.supervisor._command = ["/nonexistent"]
+    broken.supervisor._child.want(broken.now_ns)
     broken.turn()
-    assert "could not be started" in broken.events[-1].text
+    broken.wait_for_death()
+    assert "its command could not be run" in broken.events[-1].text
     assert (broken.supervisor.deadline_ns or 0) > broken.now_ns
+    assert "/nonexistent" in capfd.readouterr().err
+
+
+def test_no_process_to_be_had_is_a_death_like_any_other(
+    rig: Callable[[str], Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hungry = rig(SLEEP)
+    hungry.supervisor.stop(0)
+
+    def refuse(*_arguments, **_more):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "posix_spawn", refuse)
+    hungry.supervisor._child.want(hungry.now_ns)
+    hungry.turn()
+    assert "could not be started: [Errno 11]" in hungry.events[-1].text
+    monkeypatch.undo()
+    hungry.turn(BACKOFF_MAX_NS)
+    assert hungry.supervisor.pid is not None
 
 
 def test_directories_are_made(rig: Callable[[str], Rig], tmp_path: Path) -> None:
@@ -149,6 +167,25 @@ def test_only_own_directories_are_given_away(
     )
     given = {path.name for path in (shared, own, new, *own.iterdir()) if _owner(path) == nobody}
     assert given == {"haman", "new", "journal.db"}
+
+
+@pytest.mark.privileged
+def test_a_user_that_cannot_run_the_interpreter_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one below /root cannot: the children would never start."""
+    monkeypatch.setattr(identity, "USER", "nobody")
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    program = hidden / "python"
+    program.symlink_to("/bin/true")
+    found = prepare([str(tmp_path / "haman")], [str(program)])
+    assert (found.user, found.name) == (None, "root")
+    assert "nobody cannot run" in found.problems[0]
+    assert "Permission denied" in found.problems[0]
+    assert _owner(tmp_path / "haman") == 0
+    assert prepare([], ["/bin/true"]).name == "nobody"
+    assert "status 1" in prepare([], ["/bin/false"]).problems[0]
 
 
 def _owner(path: Path) -> int:
