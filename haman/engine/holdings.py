@@ -3,9 +3,10 @@
 The loop's side of `addresses`. Every change is written into the guard's page *before* the worker is
 asked to add, and again *after* the kernel has confirmed a removal (see `guard`).
 
-A VIP's way: wanted → (the kernel confirms every address) acquired → dropped → (the kernel confirms)
-released. One that is wanted and stays unconfirmed has failed after 3 s, or after 5 refusals: its
-virtual router must not go on as if clients were served.
+A service's way, VIP or anycast: wanted → (the kernel confirms every address) acquired → dropped →
+(the kernel confirms) released. One that is wanted and stays unconfirmed has failed after 3 s, or
+after 5 refusals: a virtual router must not go on as if clients were served, nor be announced what
+is not there.
 """
 
 from collections import Counter
@@ -16,8 +17,8 @@ from typing import Final, Protocol
 from haman.core.vrrp.group import Key
 from haman.core.words import Reason
 from haman.engine.addresses import Lease, Orders, Reconciled
+from haman.engine.claims import Claim, every_address
 from haman.engine.interfaces import Interfaces
-from haman.engine.members import Member
 from haman.engine.reporter import Reporter
 from haman.system.netlink import (
     ADDRESS_MARK,
@@ -44,12 +45,12 @@ class Worker(Protocol):
 
 @dataclass(slots=True)
 class _Holding:
-    """One member's addresses.
+    """One claim, wanted or on its way out.
 
     `places` are those asked for last; after a drop, those to be confirmed as gone.
     """
 
-    member: Member
+    claim: Claim
     since_ns: int
     wanted: bool = True
     places: frozenset[InterfaceAddress] = frozenset()
@@ -61,12 +62,12 @@ class _Holding:
 
 
 class Holdings:
-    """The addresses of all members.
+    """The addresses of all services.
 
     Args:
-        acquired: called once all addresses of a member were confirmed.
-        failed: called when a wanted member's addresses cannot be had.
-        write_page: renews the guard's page for the places given.
+        acquired: called once all addresses of a claim were confirmed.
+        failed: called when a wanted claim's addresses cannot be had.
+        write_page: renews the guard's page for the places given: those that are guarded.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Holdings:
         self._holdings: dict[Key, _Holding] = {}
         self._held: frozenset[InterfaceAddress] = frozenset()
         self._stuck: frozenset[InterfaceAddress] = frozenset()
-        self._announced_vips: set[str] = set()
+        self._told_acquired: dict[str, str] = {}  # and the kind of service
         self._generation = 0
         self._resync_generation: int | None = None
         self._dirty = False
@@ -99,30 +100,26 @@ class Holdings:
         self._renew_at_ns: int | None = None
         self._retry_at_ns: int | None = None
 
-    # ---- what the virtual routers ask ----------------------------------------------------------
+    # ---- what virtual routers and anycast services ask -----------------------------------------
 
-    def configure(self, members: Mapping[Key, Member]) -> None:
-        """The members that may hold addresses from now on."""
-        self._configured = frozenset(
-            (member.vip.interface, str(address.ip))
-            for member in members.values()
-            for address in member.addresses
-        )
-        self._families = Counter(vip for vip, _ in members)
+    def configure(self, claims: Mapping[Key, Claim]) -> None:
+        """The claims that may be made from now on."""
+        self._configured = every_address(claims.values())
+        self._families = Counter(service for service, _ in claims)
         self._dirty = True
 
-    def hold(self, member: Member, now_ns: int) -> None:
-        """Have this member's addresses; replaces what was asked for it before."""
-        old = self._holdings.get(member.key)
+    def hold(self, claim: Claim, now_ns: int) -> None:
+        """Have this claim's addresses; replaces what was asked for its service and family before."""
+        old = self._holdings.get(claim.key)
         if old is not None and old.wanted:
-            old.member = member
+            old.claim = claim
         else:
             routes = old.prefix_routes if old else {}
-            self._holdings[member.key] = _Holding(member, now_ns, prefix_routes=routes)
+            self._holdings[claim.key] = _Holding(claim, now_ns, prefix_routes=routes)
         self._dirty = True
 
     def drop(self, key: Key, now_ns: int) -> None:
-        """Have none of this member's addresses."""
+        """Have none of this claim's addresses."""
         holding = self._holdings.get(key)
         if holding is None or not holding.wanted:
             return
@@ -134,17 +131,17 @@ class Holdings:
         self._dirty = True
 
     def confirmed(self, key: Key) -> bool:
-        """Whether all addresses of the member are on the interface."""
+        """Whether all addresses of the claim are on the interface."""
         holding = self._holdings.get(key)
         return holding is not None and holding.wanted and holding.confirmed
 
-    def held(self, vip: str) -> tuple[str, ...]:
-        """The confirmed addresses of a VIP, as "address/length"."""
-        places = [p for holding in self._of(vip) for p in holding.places]
+    def held(self, service: str) -> tuple[str, ...]:
+        """The confirmed addresses of a service, as "address/length"."""
+        places = [p for holding in self._of(service) for p in holding.places]
         return tuple(sorted(f"{p.address}/{p.prefix}" for p in places if p in self._held))
 
-    def _of(self, vip: str) -> list[_Holding]:
-        both = (self._holdings.get((vip, family)) for family in (4, 6))
+    def _of(self, service: str) -> list[_Holding]:
+        both = (self._holdings.get((service, family)) for family in (4, 6))
         return [holding for holding in both if holding is not None]
 
     @property
@@ -244,15 +241,18 @@ class Holdings:
 
     def _became_acquired(self, key: Key, now_ns: int) -> None:
         self._acquired(key)
-        vip = key[0]
-        others = self._of(vip)
-        all_of_it = len(others) == self._families[vip]
+        service = key[0]
+        others = self._of(service)
+        all_of_it = len(others) == self._families[service]
         complete = all_of_it and all(h.wanted and h.confirmed for h in others)
-        if complete and vip not in self._announced_vips:
-            self._announced_vips.add(vip)
+        if complete and service not in self._told_acquired:
+            kind = others[0].claim.kind
+            self._told_acquired[service] = kind
             took_ms = (now_ns - min(h.since_ns for h in others)) / 1e6
-            text = f"holds {', '.join(self.held(vip))}"
-            self._reporter.event("vip-acquired", text, service=vip, data={"took_ms": took_ms})
+            text = f"holds {', '.join(self.held(service))}"
+            self._reporter.event(
+                f"{kind}-acquired", text, service=service, data={"took_ms": took_ms}
+            )
 
     def _confirm_removals(self, generation: int, now_ns: int) -> None:
         gone = [
@@ -264,12 +264,14 @@ class Holdings:
         ]
         for key in gone:
             holding = self._holdings.pop(key)
-            vip = key[0]
-            if vip in self._announced_vips and not self._of(vip):
-                self._announced_vips.discard(vip)
+            service = key[0]
+            if service in self._told_acquired and not self._of(service):
+                kind = self._told_acquired.pop(service)
                 took_ms = (now_ns - holding.since_ns) / 1e6
                 text = "the kernel has confirmed that the addresses are gone"
-                self._reporter.event("vip-released", text, service=vip, data={"took_ms": took_ms})
+                self._reporter.event(
+                    f"{kind}-released", text, service=service, data={"took_ms": took_ms}
+                )
         if gone:
             self._write_page(self._covered())
 
@@ -283,8 +285,8 @@ class Holdings:
             tell("address-removed", text, about=_names([place]))
         for place in answer.strangers:
             text = (
-                f"{_names([place])} is a VIP's address, not held here, and somebody else put it "
-                "there; left alone: remove it, it takes traffic from the holder"
+                f"{_names([place])} is a service's address, not held here, and somebody else put "
+                "it there; left alone: remove it, it takes traffic from who serves it"
             )
             tell("conflict-detected", text, about=_names([place]))
         for refusal in answer.stuck:
@@ -339,9 +341,9 @@ class Holdings:
         for holding in self._holdings.values():
             if not holding.wanted:
                 continue
-            member = holding.member
-            link = self._interfaces.link(member.vip.interface)
-            places = member.places(link.index) if link else frozenset()
+            claim = holding.claim
+            link = self._interfaces.link(claim.interface)
+            places = claim.places(link.index) if link else frozenset()
             if places != holding.places:
                 holding.places = places
                 holding.confirmed = False
@@ -349,11 +351,13 @@ class Holdings:
             for place in places:
                 if place not in holding.prefix_routes:
                     holding.prefix_routes[place] = not self._interfaces.covers(place)
-                wanted[place] = Lease(member.lease_s, holding.prefix_routes[place])
+                wanted[place] = Lease(claim.lease_s, holding.prefix_routes[place])
         return wanted
 
     def _covered(self) -> set[InterfaceAddress]:
-        return {p for h in self._holdings.values() for p in h.places} | self._held
+        """What the guard shall remove: nothing that is an unguarded claim's, wanted or going."""
+        left = {p for h in self._holdings.values() if not h.claim.guarded for p in h.places}
+        return ({p for h in self._holdings.values() for p in h.places} | self._held) - left
 
 
 def _names(places: Iterable[InterfaceAddress]) -> str:

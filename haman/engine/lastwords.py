@@ -1,10 +1,14 @@
 """The engine's side of the page that its guard reads; the layout is explained in `guard`."""
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
+from haman.core.vrrp.messages import SendAdvertisement
 from haman.engine import guard
+from haman.engine.interfaces import Interfaces
+from haman.engine.members import Member
+from haman.engine.wires import Wires
 from haman.system import netlink
 from haman.system.netlink import InterfaceAddress
 
@@ -17,6 +21,17 @@ def advert(
     """A record: send this IP packet out of this interface."""
     name, to = interface.encode(), destination.packed
     return guard.RECORD.pack(destination.version, len(packet), ifindex, name, to) + packet
+
+
+def farewells(
+    adverts: Iterable[tuple[Member, SendAdvertisement]], interfaces: Interfaces, wires: Wires
+) -> Iterator[bytes]:
+    """Records: send these adverts, each to all of its destinations; without an interface, none."""
+    for member, farewell in adverts:
+        link = interfaces.link(member.interface)
+        if link is not None:
+            for destination, packet in wires.packets(member.wire, farewell):
+                yield advert(link.name, link.index, destination, packet)
 
 
 def removal(address: InterfaceAddress) -> bytes:

@@ -2,16 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv6Address,
-    IPv6Interface,
-    ip_address,
-    ip_interface,
-)
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 from pathlib import Path
-from socket import AF_INET, AF_INET6
 from typing import Final
 
 from haman.config.lease import lease_s
@@ -20,8 +12,8 @@ from haman.core.facts import VipStance
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import VirtualRouterConfig
 from haman.core.vrrp.packet import Checksum, IPAddress
+from haman.engine.claims import Claim
 from haman.engine.wires import Wire
-from haman.system.netlink import InterfaceAddress
 
 # A holder that lets go has its addresses off within 1-2 ms of priority 0 (measured); a guard within
 # 1 ms. Less than the shortest advert interval.
@@ -32,46 +24,29 @@ _PASSWORD_BYTES: Final = 8
 GroupKey = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member(Claim):
     """One virtual router to be.
 
     Attributes:
         group: what it moves together with: ("group", its name), or ("vip", its name) alone.
-        lease_s: of its addresses in the kernel.
         password: version 2 only; empty = no authentication.
     """
 
     vip: Vip
-    family: int
     group: GroupKey
-    addresses: tuple[IPv4Interface | IPv6Interface, ...]
     peers: tuple[IPAddress, ...]
-    lease_s: int
     password: bytes = b""
-
-    @property
-    def key(self) -> Key:
-        """Name of the VIP, and family."""
-        return (self.vip.name, self.family)
 
     @property
     def wire(self) -> Wire:
         """Where its adverts go."""
-        return (self.vip.interface, self.family)
+        return (self.interface, self.family)
 
     @property
     def identity(self) -> tuple[Wire, int]:
         """What makes it another virtual router when it changes."""
         return (self.wire, self.vip.vrid)
-
-    def places(self, ifindex: int) -> frozenset[InterfaceAddress]:
-        """Its addresses on the interface that bears this index now."""
-        family = AF_INET if self.family == 4 else AF_INET6  # noqa: PLR2004 - the family
-        return frozenset(
-            InterfaceAddress(ifindex, family, str(a.ip), a.network.prefixlen)
-            for a in self.addresses
-        )
 
     def router(self, source: IPAddress | None, stance: VipStance | None) -> VirtualRouterConfig:
         """The configuration of the virtual router.
@@ -106,13 +81,15 @@ def members(config: Config, passwords: Mapping[str, bytes]) -> dict[Key, Member]
         peers = [ip_address(text) for text in vip.unicast_peers]
         for family in sorted({a.version for a in addresses}):
             member = Member(
-                vip,
-                family,
-                ("group", vip.group) if vip.group else ("vip", vip.name),
-                tuple(a for a in addresses if a.version == family),
-                tuple(p for p in peers if p.version == family),
-                lease_s(config, vip),
-                passwords.get(vip.name, b""),
+                service=vip.name,
+                family=family,
+                interface=vip.interface,
+                addresses=tuple(a for a in addresses if a.version == family),
+                lease_s=lease_s(config, vip),
+                vip=vip,
+                group=("group", vip.group) if vip.group else ("vip", vip.name),
+                peers=tuple(p for p in peers if p.version == family),
+                password=passwords.get(vip.name, b""),
             )
             found[member.key] = member
     return found

@@ -1,13 +1,15 @@
 """The engine process: everything put together, from the first look at the host to the last advert.
 
 Order of a start: listen to the kernel, remove leftovers, open sockets, start the controller; contend
-when it has declared its stances. Order of an end (TERM, INT): priority 0, addresses off, that
-confirmed, the controller told and ended; at most 2 s.
+when it has declared its stances, hold and run ExaBGP when it says so. Order of an end (TERM, INT):
+priority 0, VIPs' addresses off, that confirmed; meanwhile what is announced ends in its own order
+(`ending`), for which the controller is told and needed; then it is ended, too. At most 2 s without
+anycast.
 """
 
 import os
 import signal
-import socket
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -21,7 +23,11 @@ from haman.core.words import Event, Reason
 from haman.engine import lastwords
 from haman.engine.addresses import AddressWorker
 from haman.engine.announce import Announcer
+from haman.engine.anycast import Anycast
 from haman.engine.bfd import BfdSessions
+from haman.engine.claims import Claim, anycast_claims
+from haman.engine.ending import Ending
+from haman.engine.exabgp import Exabgp
 from haman.engine.groups import Groups
 from haman.engine.guard import Guard
 from haman.engine.holdings import Holdings
@@ -33,7 +39,9 @@ from haman.engine.members import members, read_passwords
 from haman.engine.reload import Load, Reload
 from haman.engine.reporter import Reporter
 from haman.engine.sentry import Sentry
+from haman.engine.signals import Signals
 from haman.engine.supervise import Supervisor
+from haman.engine.urgency import Urgency
 from haman.engine.vips import Vips
 from haman.engine.wires import Wire, Wires
 from haman.system import clock, realtime
@@ -80,17 +88,19 @@ class Engine:
         self._last_words = LastWords(guard.memory_fd)
         self._monitor = Monitor(monitor_buffer_bytes)
         self._reporter = Reporter(self._tell)
-        directories = (config.state.directory, str(Path(config.api.socket).parent))
-        identity = prepare(directories)
+        run_directory = Path(config.api.socket).parent
+        trial = [sys.executable, "-c", "import haman.cli"]
+        identity = prepare((config.state.directory, str(run_directory)), trial)
         self._supervisor = Supervisor(
             controller, identity, self._loop, self._reporter, self._received
         )
+        self._exabgp = Exabgp(run_directory, identity, self._loop, self._reporter, environment)
         for problem in identity.problems:
             self._reporter.event("controller-hampered", problem)
         priority = config.engine.realtime_priority
-        self._realtime_problems = self._become_realtime(priority)
+        self._urgency = Urgency(priority, self._reporter)
         self._sentry = Sentry(guard, self._loop, self._reporter, priority)
-        self._worker = AddressWorker(lambda: self._raise_thread(priority))
+        self._worker = AddressWorker(self._urgency.raise_thread)
 
         self._interfaces = Interfaces()
         self._announcer = Announcer(self._announce_once)
@@ -111,6 +121,8 @@ class Engine:
         )
         self._vips.attach(self._groups, self._holdings)
         self._bfd = BfdSessions(self._loop, self._reporter)
+        self._anycast = Anycast(self._interfaces, self._reporter, self._holdings)
+        self._ending = Ending(self._anycast, self._exabgp)
         self._generation = 0
         self._ready = False
         self._stop_by_ns: int | None = None
@@ -118,14 +130,14 @@ class Engine:
         self._report_at_ns = 0
         self._reported_ns = 0
         self._watchdog_at_ns: int | None = None
-        self._reload = Reload(load, lambda: self._raise_thread(priority))
-        self._signals, self._wakeup = socket.socketpair()
+        self._reload = Reload(load, self._urgency.raise_thread)
 
     # ---- run -----------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Run until told to end; returns the exit status."""
-        self._watch_signals()
+        self._signals = Signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        self._loop.watch(self._signals, self._signalled)
         self._loop.watch(self._monitor, self._monitored)
         self._loop.watch(self._worker, self._reconciled)
         self._loop.watch(self._reload, self._reloaded)
@@ -140,8 +152,17 @@ class Engine:
         self._config = config
         shortest_ms = min((vip.advert_interval_ms for vip in config.vip), default=LATE_MS_MAX)
         self._late_ns = min(shortest_ms, LATE_MS_MAX) * 1_000_000
-        self._vips.configure(members(config, passwords), clock.monotonic_ns())
-        self._bfd.configure(config.bgp.neighbor if config.bgp else (), clock.monotonic_ns())
+        now_ns = clock.monotonic_ns()
+        routers, services = members(config, passwords), anycast_claims(config)
+        claims: dict[Key, Claim] = {**routers, **services}
+        self._interfaces.excluded = frozenset(
+            str(address.ip) for claim in claims.values() for address in claim.addresses
+        )
+        self._holdings.configure(claims)
+        self._vips.configure(routers, now_ns)
+        names = tuple(service.name for service in config.anycast)
+        self._anycast.configure(names, services, now_ns)
+        self._bfd.configure(config.bgp.neighbor if config.bgp else (), now_ns)
 
     def _turn(self, now_ns: int) -> int | None:
         if self._loop.late_ns > self._late_ns:
@@ -149,27 +170,33 @@ class Engine:
         self._groups.turn(now_ns)
         self._vips.turn(now_ns)
         self._bfd.turn(now_ns)
+        self._anycast.turn(now_ns)
+        self._ending.turn(now_ns)
         # Everything above only wanted addresses; now they are asked for, all in one go.
         self._holdings.flush(now_ns)
         self._announcer.send_due(now_ns)
+        self._exabgp.turn(now_ns)
         if self._stop_by_ns is None:
             self._supervisor.turn(now_ns)
             self._sentry.turn(now_ns)
-        elif self._holdings.empty or now_ns >= self._stop_by_ns:
+        elif now_ns >= self._stop_by_ns or (self._ending.over and self._holdings.empty):
             return None
         self._report(now_ns)
-        deadlines = (
+        deadlines = [
             self._report_at_ns,
             self._groups.deadline_ns,
             self._vips.deadline_ns,
             self._bfd.deadline_ns,
+            self._anycast.deadline_ns,
             self._holdings.deadline_ns,
             self._announcer.deadline_ns,
-            self._supervisor.deadline_ns,
-            self._sentry.deadline_ns,
+            self._exabgp.deadline_ns,
+            self._ending.deadline_ns,
             self._watchdog_at_ns,
             self._stop_by_ns,
-        )
+        ]
+        if self._stop_by_ns is None:
+            deadlines += [self._supervisor.deadline_ns, self._sentry.deadline_ns]
         return min(at_ns for at_ns in deadlines if at_ns is not None)
 
     def _end(self) -> int:
@@ -177,6 +204,7 @@ class Engine:
             self._last_words.write(())  # the guard has nothing to add
         self._bfd.close(clock.monotonic_ns())  # before anything waits: it could keep no interval
         self._report_now(clock.monotonic_ns())
+        self._exabgp.stop(timeout_s=1.0)
         self._supervisor.stop(timeout_s=1.0)
         self._worker.stop(timeout_s=0.5)
         self._wires.close()
@@ -185,51 +213,34 @@ class Engine:
         self._loop.close()
         return 0 if self._holdings.empty else 1
 
-    # ---- real time -----------------------------------------------------------------------------
-
-    def _become_realtime(self, priority: int) -> tuple[str, ...]:
-        problems = [realtime.lock_memory()]
-        if priority:
-            problems.append(realtime.raise_priority(priority))
-        found = tuple(problem for problem in problems if problem)
-        for problem in found:
-            self._reporter.event("realtime-refused", problem)
-        return found
-
-    def _raise_thread(self, priority: int) -> None:
-        """In a thread: never wait for the interpreter behind ordinary processes. See `realtime`."""
-        if priority:
-            realtime.raise_priority(max(priority - 1, 1))
-
     def _tell_late(self, late_ns: int) -> None:
         text = f"the engine woke {late_ns / 1e6:.0f} ms late"
         self._reporter.noise("engine-late", text, data={"late_ms": late_ns / 1e6})
 
     # ---- signals -------------------------------------------------------------------------------
 
-    def _watch_signals(self) -> None:
-        for each in (self._signals, self._wakeup):
-            each.setblocking(False)
-        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda _number, _frame: None)  # the wake-up byte is what counts
-        self._loop.watch(self._signals, self._signalled)
-
     def _signalled(self) -> None:
-        for number in sorted(set(self._signals.recv(4096))):  # a storm of one kind is one signal
+        for number in self._signals.read():
             if number == signal.SIGHUP:
                 self._notifier.reloading(clock.monotonic_ns())
                 self._reload.begin()
-            elif number:
-                self._stop(signal.Signals(number).name)
+            else:
+                self._stop(number.name)
 
     def _stop(self, why: str) -> None:
-        if self._stop_by_ns is not None:
-            return
         now_ns = clock.monotonic_ns()
-        self._stop_by_ns = now_ns + STOP_WITHIN_NS
-        self._notifier.stopping()
+        if self._stop_by_ns is not None:
+            self._stop_by_ns = min(self._stop_by_ns, now_ns + STOP_WITHIN_NS)
+            self._ending.hurry(now_ns)
+            return
+        # Without a controller nobody shuts: then there is nothing to wait for.
+        shut_ms = self._config.bgp.end_shut_ms if self._config.bgp and self._supervisor.pid else 0
+        within_ns = STOP_WITHIN_NS + self._ending.bound_ns(shut_ms * 1_000_000)
+        self._stop_by_ns = now_ns + within_ns
+        self._notifier.stopping(within_ns)
         self._vips.stop((Reason("shutdown", f"the agent is ending ({why})"),), now_ns)
+        self._ending.begin(shut_ms * 1_000_000, now_ns)
+        self._report_now(now_ns)
 
     def _reloaded(self) -> None:
         loaded = self._reload.collect()
@@ -246,7 +257,7 @@ class Engine:
             self._configure(config, loaded.passwords)
             # Only now: what the engine refuses, the controller never takes over.
             self._supervisor.forward(signal.SIGHUP)
-            self._reporter.event("reloaded", f"the configuration has {len(config.vip)} VIPs")
+            self._reporter.event("reloaded", f"the configuration has {self._status()}")
         self._notifier.ready(self._status())
 
     # ---- the kernel ----------------------------------------------------------------------------
@@ -267,7 +278,9 @@ class Engine:
                 matters |= self._interfaces.apply(message)
                 self._holdings.observed(message)
         if matters:
-            self._vips.evaluate(clock.monotonic_ns())
+            now_ns = clock.monotonic_ns()
+            self._vips.evaluate(now_ns)
+            self._anycast.evaluate(now_ns)
 
     def _reconciled(self) -> None:
         now_ns = clock.monotonic_ns()
@@ -279,30 +292,28 @@ class Engine:
     def _host_was_read(self, now_ns: int) -> None:
         if self._ready:
             self._vips.evaluate(now_ns)
+            self._anycast.evaluate(now_ns)
             return
         self._ready = True
         self._vips.host_known(now_ns)
+        self._anycast.host_known(now_ns)
         self._notifier.ready(self._status())
         if self._notifier.watchdog_ns is not None:
             self._watchdog_at_ns = now_ns
 
     def _addresses_acquired(self, key: Key) -> None:
-        self._vips.acquired(key, clock.monotonic_ns())
+        if self._anycast.concerns(key):
+            self._reporter.changed = True
+        else:
+            self._vips.acquired(key, clock.monotonic_ns())
 
     def _addresses_failed(self, key: Key, reason: Reason) -> None:
-        self._vips.failed(key, reason, clock.monotonic_ns())
+        service = self._anycast if self._anycast.concerns(key) else self._vips
+        service.failed(key, reason, clock.monotonic_ns())
 
     def _write_page(self, places: Iterable[InterfaceAddress]) -> None:
-        records = []
-        for member, farewell in self._groups.farewells():
-            link = self._interfaces.link(member.vip.interface)
-            if link is not None:
-                records += [
-                    lastwords.advert(link.name, link.index, destination, packet)
-                    for destination, packet in self._wires.packets(member.wire, farewell)
-                ]
-        records += [lastwords.removal(place) for place in places]
-        left_out = self._last_words.write(records)
+        farewells = lastwords.farewells(self._groups.farewells(), self._interfaces, self._wires)
+        left_out = self._last_words.write([*farewells, *map(lastwords.removal, places)])
         if left_out:
             text = f"{left_out} last words do not fit into the guard's page; the lease covers them"
             self._reporter.noise("guard-full", text)
@@ -324,6 +335,8 @@ class Engine:
             case StancesDeclared(generation):
                 if self._stop_by_ns is None:
                     self._vips.declare(message, now_ns)
+                    self._anycast.declare(message.anycast, now_ns)
+                    self._exabgp.declare(message.exabgp, now_ns)
                 if generation != self._generation:
                     self._generation = generation
                     self._reporter.changed = True
@@ -345,22 +358,26 @@ class Engine:
     def _report_now(self, now_ns: int) -> None:
         self._reported_ns = now_ns
         self._report_at_ns = now_ns + REPORT_EVERY_NS
-        wanted = bool(self._config.engine.realtime_priority)
         self._supervisor.link.report(
             EngineReported(
                 self._generation,
                 self._vips.reports(),
                 self._loop.lateness.report(now_ns),
                 dict(self._reporter.counters),
-                realtime=wanted and not self._realtime_problems,
-                realtime_problem="; ".join(self._realtime_problems),
+                realtime=self._urgency.granted,
+                realtime_problem=self._urgency.problem,
                 guard=self._sentry.alive,
                 bfd=self._bfd.reports(),
+                anycast=self._anycast.reports(),
+                exabgp=self._exabgp.report(now_ns),
+                ending=self._stop_by_ns is not None,
             )
         )
 
     def _status(self) -> str:
-        return f"{len(self._config.vip)} VIPs"
+        text = f"{len(self._config.vip)} VIPs"
+        count = len(self._config.anycast)
+        return f"{text}, {count} anycast services" if count else text
 
 
 def run(config: Config, controller: Sequence[str], guard: Guard, load: Load) -> int:

@@ -79,9 +79,6 @@ class Vips:
 
     def configure(self, members: dict[Key, Member], now_ns: int) -> None:
         """Have exactly these VIPs; those that stay keep their role and addresses."""
-        self._interfaces.excluded = frozenset(
-            str(a.ip) for member in members.values() for a in member.addresses
-        )
         keys: dict[str, list[Key]] = {}
         for key in members:
             keys.setdefault(key[0], []).append(key)
@@ -89,7 +86,6 @@ class Vips:
         self._vips = {name: old.get(name) or _Vip(name, (), wall_ns) for name in keys}
         for name, vip in self._vips.items():
             vip.keys = tuple(keys[name])
-        self._holdings.configure(members)
         # The old sources serve no virtual router that begins on another interface.
         known = self._groups.members
         self._configs = {

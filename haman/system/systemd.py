@@ -34,9 +34,9 @@ class Notifier:
         """A new configuration is being read; `ready` follows."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={monotonic_ns // 1000}")
 
-    def stopping(self) -> None:
-        """The service is about to end."""
-        self._send("STOPPING=1")
+    def stopping(self, within_ns: int) -> None:
+        """The service is about to end, and asks not to be killed for as long as that may take."""
+        self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={within_ns // 1000}")
 
     def alive(self) -> None:
         """The loop turns."""

@@ -14,8 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
+from haman.core.announcements import AnycastStance, HeldAddresses
 from haman.core.facts import (
     EngineReported,
     EventsReported,
@@ -25,7 +27,7 @@ from haman.core.facts import (
     VipReport,
     VipStance,
 )
-from haman.core.words import Event, Role
+from haman.core.words import Event, Role, Stance
 from haman.system.link import ControllerEnd
 from haman.system.netlink_socket import Requests
 
@@ -170,6 +172,8 @@ class Agent:
         self.dropped = 0
         self.generation = 0
         self.stances: tuple[VipStance, ...] = ()
+        self.services: tuple[AnycastStance, ...] = ()
+        self.exabgp = ""
         self._declared_at = 0.0
 
     # ---- process -------------------------------------------------------------------------------
@@ -242,6 +246,13 @@ class Agent:
         self._declared_at = 0.0
         self.poll()
 
+    def announce(self, *held: str, exabgp: str = "") -> None:
+        """Declare that these services, and no others, hold their addresses."""
+        known = dict.fromkeys([*(s.service for s in self.services), *held])
+        self.services = tuple(AnycastStance(n, Stance.FULL, 100, n in held) for n in known)
+        self.exabgp = exabgp
+        self.declare(*self.stances)
+
     def contend(self, vip: str = "web", priority: int = 100, **more) -> "Agent":
         self.declare(VipStance(vip, contend=True, priority=priority, **more))
         return self
@@ -265,7 +276,8 @@ class Agent:
             return
         if time.monotonic() - self._declared_at > 0.5 and self.generation:
             self._declared_at = time.monotonic()
-            self.controller.declare(StancesDeclared(self.generation, self.stances))
+            stances = StancesDeclared(self.generation, self.stances, self.services, self.exabgp)
+            self.controller.declare(stances)
         if self.reading:
             self._read(self.controller)
 
@@ -285,6 +297,13 @@ class Agent:
         vips = self.report.vips if self.report else ()
         nothing = VipReport(name, Role.INITIALIZE, 0, 0)
         return next((v for v in vips if v.vip == name), nothing)
+
+    def service(self, name: str = "edge") -> HeldAddresses:
+        """The last report; an empty one before the first."""
+        self.poll()
+        services = self.report.anycast if self.report else ()
+        nothing = HeldAddresses(name, (), complete=False)
+        return next((s for s in services if s.service == name), nothing)
 
     def role(self, name: str = "web") -> str:
         return self.vip(name).role
@@ -333,6 +352,22 @@ def vip_toml(**overrides: object) -> str:
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
     return "\n".join(["[[vip]]", *lines, ""])
+
+
+def anycast_toml(*prefixes: str, **overrides: object) -> str:
+    """A service of these prefixes, and a router to announce them to."""
+    families = sorted({ip_network(prefix).version for prefix in prefixes})
+    bgp = '[bgp]\nlocal_as = 65001\nrouter_id = "10.77.0.11"\nend_shut_ms = 300\n'
+    for family in families:
+        routers = {4: ("10.77.0.12", "10.77.0.11"), 6: ("2001:db8::12", "2001:db8::11")}
+        address, local = routers[family]
+        bgp += (
+            f'[[bgp.neighbor]]\nname = "tor{family}"\naddress = "{address}"\n'
+            f'local_address = "{local}"\npeer_as = 65000\n'
+        )
+    keys = {"name": "edge", "prefixes": list(prefixes), **overrides}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    return "\n".join([bgp, "[[anycast]]", *lines, ""])
 
 
 def toml(*vips: str, state: Path, engine: str = "") -> str:

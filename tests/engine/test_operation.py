@@ -183,4 +183,4 @@ def test_systemd_is_told(lan: Lan, agents: Agents, tmp_path: Path) -> None:
         assert ear.recv(100) == b"READY=1\nSTATUS=1 VIPs"
         assert [ear.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
         assert agent.end() == 0
-        wait(lambda: ear.recv(100) == b"STOPPING=1")
+        wait(lambda: ear.recv(100) == b"STOPPING=1\nEXTEND_TIMEOUT_USEC=2000000")

@@ -106,17 +106,17 @@ def test_systemd_hears_of_it(tmp_path: Path) -> None:
     notifier.ready("2 VIPs")
     notifier.alive()
     notifier.reloading(5_000_000)
-    notifier.stopping()
+    notifier.stopping(2_000_000_000)
     assert [ear.recv(100) for _ in range(4)] == [
         b"READY=1\nSTATUS=2 VIPs",
         b"WATCHDOG=1",
         b"RELOADING=1\nMONOTONIC_USEC=5000",
-        b"STOPPING=1",
+        b"STOPPING=1\nEXTEND_TIMEOUT_USEC=2000000",
     ]
     ear.close()
     notifier.close()
     notifier = Notifier(mine)
-    notifier.stopping()  # nobody there any more: no error
+    notifier.stopping(2_000_000_000)  # nobody there any more: no error
     notifier.close()
     other = Notifier({**mine, "WATCHDOG_PID": "1"})
     assert other.watchdog_ns is None
