@@ -6,7 +6,9 @@ journal, the peers' reports and the hooks come after.
 
     comes in                         goes out, in this order
     -------------------------------  ---------------------------------------------------------
-    senses changed                   stances to the engine; events; report to peers
+    senses changed                   stances to the engine, routes to the relay; events; report to
+                                     peers
+    relay: acknowledged, sessions    as senses changed
     engine: vip-released             `released` to the heir; events
     engine: report                   stances, if they change; events; report to peers
     peer: released, to this node     take-over order to the engine
@@ -16,20 +18,22 @@ journal, the peers' reports and the hooks come after.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from haman.cluster.keys import ClusterKey
 from haman.cluster.mesh import Address, Mesh, PacketHeard, PeerFound, PeerLost, ReportHeard
 from haman.cluster.packets import Answer, Order, Packet, Released
 from haman.config.model import Config
+from haman.controller.anycast import configured_anycast
+from haman.controller.bgp_side import BgpSide, MakeAnnouncer
 from haman.controller.engine_side import EngineSide
 from haman.controller.hooks import Hooks
 from haman.controller.intent import IntentKeeper
 from haman.controller.journal import Journal
 from haman.controller.lookout import Lookout
 from haman.controller.node import (
-    SensesView,
+    condition_event,
     configured_vips,
     node_report,
     peer_released,
@@ -38,6 +42,7 @@ from haman.controller.node import (
 from haman.controller.operator import Operator
 from haman.controller.peer_side import PeerSide
 from haman.controller.ports import Clock
+from haman.controller.sensing import MakeSenses, Sensing
 from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
 from haman.controller.ticker import Ticker
 from haman.controller.wakefulness import Wakefulness
@@ -57,12 +62,15 @@ TICK_MS_MAX = 500
 
 log = logging.getLogger(__name__)
 
-MakeSenses = Callable[[Config, Callable[[], None]], SensesView]
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a controller is put together from; `mesh` None = the node stands alone."""
+    """What a controller is put together from.
+
+    Attributes:
+        mesh: None = the node stands alone.
+        announcer: makes the BGP driver, for a configuration that has `[bgp]`.
+    """
 
     clock: Clock
     engine: EngineSide
@@ -70,6 +78,7 @@ class Parts:
     journal: Journal
     intent: IntentKeeper
     mesh: Mesh | None = None
+    announcer: MakeAnnouncer | None = None
 
 
 class Controller:
@@ -79,14 +88,15 @@ class Controller:
         self._config = config
         self._clock = parts.clock
         self._engine = parts.engine
-        self._make_senses = parts.senses
         self._journal = parts.journal
         self._intent = parts.intent
         self._peers = PeerSide(parts.mesh, config.cluster, parts.clock, self._own, self._do)
         self._hooks = Hooks(config.hooks.on_event, self._hook_failed)
-        self._senses = parts.senses(config, self.decide)
-        self._sensing: asyncio.Task[None] | None = None
-        self._decider = Decider(configured_vips(config))
+        self._senses = Sensing(config, parts.senses, self.decide)
+        self._bgp = BgpSide(
+            config, parts.announcer, parts.clock, self._announcer_changed, self.note
+        )
+        self._decider = Decider(configured_vips(config), configured_anycast(config))
         self._decision: Decision | None = None
         self._failovers: dict[str, asyncio.Future[FailoverEnded]] = {}
         self._lookout = Lookout(config)
@@ -188,7 +198,7 @@ class Controller:
         sensed = self._senses.snapshot()
         if sensed.condition is Condition.STARTING and not self._engine.ready(now_ns):
             return
-        roles = self._engine.reported.vips if self._engine.reported is not None else ()
+        said = self._engine.reported
         situation = Situation(
             condition=sensed.condition,
             reasons=sensed.reasons,
@@ -197,18 +207,23 @@ class Controller:
             peers=self._peers.views(),
             isolated=self._peers.isolated(),
             resources=sensed.resources,
-            roles=roles,
+            roles=said.vips if said is not None else (),
+            held=said.anycast if said is not None else None,
+            announced=self._bgp.announced,
+            ending=said.ending if said is not None else False,
         )
         stances = self._engine.stances
         before, self._decision = self._decision, self._decider.step(situation, now_ns)
-        declared = self._engine.declare(self._decision.stances)
-        for transition in self._decision.transitions:
+        decision, wall_ns = self._decision, self.wall_ns()
+        digest = self._bgp.digest(said)
+        declared = self._engine.declare(decision.stances, decision.anycast, digest)
+        announced = self._bgp.declare(decision)
+        for transition in decision.transitions:
             self._follow_up(transition)
-        if before is None or before.condition is not self._decision.condition:
-            self.note(self._condition_event(before, self._decision))
-            self._peers.publish_soon()
-        if declared:
-            self.note(*stance_events(stances, self._decision.stances, self.wall_ns()))
+        condition = condition_event(self._config.node.name, before, decision, wall_ns)
+        moved = stance_events(stances, decision.stances, wall_ns) if declared else ()
+        self.note(*condition, *moved, *announced)
+        if declared or condition or announced:
             self._peers.publish_soon()
 
     # ---- what comes in ---------------------------------------------------------------------
@@ -262,6 +277,11 @@ class Controller:
         if reasons is not None and heir is not None:
             self._peers.release(event.service, heir, reasons)
 
+    def _announcer_changed(self) -> None:
+        """ExaBGP acknowledged something, a session came or went, a configuration is valid."""
+        self.decide()
+        self._peers.publish_soon()
+
     async def _do(self, order: Order) -> Outcome:
         return await self._operator.do(order)
 
@@ -272,8 +292,16 @@ class Controller:
         sensed = self._senses.snapshot()
         if decision is None:
             decision = Decision((), sensed.condition, sensed.reasons)
-        intent = self._intent.current
-        return node_report(self._config, sensed, self._engine.reported, decision, intent)
+        said = self._engine.reported
+        return node_report(
+            self._config,
+            sensed,
+            said,
+            decision,
+            self._intent.current,
+            anycast=self._bgp.services(decision.anycast, said),
+            neighbors=self._bgp.neighbors(said),
+        )
 
     def _follow_up(self, transition: Transition) -> None:
         vip = transition.vip
@@ -285,14 +313,6 @@ class Controller:
                 waiting.set_result(transition)
         else:
             self._intent.note(lambda i: replace(i, yielded=i.yielded - {vip}))
-
-    def _condition_event(self, before: Decision | None, after: Decision) -> Event:
-        node = self._config.node.name
-        old = "unknown" if before is None else str(before.condition)
-        text = f"{node} is {after.condition.predicate}"
-        text += f", was {before.condition.predicate}" if before is not None else ""
-        data: dict[str, int | float | str] = {"from": old, "to": str(after.condition)}
-        return Event("condition-changed", self.wall_ns(), text, "", after.reasons, data)
 
     def _hook_failed(self, text: str) -> None:
         self.note(Event("hook-failed", self.wall_ns(), text))
@@ -321,7 +341,13 @@ class Controller:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._engine.fileno, self.engine_readable)
         self._peers.greet()
-        work = (self._tick(), self._hooks.run(), self._sense(), self._stopped.wait())
+        work = (
+            self._tick(),
+            self._hooks.run(),
+            self._senses.run(),
+            self._bgp.run(),
+            self._stopped.wait(),
+        )
         tasks = [loop.create_task(each) for each in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -339,34 +365,16 @@ class Controller:
 
     def reconfigure(self, config: Config, keys: tuple[ClusterKey, ...]) -> None:
         """Take over a configuration that was checked; nothing here can fail any more."""
-        sensing_changed = (config.proxy, config.saturation) != (
-            self._config.proxy,
-            self._config.saturation,
-        )
         self._config = config
-        self._decider.reconfigure(configured_vips(config))
+        self._decider.reconfigure(configured_vips(config), configured_anycast(config))
         for vip in self._failovers.keys() - self._decider.pending:
             self._follow_up(FailoverEnded(vip, ""))
         self._lookout.reconfigure(config)
         self._hooks.command = config.hooks.on_event
         self._peers.reconfigure(config.cluster, keys)
-        if sensing_changed:
-            self._senses = self._make_senses(config, self.decide)
-            if self._sensing is not None:
-                self._sensing.cancel()
+        self._bgp.reconfigure(config)
+        self._senses.reconfigure(config)
         self.decide()
-
-    async def _sense(self) -> None:
-        """Run the senses; new ones begin where a reload cancelled the old."""
-        while True:
-            self._sensing = asyncio.get_running_loop().create_task(self._senses.run())
-            try:
-                await asyncio.wait({self._sensing})
-            finally:
-                self._sensing.cancel()
-            if not self._sensing.cancelled():
-                self._sensing.result()
-                raise RuntimeError("the senses ended")
 
     async def _tick(self) -> None:
         ticker: Ticker | None = None

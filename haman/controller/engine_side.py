@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 
 from haman.controller.ports import Clock
+from haman.core.announcements import AnycastStance
 from haman.core.facts import (
     EngineReported,
     EventsReported,
@@ -29,7 +30,7 @@ class EngineNews:
     """What one look at the link brought.
 
     Attributes:
-        changed: what the engine is to a VIP is not as before.
+        changed: what the engine is to a service is not as before, or it was told to end.
         closed: the engine is gone.
     """
 
@@ -50,6 +51,8 @@ class EngineSide:
         self._writing = False
         self._role_reasons: dict[str, tuple[Reason, ...]] = {}
         self._heard_ns: int | None = None
+        self._anycast: tuple[AnycastStance, ...] = ()
+        self._exabgp = ""
         self.stances: tuple[VipStance, ...] = ()
         self.reported: EngineReported | None = None
 
@@ -70,12 +73,24 @@ class EngineSide:
         """Since the engine last said anything; None before it did."""
         return None if self._heard_ns is None else (now_ns - self._heard_ns) / 1e6
 
-    def declare(self, stances: tuple[VipStance, ...]) -> bool:
-        """Send the stances if they are others than before; True = they are."""
-        if self._generation and stances == self.stances:
+    def declare(
+        self,
+        stances: tuple[VipStance, ...],
+        anycast: tuple[AnycastStance, ...] = (),
+        exabgp: str = "",
+    ) -> bool:
+        """Send the stances if they are others than before; True = they are.
+
+        Args:
+            stances: of every VIP.
+            anycast: of every anycast service.
+            exabgp: digest of the configuration that ExaBGP shall run with; "" = not at all.
+        """
+        wanted = (stances, anycast, exabgp)
+        if self._generation and wanted == (self.stances, self._anycast, self._exabgp):
             return False
         self._generation += 1
-        self.stances = stances
+        self.stances, self._anycast, self._exabgp = wanted
         self._send()
         return True
 
@@ -99,7 +114,7 @@ class EngineSide:
         for message in received.messages:
             self._heard_ns = self._clock.monotonic_ns()
             if isinstance(message, EngineReported):
-                changed = changed or self.reported is None or message.vips != self.reported.vips
+                changed = changed or self.reported is None or _differ(message, self.reported)
                 self.reported = message
             elif isinstance(message, EventsReported):
                 events += self._events(message)
@@ -126,7 +141,8 @@ class EngineSide:
 
     def _send(self) -> None:
         self._sent_ns = self._clock.monotonic_ns()
-        if not self._link.declare(StancesDeclared(self._generation, self.stances)):
+        declared = StancesDeclared(self._generation, self.stances, self._anycast, self._exabgp)
+        if not self._link.declare(declared):
             self._write_later()
 
     def _write_later(self) -> None:
@@ -139,3 +155,14 @@ class EngineSide:
         if self._link.flush():
             self._writing = False
             asyncio.get_running_loop().remove_writer(self._link.fileno())
+
+
+def _differ(one: EngineReported, other: EngineReported) -> bool:
+    """In what decisions depend upon or peers are told; not in what only grows."""
+    return (one.vips, one.anycast, one.bfd, one.exabgp, one.ending) != (
+        other.vips,
+        other.anycast,
+        other.bfd,
+        other.exabgp,
+        other.ending,
+    )

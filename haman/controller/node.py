@@ -1,26 +1,15 @@
 """What this node says of itself, put together from senses, engine and decision."""
 
-from typing import Protocol
-
 import haman
 from haman.config.model import Config
 from haman.controller.senses import SensesSnapshot
+from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.decide import Decision
 from haman.core.facts import EngineReported, VipReport, VipStance
 from haman.core.heirs import ConfiguredVip
 from haman.core.reports import NodeReport
 from haman.core.situation import OperatorIntent
 from haman.core.words import Event, Reason, Role
-
-
-class SensesView(Protocol):
-    """The senses, as far as the controller reads and runs them."""
-
-    async def run(self) -> None:
-        """Sense until cancelled."""
-
-    def snapshot(self) -> SensesSnapshot:
-        """What is known now; cheap."""
 
 
 def configured_vips(config: Config) -> tuple[ConfiguredVip, ...]:
@@ -34,6 +23,9 @@ def node_report(
     engine: EngineReported | None,
     decision: Decision,
     intent: OperatorIntent,
+    *,
+    anycast: tuple[AnycastReport, ...] = (),
+    neighbors: tuple[NeighborReport, ...] = (),
 ) -> NodeReport:
     """The report of this node, as its peers and the API see it."""
     stances = {stance.vip: stance for stance in decision.stances}
@@ -58,6 +50,8 @@ def node_report(
         guard=engine.guard if engine is not None else True,
         addresses={v.name: v.addresses for v in config.vip},
         new_connections_per_s=sensed.new_connections_per_s,
+        anycast=anycast,
+        neighbors=neighbors,
     )
 
 
@@ -80,6 +74,19 @@ def _vip_report(name: str, said: VipReport | None, stance: VipStance | None) -> 
         said.active_router,
         said.active_priority,
     )
+
+
+def condition_event(
+    node: str, before: Decision | None, after: Decision, at_ns: int
+) -> tuple[Event, ...]:
+    """The node's condition is another than before, or known for the first time."""
+    if before is not None and before.condition is after.condition:
+        return ()
+    old = "unknown" if before is None else str(before.condition)
+    text = f"{node} is {after.condition.predicate}"
+    text += f", was {before.condition.predicate}" if before is not None else ""
+    data: dict[str, int | float | str] = {"from": old, "to": str(after.condition)}
+    return (Event("condition-changed", at_ns, text, "", after.reasons, data),)
 
 
 def peer_released(peer: str, vip: str, reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:

@@ -12,10 +12,18 @@ from typing import Protocol
 from haman.cluster.packets import Order, Verb
 from haman.controller.intent import IntentKeeper, NotDurableError
 from haman.controller.orders import Orders
-from haman.controller.safety import no_room, no_target, nobody_serves, stays_last_resort
+from haman.controller.safety import (
+    no_holder,
+    no_room,
+    no_target,
+    nobody_serves,
+    stays_last_resort,
+)
 from haman.controller.surface import Accepted, ClusterSnapshot, Outcome, Refused
 from haman.core.decide import FailoverEnded
 from haman.core.heirs import ConfiguredVip, best_peer
+from haman.core.ladder import servers
+from haman.core.shares import carries
 from haman.core.situation import OperatorIntent
 from haman.core.words import Event, Reason, Role
 
@@ -76,16 +84,16 @@ class Operator:
             return await self._elsewhere(now, node, "drain", force=force)
         if self._intent.current.drained:
             return Accepted(f"{now.node} is drained already")
-        held = [v.vip for v in now.own.vips if v.role is Role.ACTIVE]
-        stranded = tuple(
-            vip for vip in held if best_peer(self._machine.group(vip), now.peers) is None
-        )
+        held = tuple(v.vip for v in now.own.vips if v.role is Role.ACTIVE)
+        carried = carries(now.own)
+        left = tuple(vip for vip in held if best_peer(self._machine.group(vip), now.peers) is None)
+        left += tuple(service for service in carried if not servers(service, now.peers))
         what = f"draining {now.node}"
-        if stranded and not force:
-            return nobody_serves(now, what, stranded)
-        if held and not force and (unsafe := no_room(now, what)):
+        if left and not force:
+            return nobody_serves(now, what, left)
+        if (held or carried) and not force and (unsafe := no_room(now, what)):
             return unsafe
-        return await self._wish(_DRAIN, now.node, by, stays_last_resort(now, stranded))
+        return await self._wish(_DRAIN, now.node, by, stays_last_resort(now, left))
 
     async def undrain(self, node: str, *, by: str = "") -> Outcome:
         """Put a node back into service."""
@@ -111,12 +119,10 @@ class Operator:
             p.name: p.report for p in now.peers if p.fresh and p.report is not None
         }
         holders = [n for n, r in reports.items() if (v := r.vip(vip)) and v.role is Role.ACTIVE]
-        if not holders and not any(r.vip(vip) for r in reports.values()):
-            return Refused("unknown-vip", f"no node that is heard is configured for {vip}")
+        if not holders:
+            return no_holder(vip, tuple(reports.values()))
         if to and to not in reports and to not in {p.name for p in now.peers}:
             return Refused("unknown-node", f"{to} is not a node of this cluster")
-        if not holders:
-            return Refused("no-holder", f"no node that is heard holds {vip}")
         if to in holders:
             return Accepted(f"{to} holds {vip} already")
         if now.node not in holders:

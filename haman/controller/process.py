@@ -16,12 +16,13 @@ from haman.cluster.transport import UdpTransport
 from haman.config.model import Config
 from haman.config.reader import read
 from haman.config.reload import fixed_for_life
-from haman.controller.controller import Controller, MakeSenses, Parts
+from haman.controller.controller import Controller, Parts
 from haman.controller.engine_side import EngineSide
 from haman.controller.intent import IntentKeeper, IntentStore
 from haman.controller.journal import Journal
 from haman.controller.ports import Clock
 from haman.controller.senses import Senses
+from haman.controller.sensing import MakeSenses
 from haman.controller.surface import Agent
 from haman.core.words import Event, Reason
 from haman.system.link import ControllerEnd

@@ -3,7 +3,7 @@
 from haman.controller.surface import ClusterSnapshot, Refused
 from haman.core.headroom import Verdict
 from haman.core.heirs import ConfiguredVip, can_serve
-from haman.core.reports import PeerView
+from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Reason
 
 
@@ -39,6 +39,17 @@ def no_target(now: ClusterSnapshot, vip: str, to: str, group: tuple[ConfiguredVi
     return Refused("no-target", text, tuple(_why_not(peer, group) for peer in peers))
 
 
+def no_holder(service: str, reports: tuple[NodeReport, ...]) -> Refused:
+    """Refuse to move what no single node holds."""
+    if any(report.service(service) for report in reports):
+        text = f"{service} is an anycast service: every node that announces it serves it, there is "
+        text += "no holder to move; take a node out of it with `haman drain NODE`"
+        return Refused("not-a-vip", text)
+    if not any(report.vip(service) for report in reports):
+        return Refused("unknown-vip", f"no node that is heard is configured for {service}")
+    return Refused("no-holder", f"no node that is heard holds {service}")
+
+
 def _why_not(peer: PeerView, group: tuple[ConfiguredVip, ...]) -> Reason:
     if peer.report is None:
         text = f"{peer.name} was not heard yet"
@@ -47,6 +58,8 @@ def _why_not(peer: PeerView, group: tuple[ConfiguredVip, ...]) -> Reason:
     elif group and can_serve(group, peer.report):
         text = f"{peer.name} could, but is not the one that was asked for"
     else:
-        roles = ", ".join(f"{vip.vip}: {vip.role}" for vip in peer.report.vips) or "no VIP"
-        text = f"{peer.name} is {peer.report.condition.predicate} ({roles})"
+        roles = [f"{vip.vip}: {vip.role}" for vip in peer.report.vips]
+        roles += [f"{each.service}: {each.stance}" for each in peer.report.anycast]
+        said = ", ".join(roles) or "no VIP"
+        text = f"{peer.name} is {peer.report.condition.predicate} ({said})"
     return Reason("cannot-take-over", text, {"node": peer.name})

@@ -159,6 +159,7 @@ class AnycastReport:
         reasons: why, best first.
         held: addresses on the interface.
         neighbors_up: routers that hear it now.
+        weighted: weights are sent; where one node sends none, routers share equally.
     """
 
     service: str
@@ -170,3 +171,4 @@ class AnycastReport:
     held: tuple[str, ...] = ()
     neighbors_up: int = 0
     reasons: tuple[Reason, ...] = ()
+    weighted: bool = True

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from haman.core.reports import NodeReport, PeerView
-from haman.core.words import Condition, Reason, Role, Utilization, percent
+from haman.core.shares import shares
+from haman.core.words import Condition, Reason, Utilization, percent
 
 
 class Verdict(StrEnum):
@@ -61,9 +62,8 @@ _RANK = (Verdict.OK, Verdict.TIGHT, Verdict.UNKNOWN, Verdict.INSUFFICIENT)
 def assess(own: NodeReport, peers: tuple[PeerView, ...]) -> Headroom:
     """What every single loss would do to the survivors in the steady phase.
 
-    A VIP goes wholly to its next holder, the survivor of the highest priority that could hold it,
-    and takes all load of the lost node with it, in native units. A peer without a fresh report
-    carries nothing (it counts as full), and what it carries itself is unknown. A resource that is
+    The lost node's load goes to those that take over its services (`shares`), in native units. A
+    peer without a fresh report carries nothing (it counts as full), and what it carries itself is unknown. A resource that is
     unknown on either side stays unknown, which is worse than `tight`: nobody can rely on it.
 
     Args:
@@ -89,18 +89,18 @@ def _loss(lost: PeerView, others: tuple[PeerView, ...]) -> LossScenario:
         text = f"what {lost.name} carries is unknown: {_silence(lost)}"
         reason = Reason("no-fresh-report", text, {"node": lost.name})
         return LossScenario((lost.name,), Verdict.UNKNOWN, reasons=(reason,))
-    heirs, orphans = _heirs(lost.report, others)
-    if orphans:
-        return _nobody(lost.name, orphans, others)
+    spread = shares(lost.report, _able(others))
+    if spread.orphans:
+        return _nobody(lost.name, spread.orphans, others)
     # The step phase (connections, fds and memory at once) and the storm phase (all of them
     # reconnect) add their own rows here.
     rows = sorted(
-        (_steady(lost.report, s, takes=s.node in heirs) for s in _able(others)),
+        (_steady(lost.report, s, spread.taken.get(s.node, 0.0)) for s in _able(others)),
         key=_Row.badness,
         reverse=True,
     )
     if not rows:
-        return _nobody(lost.name, orphans, others)
+        return _nobody(lost.name, (), others)
     return LossScenario(
         (lost.name,),
         rows[0].verdict,
@@ -129,24 +129,6 @@ def _able(nodes: tuple[PeerView, ...]) -> tuple[NodeReport, ...]:
     )
 
 
-def _heirs(lost: NodeReport, others: tuple[PeerView, ...]) -> tuple[set[str], tuple[str, ...]]:
-    """The next holders of what the lost node holds, and the VIPs that nobody could hold."""
-    heirs, orphans = set(), []
-    for held in lost.vips:
-        if held.role not in (Role.ACTIVE, Role.TAIL):
-            continue
-        candidates = [
-            (report.condition is not Condition.DRAINED, vip.priority, report.node)
-            for report in _able(others)
-            if (vip := report.vip(held.vip)) is not None
-        ]
-        if candidates:
-            heirs.add(max(candidates)[2])
-        else:
-            orphans.append(held.vip)
-    return heirs, tuple(orphans)
-
-
 def _nobody(lost: str, orphans: tuple[str, ...], others: tuple[PeerView, ...]) -> LossScenario:
     what = ", ".join(orphans) if orphans else "anything"
     silent = tuple(n for n in others if n.report is None or not n.fresh)
@@ -173,14 +155,14 @@ def _silence(node: PeerView) -> str:
     return f"its last report is {node.age_ms / 1000:.1f} s old"
 
 
-def _steady(lost: NodeReport, survivor: NodeReport, *, takes: bool) -> _Row:
-    """Own load plus, for an heir, all of the lost node's: the share of a VIP's next holder is 1."""
+def _steady(lost: NodeReport, survivor: NodeReport, share: float) -> _Row:
+    """Own load plus this share of the lost node's."""
     mine = {r.name: r for r in survivor.resources if r.name in ADDITIVE}
-    theirs = {r.name: r for r in lost.resources if r.name in ADDITIVE} if takes else {}
+    theirs = {r.name: r for r in lost.resources if r.name in ADDITIVE} if share else {}
     known: list[tuple[float, str, float, float]] = []
     unknown: list[str] = []
     for name in sorted(mine.keys() | theirs.keys()):
-        parts = _parts(mine.get(name), theirs.get(name), takes=takes)
+        parts = _parts(mine.get(name), theirs.get(name), share)
         if parts is None:
             unknown.append(name)
         else:
@@ -192,6 +174,7 @@ def _steady(lost: NodeReport, survivor: NodeReport, *, takes: bool) -> _Row:
         "utilization": round(total, 4),
         "own": round(own, 4),
         "added": round(added, 4),
+        "share": round(share, 4),
     }
     if total < INSUFFICIENT and (unknown or not known):
         names = ", ".join(unknown) or "every resource"
@@ -199,8 +182,10 @@ def _steady(lost: NodeReport, survivor: NodeReport, *, takes: bool) -> _Row:
         text = f"if {lost.node} is lost, {names} of {survivor.node} cannot be told{rest}"
         load = SurvivorLoad(survivor.node, unknown[0] if unknown else "", STEADY, None)
         return _Row(Verdict.UNKNOWN, load, Reason("unknown-load", text, data))
-    if takes:
-        text = f"reaches {percent(total)} of {name}: {percent(own)} of its own, {percent(added)} taken over"
+    if share:
+        part = "" if share == 1 else f", its share of {percent(share)}"
+        text = f"reaches {percent(total)} of {name}: {percent(own)} of its own, "
+        text += f"{percent(added)} taken over{part}"
     else:
         text = f"stays at {percent(total)} of {name}: it takes nothing over"
     text = f"if {lost.node} is lost, {survivor.node} {text}"
@@ -215,13 +200,13 @@ def _verdict(utilization: float) -> Verdict:
 
 
 def _parts(
-    mine: Utilization | None, theirs: Utilization | None, *, takes: bool
+    mine: Utilization | None, theirs: Utilization | None, share: float
 ) -> tuple[float, float] | None:
     """Own and added load as fractions of the survivor's ceiling; None when it cannot be told."""
     if mine is None or mine.utilization is None or not mine.ceiling:
         return None
-    if not takes:
+    if not share:
         return mine.utilization, 0.0
     if theirs is None or theirs.used is None or theirs.unit != mine.unit:
         return None
-    return mine.utilization, theirs.used / mine.ceiling
+    return mine.utilization, share * theirs.used / mine.ceiling
