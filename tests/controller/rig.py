@@ -8,15 +8,34 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from haman.bgp.surface import AnnouncerSnapshot
 from haman.cluster.channel import RandomBytes
 from haman.cluster.mesh import Mesh
 from haman.cluster.transport import UdpTransport
-from haman.config.model import Cluster, Config, Hooks, Node, Peer, State, Vip
+from haman.config.model import (
+    Anycast,
+    Bgp,
+    Cluster,
+    Config,
+    Hooks,
+    Neighbor,
+    Node,
+    Peer,
+    State,
+    Vip,
+)
 from haman.controller.controller import Controller, Parts
 from haman.controller.engine_side import EngineSide
 from haman.controller.intent import IntentKeeper, IntentStore
 from haman.controller.journal import Journal
 from haman.controller.senses import SensesSnapshot
+from haman.core.announcements import (
+    Announcement,
+    BfdReport,
+    ExabgpReport,
+    HeldAddresses,
+    NeighborReport,
+)
 from haman.core.facts import EngineReported, StancesDeclared, TakeoverOrdered, VipReport
 from haman.core.words import Condition, Event, Reason, Role, Utilization
 from haman.system.link import EngineEnd, pair
@@ -95,6 +114,10 @@ class FakeEngine:
         self.orders: list[TakeoverOrdered] = []
         self.frozen = False
         self.obeys = True
+        self.slow_addresses = False
+        self.ending = False
+        self.exabgp = ""
+        self.bfd: tuple[BfdReport, ...] = ()
 
     def start(self) -> None:
         asyncio.get_running_loop().add_reader(self._end.fileno(), self.read)
@@ -125,6 +148,9 @@ class FakeEngine:
                     self.become(message.vip, Role.ACTIVE, *message.reasons)
 
     def _obey(self, declared: StancesDeclared) -> None:
+        self.exabgp = declared.exabgp
+        if declared.anycast:
+            self.report()
         for stance in declared.vips:
             role = self.roles[stance.vip]
             if stance.contend and role not in {Role.BACKUP, Role.ACTIVE}:
@@ -160,11 +186,82 @@ class FakeEngine:
             )
             for vip, role in self.roles.items()
         )
-        self._end.report(EngineReported(declared.generation, vips, realtime=True))
+        held = []
+        for stance in declared.anycast:
+            up = stance.held and not self.slow_addresses
+            addresses = ("192.0.2.100/32",) if up else ()
+            held.append(HeldAddresses(stance.service, addresses, up))
+        exabgp = ExabgpReport(True, self.exabgp, 4711, 1) if self.exabgp else None
+        self._end.report(
+            EngineReported(
+                declared.generation,
+                vips,
+                realtime=True,
+                anycast=tuple(held),
+                bfd=self.bfd,
+                exabgp=exabgp,
+                ending=self.ending,
+            )
+        )
+
+    def anycast(self, service: str = "edge"):
+        declared = self.stances[-1] if self.stances else StancesDeclared(0, ())
+        return next((s for s in declared.anycast if s.service == service), None)
 
     def stance(self, vip: str = "web"):
         declared = self.stances[-1] if self.stances else StancesDeclared(0, ())
         return next((s for s in declared.vips if s.vip == vip), None)
+
+
+class FakeAnnouncer:
+    """As much of the BGP driver as the controller can see: a relay that obeys at once, or not."""
+
+    def __init__(self, config: Config, on_change, tell) -> None:
+        self._on_change = on_change
+        self.config = config
+        self.tell = tell
+        self.declared: list[tuple[Announcement, ...]] = []
+        self.now = AnnouncerSnapshot()
+        self.obeys = True
+        self.running = False
+        self.end = asyncio.Event()
+
+    def declare(self, announcements: tuple[Announcement, ...]) -> None:
+        self.declared.append(announcements)
+        if self.obeys and self.now.relay:
+            asyncio.get_running_loop().call_soon(self.acknowledge)
+
+    def acknowledge(self) -> None:
+        if self.now.relay and self.declared:
+            self.show(announced=self.declared[-1])
+
+    def reconfigure(self, config: Config) -> None:
+        self.config = config
+
+    def snapshot(self) -> AnnouncerSnapshot:
+        return self.now
+
+    async def run(self) -> None:
+        self.running = True
+        try:
+            await self.end.wait()
+        finally:
+            self.running = False
+
+    def show(self, **more) -> None:
+        self.now = replace(self.now, **more)
+        self._on_change()
+
+    def connect(self, *held: Announcement, session: str = "up") -> None:
+        """The relay is reached, and says what it holds."""
+        neighbors = tuple(
+            NeighborReport(n.name, n.address, session, 1) for n in self.config.bgp.neighbor
+        )
+        self.show(relay=True, announced=held, neighbors=neighbors, digest="d1", problem="")
+
+    def lose(self) -> None:
+        neighbors = tuple(replace(n, session="unknown") for n in self.now.neighbors)
+        self.show(relay=False, announced=(), neighbors=neighbors, problem="no such socket")
 
 
 @dataclass
@@ -179,6 +276,15 @@ class RigNode:
     mesh: Mesh | None
     task: asyncio.Task[None] | None = None
     made: list[FakeSenses] = field(default_factory=list)
+    announcers: list[FakeAnnouncer] = field(default_factory=list)
+
+    @property
+    def announcer(self) -> FakeAnnouncer:
+        return self.announcers[-1]
+
+    def service(self, name: str = "edge"):
+        """This node's own word on an anycast service."""
+        return self.controller.snapshot().own.service(name)
 
     def events(self, kind: str = "") -> list[Event]:
         return [e.event for e in self.controller.events(0, 10_000) if kind in {"", e.event.type}]
@@ -190,6 +296,17 @@ class RigNode:
         return {a.code for a in self.controller.snapshot().alerts}
 
 
+EDGE = Anycast("edge", ("192.0.2.100/32",), step_s=0.2, drain_s=0.1)
+BGP = Bgp(
+    65001,
+    "10.0.1.2",
+    neighbor=(
+        Neighbor("tor1", "10.0.1.1", "10.0.1.2", 65000),
+        Neighbor("tor2", "10.0.2.1", "10.0.2.2", 65000),
+    ),
+)
+
+
 def config(  # noqa: PLR0917 - what tests vary
     directory: Path,
     name: str,
@@ -199,6 +316,7 @@ def config(  # noqa: PLR0917 - what tests vary
     on_event: str = "",
     vips: tuple[str, ...] = ("web",),
     interval_ms: int = 50,
+    anycast: tuple[Anycast, ...] = (),
 ) -> Config:
     return Config(
         node=Node(name=name),
@@ -211,6 +329,8 @@ def config(  # noqa: PLR0917 - what tests vary
         vip=tuple(
             Vip(v, "lo", 51 + n, (f"10.77.0.{100 + n}/24",), priority) for n, v in enumerate(vips)
         ),
+        bgp=BGP if anycast else None,
+        anycast=anycast,
         state=State(directory=str(directory / name)),
         hooks=Hooks(on_event=on_event),
     )
@@ -254,6 +374,12 @@ async def node(
         made.append(FakeSenses(on_change))
         return made[-1]
 
+    announcers: list[FakeAnnouncer] = []
+
+    def make_announcer(*arguments) -> FakeAnnouncer:
+        announcers.append(FakeAnnouncer(*arguments))
+        return announcers[-1]
+
     journal_arguments = (journal_connect,) if journal_connect else ()
     journal = Journal(directory / "journal.db", settings.node.name, *journal_arguments)
     intent_arguments = (intent_connect,) if intent_connect else ()
@@ -264,23 +390,25 @@ async def node(
         journal=journal,
         intent=IntentKeeper(IntentStore(directory / "intent.db", *intent_arguments)),
         mesh=mesh,
+        announcer=make_announcer,
     )
     controller = Controller(settings, parts)
     if mesh is not None:
         await transport.bind(settings.cluster.listen, controller.datagram_received)
     engine.start()
     task = asyncio.get_running_loop().create_task(controller.run())
-    running = RigNode(controller, engine, made[0], journal, clock, mesh, task, made)
+    running = RigNode(controller, engine, made[0], journal, clock, mesh, task, made, announcers)
     try:
         yield running
     finally:
         controller.stop()
-        await task
+        await asyncio.wait({task})
         transport.close()
         engine.stop()
         parts.engine.close()
         journal.close()
         await asyncio.sleep(0)  # the transport closes its socket in the loop's next turn
+        task.result()
 
 
 @asynccontextmanager
