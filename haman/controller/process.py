@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from haman.bgp.announcer import Announcer
 from haman.cluster.keys import ClusterKey, KeyFileError, read_key_file
 from haman.cluster.mesh import Mesh
 from haman.cluster.transport import UdpTransport
@@ -64,6 +65,7 @@ async def run(
         log.error("cluster.key_file: %s", error)  # noqa: TRY400 - the operator's mistake, no bug
         return EXIT_CONFIG
     loop = asyncio.get_running_loop()
+    shared = Path(config.api.socket).parent  # with the engine, and with ExaBGP's relay
     async with AsyncExitStack() as stack:
         engine = EngineSide(ControllerEnd(socket.socket(fileno=engine_fd)), clock)
         stack.callback(engine.close)
@@ -81,6 +83,7 @@ async def run(
             journal=journal,
             intent=intent,
             mesh=_mesh(config, keys, transport, clock),
+            announcer=lambda c, on_change, tell: Announcer(c, shared, clock, on_change, tell),
         )
         controller = Controller(config, parts)
         loop.set_exception_handler(controller.callback_failed)
