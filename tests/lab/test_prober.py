@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from haman.lab.backend import Echo, Http, answer
+from haman.lab.kernel import wait_until
 from haman.lab.probe import Order, Result, Span, failures, longest_gap
 from haman.lab.prober import Prober
 
@@ -126,8 +127,13 @@ def test_http_mode_wants_the_answer(tmp_path: Path) -> None:
 def test_a_cut_shows_as_failures_losses_and_a_gap_to_the_end(
     tmp_path: Path, server: Server
 ) -> None:
+    def cut() -> None:
+        """End what there is, once the connections are more than the kernel's alone."""
+        assert wait_until(lambda: len(server.transports) >= 5, 5)
+        server.call(server.cut())
+
     told = order(server, connections=5, duration_s=0.8)
-    result = run(tmp_path, told, at_ready=lambda: server.call(server.cut()))
+    result = run(tmp_path, told, at_ready=cut)
     assert "refused" in failures(result.attempts)
     assert len(result.lost) == 5
     start = result.started_ns
