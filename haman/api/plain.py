@@ -8,6 +8,9 @@ from haman.api.times import duration
 from haman.core.reports import PeerView
 from haman.core.words import Reason
 
+SESSION_DOWN = "session-down"
+"""Code of a stance's reason that says of a router what the node's neighbours say in full."""
+
 
 def reasons(found: Iterable[Reason]) -> tuple[schema.Reason, ...]:
     """Show reasons."""

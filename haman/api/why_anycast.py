@@ -98,7 +98,8 @@ def _stance(tale: _Tale, part: Part, share: float | None) -> str:
     said = part.said
     assert said is not None
     since = tale.since(said.since_ns)
-    causes = _texts(part.reasons or (() if said.stance is Stance.FULL else part.node_reasons))
+    reasons = part.reasons or (() if said.stance is Stance.FULL else part.node_reasons)
+    causes = _texts(tuple(r for r in reasons if r.code != plain.SESSION_DOWN))
     because = f": {'; '.join(causes)}" if causes else ""
     if said.stance is Stance.WITHDRAWN:
         return plain.sentence(f"{part.node} is withdrawn{since}{because}")

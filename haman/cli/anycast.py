@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from haman.api import schema
+from haman.api.plain import SESSION_DOWN
 from haman.cli.text import age, paint, percent, reasons, table
 
 WIDTH = 80
@@ -43,7 +44,7 @@ def troubles(found: schema.Status) -> Iterator[str]:
     told += " ".join(r.text for n in found.nodes for r in n.reasons)
     for service in found.services:
         for member in service.members:
-            new = [r for r in member.reasons if r.text not in told]
+            new = [r for r in member.reasons if r.text not in told and r.code != SESSION_DOWN]
             if member.stance not in {"", "full"} and new:
                 yield f"{service.name} on {member.node} is {member.stance}: {reasons(new)}"
 

@@ -100,7 +100,9 @@ def router_down(
     )
     if found.anycast is not None:
         up = sum(n.session == "up" for n in found.neighbors)
-        found.anycast = replace(found.anycast, neighbors_up=up)
+        told = Reason("session-down", f"session with {router} is {session}: {why.text}")
+        reasons = (*found.anycast.reasons, *([told] if session != "up" else []))
+        found.anycast = replace(found.anycast, neighbors_up=up, reasons=reasons)
     if node == "lb1":
         down = BfdReport(router, "down", agent.now_ns, "control detection time expired")
         agent.bfd = tuple(down if b.neighbor == router else b for b in agent.bfd)
