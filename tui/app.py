@@ -20,16 +20,25 @@ from haman.api.client import RefusedError, UnreachableError
 from haman.api.schema import Done, Intent, Problem, Why
 from tui.feed import Pace, follow_events, watch_status
 from tui.fleet import FleetState, Link, reduce
-from tui.messages import Fact, Happened, Ticked, WishAnswered, WishSent
+from tui.messages import (
+    DetailClosed,
+    DetailOpened,
+    Fact,
+    Happened,
+    Ticked,
+    WishAnswered,
+    WishSent,
+)
 from tui.plans import Plan, drain_plan, failover_plan
 from tui.screens.confirm import ConfirmDialog, RefusedDialog
-from tui.screens.dialog import HelpDialog, WhyDialog
+from tui.screens.dialog import DetailDialog, HelpDialog, WhyDialog
 from tui.source import Source, Verb, problem_of
 from tui.theme import DARK, LIGHT
 from tui.views import heading
 from tui.views.dialogs import absent_view
 from tui.views.lists import alerts_view
-from tui.views.node import node_title, node_view
+from tui.views.node import node_detail, node_title, node_view
+from tui.views.service import service_title, service_view
 from tui.widgets.events import EventTail
 from tui.widgets.fleet import FleetMatrix, Rows
 from tui.widgets.line import Line
@@ -53,6 +62,7 @@ class FleetApp(App[None]):
         Binding("p", "pause", "Pause"),
         Binding("p", "resume", "Resume"),
         Binding("w", "why", "Why"),
+        Binding("enter", "detail", "Detail"),
         Binding("e", "events", "Events"),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "quit", "Quit"),
@@ -131,6 +141,8 @@ class FleetApp(App[None]):
 
     def _draw(self) -> None:
         base = self.screen_stack[0]
+        if not base.query("#heading"):
+            return  # the app is closing, and a worker has told something all the same
         state = self.fleet
         width = self.size.width
         base.query_one("#heading", Line).show(heading.heading(state, self._place, width))
@@ -141,6 +153,7 @@ class FleetApp(App[None]):
         if status is None:
             base.query_one("#absent", Line).show(absent_view(state, self._place))
             return
+        self._draw_detail(state)
         base.query_one(FleetMatrix).show(state)
         base.query_one(EventTail).show(state)
         alerts = base.query_one("#alerts", TextPane)
@@ -152,17 +165,32 @@ class FleetApp(App[None]):
             view = node_view(status, node, state.focused_service, pane.cells)
             pane.show(escape(node_title(node)), view)
 
+    def _draw_detail(self, state: FleetState) -> None:
+        """What is open in full; closed when it is no more."""
+        dialog = next((s for s in self.screen_stack if isinstance(s, DetailDialog)), None)
+        if dialog is None or not dialog.is_mounted or state.status is None:
+            return
+        if service := state.detailed_service:
+            events = state.history(service=service.name)
+            view = service_view(state.status, service, events, dialog.cells)
+            dialog.show(service_title(service), view)
+        elif node := state.detailed_node:
+            events = state.history(node=node.name)
+            dialog.show(node_title(node), node_detail(state.status, node, events, dialog.cells))
+        elif dialog.is_current:
+            dialog.dismiss()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what makes sense now."""
         del parameters
         if len(self.screen_stack) > 1 and action != "theme":
-            return False
+            return action == "why" and isinstance(self.screen, DetailDialog)
         status = self.fleet.status
         if action == "resume":
             return status is not None and status.paused
         if action == "pause" and status is not None and status.paused:
             return False
-        if action in {"drain", "undrain", "failover", "pause", "why", "events"}:
+        if action in {"drain", "undrain", "failover", "pause", "why", "events", "detail"}:
             return True if status else None
         return True
 
@@ -202,6 +230,13 @@ class FleetApp(App[None]):
     def action_resume(self) -> None:
         """End the pause."""
         self._post("resume", Intent())
+
+    def action_detail(self) -> None:
+        """Everything about what the cursor is on."""
+        self.tell(DetailOpened())
+        dialog = DetailDialog()
+        self.push_screen(dialog, lambda _: self.tell(DetailClosed()))
+        self.call_after_refresh(self._draw)
 
     def action_events(self) -> None:
         """Give the events the keyboard."""

@@ -5,16 +5,19 @@
         └──StatusFailed──► absent ─┴───────────────────StatusFetched───────────────────┘
 
 Invariants: at most EVENTS_MAX events are kept, ascending by seq; the cursor stands on a node (and
-a service) that exists whenever there is one; a state that did not change is the same object.
+a service) that exists whenever there is one, and so does what is open in detail; a state that did not change is the same object.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 
 from haman.api.schema import Event, Node, Service, Status
 from tui.messages import (
     CursorPlaced,
     CursorStepped,
+    DetailClosed,
+    DetailOpened,
     EventsArrived,
     EventsBroke,
     EventsOpened,
@@ -27,6 +30,7 @@ from tui.messages import (
 )
 
 EVENTS_MAX = 1000
+HISTORY_MAX = 50
 STALE_AFTER_S = 2.0
 
 
@@ -60,6 +64,7 @@ class FleetState:
         events_dropped: how many old events fell off the front, for ever.
         events_problem: why the event stream is down; "" before it was tried, None while it stands.
         pending: what the agent was asked to do and has not answered; "" if nothing.
+        detail: what is open in full: a service if it names one, else a node; None = nothing.
     """
 
     now_s: float = 0.0
@@ -74,6 +79,7 @@ class FleetState:
     events_problem: str | None = ""
     cursor: Cursor = Cursor()
     pending: str = ""
+    detail: Cursor | None = None
 
     @property
     def age_s(self) -> float:
@@ -111,6 +117,28 @@ class FleetState:
             return self.services[0]
         return next((s for s in self.services if s.name == self.cursor.service), None)
 
+    @property
+    def detailed_service(self) -> Service | None:
+        """The service that is open in full."""
+        name = self.detail.service if self.detail else ""
+        return next((s for s in self.services if s.name == name), None)
+
+    @property
+    def detailed_node(self) -> Node | None:
+        """The node that is open in full."""
+        if self.detail is None or self.detail.service:
+            return None
+        return next((n for n in self.nodes if n.name == self.detail.node), None)
+
+    def history(self, service: str = "", node: str = "") -> tuple[Event, ...]:
+        """The events of a service, or else those of a node, newest first, at most HISTORY_MAX."""
+        about = (
+            e
+            for e in reversed(self.events)
+            if (e.service == service if service else e.node == node)
+        )
+        return tuple(islice(about, HISTORY_MAX))
+
 
 def reduce(state: FleetState, fact: Fact) -> FleetState:  # noqa: C901, PLR0911 - one case per fact
     """What `state` becomes when `fact` happens."""
@@ -144,6 +172,10 @@ def reduce(state: FleetState, fact: Fact) -> FleetState:  # noqa: C901, PLR0911 
             return _stepped(state, nodes, services)
         case CursorPlaced(node, service):
             return _settled(replace(state, cursor=Cursor(node, service)))
+        case DetailOpened():
+            return replace(state, detail=state.cursor) if state.focused_node else state
+        case DetailClosed():
+            return state if state.detail is None else replace(state, detail=None)
 
 
 def _at(state: FleetState, at_s: float) -> FleetState:
@@ -176,6 +208,8 @@ def _settled(state: FleetState) -> FleetState:
     if service not in {s.name for s in state.services}:
         service = ""
     cursor = Cursor(node, service)
+    if state.detail and not state.detailed_node and not state.detailed_service:
+        state = replace(state, detail=None)
     return state if cursor == state.cursor else replace(state, cursor=cursor)
 
 

@@ -81,6 +81,16 @@ class CursorPlaced:
     service: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DetailOpened:
+    """The operator wants everything about what the cursor is on."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetailClosed:
+    """The operator has read it."""
+
+
 Fact = (
     StatusFetched
     | StatusFailed
@@ -92,6 +102,8 @@ Fact = (
     | WishAnswered
     | CursorStepped
     | CursorPlaced
+    | DetailOpened
+    | DetailClosed
 )
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from haman.api.schema import Intent, Member, Service, Status
 from haman.core.words import Condition, Role
 from tui.source import Verb
+from tui.views.type import percent
 from tui.views.words import listing, without
 
+NAMED_MAX = 4
+"""Nodes whose new shares are told one by one."""
 ABLE = frozenset({Condition.IN_SERVICE, Condition.SATURATED})
 
 
@@ -83,16 +86,29 @@ def failover_plan(status: Status, service: Service, to: str) -> Plan:
 def _leaves(status: Status, service: Service, node: str) -> str:
     """What becomes of `service` when `node` leaves; "" if the node does not hold it."""
     if node not in service.holders:
-        return ""
+        shut = any(m.node == node and m.stance == "shut" for m in service.members)
+        return f"{service.name}: shut here already; withdrawn next." if shut else ""
     if service.kind != "vip":
-        rest = tuple(h for h in service.holders if h != node)
-        if not rest:
-            return f"{service.name}: {node} is the last announcer and stays as the last resort."
-        return f"{service.name}: withdrawn here, still announced by {listing(rest)}."
+        return _stops_announcing(service, node)
     heir = _next(status, service, node)
     if not heir:
         return f"{service.name}: no other node can serve; {node} stays as the last resort."
     return f"{service.name} moves to {heir}; established connections to {node} are cut."
+
+
+def _stops_announcing(service: Service, node: str) -> str:
+    """What becomes of an anycast service when `node` leaves, and who gets its traffic."""
+    name = service.name
+    rest = [m for m in service.members if m.node in service.holders and m.node != node]
+    if not rest:
+        return f"{name}: no other node announces it; {node} stays, shut, as the last resort."
+    text = f"{name}: shut here, then withdrawn; established connections to {node} are cut."
+    if len(rest) == 1:
+        return f"{text} New ones go to {rest[0].node}, the only one left."
+    total = sum(m.share or 0.0 for m in rest)
+    told = tuple(f"{m.node} {percent((m.share or 0) / total)}" if total else m.node for m in rest)
+    whom = listing(told) if len(told) <= NAMED_MAX else f"{len(told)} other nodes"
+    return f"{text} New ones go to {whom}. Routers may move some connections of these, too."
 
 
 def _next(status: Status, service: Service, holder: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from haman.api import view
 from haman.api.schema import (
     Alert,
     Engine,
@@ -20,6 +21,9 @@ from haman.api.schema import (
     WhyMember,
     Worst,
 )
+from haman.api.why import why
+from tests.api import fake_anycast
+from tests.api.fake_agent import FakeAgent
 
 AT = "2026-11-20T10:15:00Z"
 
@@ -267,6 +271,37 @@ def anycast() -> Status:
         prefixes=("192.0.2.100/32", "2001:db8::100/128"),
     )
     return pair(services=(edge, *pair().services))
+
+
+def seen(agent: FakeAgent) -> Status:
+    """As the agent's own view has it."""
+    return view.status(agent.snapshot(), agent.config)
+
+
+def journal(agent: FakeAgent) -> tuple[Event, ...]:
+    return tuple(view.event(entry) for entry in agent.events(0, 100))
+
+
+def story(agent: FakeAgent, service: str) -> Why:
+    told = why(agent.snapshot(), agent.config, agent.events(0, 100), service)
+    assert told is not None
+    return told
+
+
+def rungs() -> FakeAgent:
+    """One node on each rung of the ladder, and a router that lb1 has lost."""
+    agent = fake_anycast.ladder()
+    fake_anycast.router_down(agent, "lb1", "tor1")
+    return agent
+
+
+def deaf() -> FakeAgent:
+    """VIP and anycast; lb2 has two routers in trouble, lb3 is not heard."""
+    agent = fake_anycast.mixed()
+    fake_anycast.router_down(agent, "lb2", "tor1")
+    fake_anycast.router_down(agent, "lb2", "tor2", fake_anycast.WRONG_AS, "connecting")
+    agent.lose("lb3", age_s=41)
+    return agent
 
 
 def events(count=14) -> tuple[Event, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from haman.api.schema import Event, Problem, Status
+from haman.api.schema import Problem, Status
+from tests.api.fake_agent import FakeAgent
 from tests.tui import samples
 from tests.tui.harness import app_on, settled
 from tests.tui.scripted import ScriptedSource
@@ -41,11 +42,14 @@ async def refused(app: Any, pilot: Any) -> None:
 
 
 async def shoot(
-    status: Status | None, size: tuple[int, int], act: Act, *, light: bool = False
+    scene: Status | FakeAgent | None, size: tuple[int, int], act: Act, *, light: bool = False
 ) -> str:
-    events: tuple[Event, ...] = samples.events(40) if status else ()
-    source = ScriptedSource(status, events)
-    source.story = samples.WHY
+    if isinstance(scene, FakeAgent):
+        source = ScriptedSource(samples.seen(scene), samples.journal(scene))
+        source.story = samples.story(scene, "edge")
+    else:
+        source = ScriptedSource(scene, samples.events(40) if scene else ())
+        source.story = samples.WHY
     source.answers = [Problem("unsafe", "lb2 would not fit on lb1", samples.UNSAFE_REASONS)]
     app = app_on(source, light=light)
     async with app.run_test(size=size) as pilot:
@@ -54,7 +58,7 @@ async def shoot(
         return str(app.export_screenshot())
 
 
-PICTURES: dict[str, tuple[Status | None, tuple[int, int], Act, bool]] = {
+PICTURES: dict[str, tuple[Status | FakeAgent | None, tuple[int, int], Act, bool]] = {
     "pair-80x24": (samples.pair(), (80, 24), nothing, False),
     "pair-120x36": (samples.pair(), (120, 36), keys("right"), False),
     "pair-200x50": (samples.pair(), (200, 50), keys("right"), False),
@@ -64,6 +68,20 @@ PICTURES: dict[str, tuple[Status | None, tuple[int, int], Act, bool]] = {
     "fleet-80x24": (samples.fleet(), (80, 24), keys("down", "right", "right", "right"), False),
     "fleet-200x50": (samples.fleet(), (200, 50), keys("down", "right"), False),
     "anycast-120x36": (samples.anycast(), (120, 36), keys("down", "right"), False),
+    "rungs-80x24": (samples.rungs(), (80, 24), nothing, False),
+    "rungs-120x36": (samples.rungs(), (120, 36), keys("right"), False),
+    "mixed-80x24": (samples.deaf(), (80, 24), keys("down"), False),
+    "mixed-120x36": (samples.deaf(), (120, 36), keys("down"), False),
+    "mixed-200x50": (samples.deaf(), (200, 50), keys("down", "right", "right"), False),
+    "service-80x24": (samples.rungs(), (80, 24), keys("right", "enter"), False),
+    "service-120x36": (samples.rungs(), (120, 36), keys("right", "enter"), False),
+    "service-vip-120x36": (samples.pair(), (120, 36), keys("right", "enter"), False),
+    "service-light-120x36": (samples.deaf(), (120, 36), keys("right", "right", "enter"), True),
+    "node-80x24": (samples.deaf(), (80, 24), keys("down", "enter"), False),
+    "node-120x36": (samples.deaf(), (120, 36), keys("down", "enter"), False),
+    "drain-anycast-80x24": (samples.rungs(), (80, 24), keys("d"), False),
+    "why-anycast-80x24": (samples.rungs(), (80, 24), keys("right", "w"), False),
+    "why-anycast-120x36": (samples.rungs(), (120, 36), keys("right", "w"), False),
     "single-80x24": (samples.single(), (80, 24), nothing, False),
     "absent-80x24": (None, (80, 24), nothing, False),
     "lost-120x36": (samples.pair(), (120, 36), lost, False),

@@ -12,7 +12,7 @@ from tests.tui.scripted import ScriptedSource
 from tui.fleet import Cursor, Link
 from tui.messages import EventsArrived, Happened, StatusFailed, StatusFetched, Ticked
 from tui.screens.confirm import ConfirmDialog, RefusedDialog
-from tui.screens.dialog import HelpDialog, WhyDialog
+from tui.screens.dialog import DetailDialog, HelpDialog, WhyDialog
 from tui.widgets.events import EventTail
 from tui.widgets.line import Line
 
@@ -375,3 +375,54 @@ async def test_the_theme_changes():
         await settled(pilot)
         await pilot.press("t")
         await until(pilot, lambda: app.theme == "haman-light")
+
+
+def detail_of(app):
+    return app.screen.query_one(".dialog-text Line", Line)._shown.plain
+
+
+async def test_enter_shows_a_service_in_full_and_keeps_it_true():
+    agent = samples.rungs()
+    source = ScriptedSource(samples.seen(agent), samples.journal(agent))
+    app = app_on(source)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(pilot)
+        await until(pilot, lambda: len(app.fleet.events) == 3)
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: isinstance(app.screen, DetailDialog))
+        await until(pilot, lambda: "2 of 3 announce" in detail_of(app))
+        assert "edge is shut on lb3" in detail_of(app)
+        agent.kill_proxy("lb2")
+        source.current = samples.seen(agent)
+        await until(pilot, lambda: "1 of 3 announce" in detail_of(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+        assert app.fleet.detail is None
+
+
+async def test_enter_shows_a_node_in_full_until_it_is_gone():
+    source = ScriptedSource(samples.seen(samples.deaf()))
+    app = app_on(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, DetailDialog))
+        await until(pilot, lambda: "peer_as says 65000; correct" in detail_of(app))
+        source.current = samples.single()
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+        assert app.fleet.detail is None
+
+
+async def test_why_is_told_over_the_service_in_full():
+    agent = samples.rungs()
+    source = ScriptedSource(samples.seen(agent))
+    source.story = samples.story(agent, "edge")
+    app = app_on(source)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(pilot)
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: isinstance(app.screen, DetailDialog))
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, WhyDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, DetailDialog))

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from tests.tui import samples
-from tui.fleet import EVENTS_MAX, STALE_AFTER_S, Cursor, FleetState, Link, reduce
+from tui.fleet import EVENTS_MAX, HISTORY_MAX, STALE_AFTER_S, Cursor, FleetState, Link, reduce
 from tui.messages import (
     CursorPlaced,
     CursorStepped,
+    DetailClosed,
+    DetailOpened,
     EventsArrived,
     EventsBroke,
     EventsOpened,
@@ -129,6 +131,44 @@ class TestCursor:
         assert service is not None
         assert service.name == "web"
         assert after(FETCHED).focused_service is None
+
+
+class TestDetail:
+    @pytest.mark.parametrize(
+        ("cursor", "node", "service"),
+        [(CursorPlaced("lb2"), "lb2", None), (CursorPlaced("lb2", "api"), None, "api")],
+    )
+    def test_it_opens_what_the_cursor_is_on(self, cursor, node, service):
+        state = after(FETCHED, cursor, DetailOpened())
+        assert (state.detailed_node and state.detailed_node.name) == node
+        assert (state.detailed_service and state.detailed_service.name) == service
+
+    def test_it_stays_while_the_cursor_moves_and_closes(self):
+        state = after(FETCHED, DetailOpened(), CursorStepped(1, 1))
+        assert state.detailed_node is not None
+        assert state.detailed_node.name == "lb1"
+        closed = reduce(state, DetailClosed())
+        assert closed.detail is None
+        assert reduce(closed, DetailClosed()) is closed
+
+    def test_it_closes_when_what_it_shows_is_gone(self):
+        state = after(FETCHED, CursorPlaced("lb2"), DetailOpened())
+        alone = replace_nodes(samples.pair(), "lb1")
+        assert after(StatusFetched(alone, 11.0), state=state).detail is None
+        state = after(FETCHED, CursorPlaced("lb2", "api"), DetailOpened())
+        fewer = samples.pair(services=samples.pair().services[:1])
+        assert after(StatusFetched(fewer, 11.0), state=state).detail is None
+
+    def test_nothing_opens_before_the_first_answer(self):
+        assert after(DetailOpened()).detail is None
+
+    def test_history_is_of_one_thing_newest_first_and_bounded(self):
+        state = after(EventsArrived(samples.events(400)))
+        api = state.history(service="api")
+        assert {e.service for e in api} == {"api"}
+        assert [e.seq for e in api] == sorted((e.seq for e in api), reverse=True)
+        assert len(api) == HISTORY_MAX
+        assert {e.node for e in state.history(node="lb2")} == {"lb2"}
 
 
 def replace_nodes(status, *names):

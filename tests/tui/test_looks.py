@@ -44,6 +44,19 @@ def test_a_fleet_on_a_large_light_terminal(looks):
     assert looks(samples.fleet(), (200, 50), ("down", "right"), light=True)
 
 
+def test_every_rung_of_anycast(looks):
+    assert looks(samples.seen(samples.rungs()), (80, 24))
+
+
+def test_an_anycast_service_in_full(looks):
+    assert looks(samples.seen(samples.rungs()), (120, 36), ("right", "enter"))
+
+
+def test_a_node_whose_routers_are_in_trouble(looks, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert looks(samples.seen(samples.deaf()), (80, 24), ("down", "enter"))
+
+
 def test_without_colour(looks, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     assert looks(samples.troubled(), (80, 24), ("down",))

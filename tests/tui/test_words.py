@@ -4,13 +4,17 @@ import pytest
 from textual.content import Content
 
 from haman.api.schema import Headroom, Reason, Scenario, Worst
+from haman.core.words import Stance
+from tests.api import fake_anycast
 from tests.tui import samples
 from tui.fleet import Cursor
 from tui.plans import drain_plan, failover_plan
 from tui.views import type as typography
+from tui.views.dialogs import why_view
 from tui.views.lists import alerts_view
 from tui.views.matrix import header, layout, rows
-from tui.views.node import node_view
+from tui.views.node import node_detail, node_view
+from tui.views.service import service_title, service_view
 from tui.views.words import loss, mode
 
 
@@ -187,7 +191,151 @@ def test_an_anycast_service_shows_stance_and_weight():
 
 def test_draining_an_announcer_of_several():
     effects = drain_plan(samples.anycast(), "lb2").effects
-    assert effects[0] == "edge: withdrawn here, still announced by lb1."
+    assert effects[0] == (
+        "edge: shut here, then withdrawn; established connections to lb2 are cut. "
+        "New ones go to lb1, the only one left."
+    )
+
+
+def test_draining_one_of_three_tells_the_new_shares():
+    agent = fake_anycast.anycast(("lb1", "lb2", "lb3"))
+    agent.announce("lb3", Stance.REDUCED, fake_anycast.BUSY, weight=50)
+    assert drain_plan(samples.seen(agent), "lb1").effects[0] == (
+        "edge: shut here, then withdrawn; established connections to lb1 are cut. "
+        "New ones go to lb2 67 % and lb3 33 %. Routers may move some connections of these, too."
+    )
+    many = fake_anycast.anycast(tuple(f"lb{i}" for i in range(1, 10)))
+    assert "New ones go to 8 other nodes." in drain_plan(samples.seen(many), "lb1").effects[0]
+
+
+def test_draining_the_last_announcer():
+    agent = fake_anycast.anycast(("lb1", "lb2"))
+    agent.kill_proxy("lb2")
+    assert drain_plan(samples.seen(agent), "lb1").effects[0] == (
+        "edge: no other node announces it; lb1 stays, shut, as the last resort."
+    )
+
+
+def test_draining_one_that_is_shut_already():
+    effects = drain_plan(samples.seen(samples.rungs()), "lb3").effects
+    assert effects[0] == "edge: shut here already; withdrawn next."
+
+
+def plain(content):
+    return [line.rstrip() for line in content.plain.splitlines()]
+
+
+def test_every_rung_in_the_fleet():
+    status = samples.seen(samples.rungs())
+    text = [r.plain for r in rows(status, Cursor("lb1"), 116, active=True)]
+    for shown, row in zip(
+        ("◆ full       100", "◈ reduced     50", "◇ shut       100", "○ withdrawn"),
+        text,
+        strict=True,
+    ):
+        assert shown in row
+    assert "▲ edge degraded 2/3" in header(status, Cursor("lb1"), 116).plain
+    well = samples.seen(fake_anycast.anycast())
+    assert "edge 3/3" in header(well, Cursor("lb1"), 116).plain
+
+
+def test_an_announcement_that_no_router_hears_is_no_full_one():
+    status = samples.seen(samples.deaf())
+    row = rows(status, Cursor("lb1"), 116, active=True)[1].plain
+    assert "▲ unheard    100" in row
+    assert "full" not in row
+
+
+def test_a_service_in_full():
+    agent = samples.rungs()
+    status, history = samples.seen(agent), samples.journal(agent)[::-1]
+    edge = status.services[0]
+    assert service_title(edge) == "edge · anycast · active-active"
+    assert plain(service_view(status, edge, history, 90)) == [
+        "▲ degraded  2 of 3 announce  192.0.2.100/32  2001:db8::100/128",
+        "  because lb4 is withdrawn: proxy haproxy (pid 812) died",
+        "",
+        "  Node  Stance      Weight     Share of new connections            Since  Heard by",
+        "◆ lb1   full        100        ━━━━━━━━━━━━━━━━━━╸─────────  67 %  58s    1 of 2 routers",
+        "◈ lb2   reduced     50 of 100  ━━━━━━━━━╸──────────────────  33 %  17s    2 of 2 routers",
+        "    because cpu at 93 % of its ceiling (3.72 of 4 cores)",
+        "◇ lb3   shut        100        ────────────────────────────   0 %  17s    2 of 2 routers",
+        "    because drained by the operator; ends with `haman undrain`",
+        "○ lb4   withdrawn   –          ────────────────────────────   0 %  17s    2 of 2 routers",
+        "",
+        "History, newest first · UTC",
+        "  12:03:11  lb4  edge is withdrawn on lb4, weight 0 · proxy haproxy (pid 812) died",
+        "  12:03:11  lb3  edge is shut on lb3, weight 100 · drained by the operator; ends with",
+        "            `haman undrain`",
+        "  12:03:11  lb2  edge is reduced on lb2, weight 50 · cpu at 93 % of its ceiling (3.72 of 4",
+        "            cores)",
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 68, 90, 105])
+@pytest.mark.parametrize("scene", [samples.rungs, samples.deaf])
+def test_a_service_in_full_fits(scene, width):
+    status = samples.seen(scene())
+    for service in status.services:
+        for line in service_view(status, service, (), width).split("\n"):
+            assert line.cell_length <= max(width, 68)
+
+
+def test_a_vip_in_full():
+    status = samples.pair()
+    assert plain(service_view(status, status.services[0], (), 90)) == [
+        "● ok  held by lb1  10.77.0.100/24",
+        "",
+        "  Node  Role        Priority  Since",
+        "◆ lb1   active      150       4m",
+        "◇ lb2   backup      100       4m",
+        "",
+        "History, newest first · UTC",
+        "  Nothing among the events that are kept here.",
+    ]
+
+
+def test_members_that_are_not_heard_say_so_without_colour():
+    status = samples.seen(samples.deaf())
+    text = plain(service_view(status, status.services[1], (), 100))
+    assert next(line for line in text if "lb3  " in line).endswith("not heard")
+    assert next(line for line in text if line.startswith("▲ lb2")).endswith("0 of 2 routers")
+
+
+def test_routers_of_a_node():
+    status = samples.seen(samples.rungs())
+    text = plain(node_view(status, status.nodes[0], None, 100))
+    assert text[1:5] == [
+        "Routers  ● tor2 up, BFD up",
+        "Router ✖ tor1 10.0.1.1  BGP down for 12s  BFD down",
+        "  because nothing came from the router for 9 s; is it up and reachable?",
+        "  because BFD: control detection time expired",
+    ]
+    healthy = plain(node_view(status, status.nodes[1], None, 100))
+    assert "Routers  ● tor1 up, BFD up  ● tor2 up, BFD up" in healthy
+
+
+def test_a_session_that_is_up_without_bfd_stands_out():
+    agent = fake_anycast.anycast()
+    fake_anycast.router_down(agent, "lb1", "tor1", session="up")
+    status = samples.seen(agent)
+    text = plain(node_view(status, status.nodes[0], None, 100))
+    assert "Router ✖ tor1 10.0.1.1  BGP up for 12s  BFD down" in text
+
+
+def test_a_node_in_full_tells_its_part_in_every_service():
+    agent = samples.deaf()
+    status = samples.seen(agent)
+    text = plain(node_detail(status, status.nodes[1], samples.journal(agent), 100))
+    assert "◇ backup for web  priority 100  for 1m  10.77.0.100/24" in text
+    deaf = next(line for line in text if "for edge" in line)
+    assert deaf.startswith("◆ full for edge  weight 100  no router hears it  for 1m")
+
+
+def test_why_of_anycast_has_the_glyphs_of_the_stances():
+    text = why_view(samples.story(samples.rungs(), "edge")).plain
+    for glyph, node in (("◆", "lb1"), ("◈", "lb2"), ("◇", "lb3"), ("○", "lb4")):
+        assert f"{glyph} {node} " in text
 
 
 def test_alerts_are_sorted_by_severity_then_age():

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from haman.api.schema import Problem, Why
 from tui.views.dialogs import help_view, problem_view, why_view
+from tui.widgets.line import Line
 
 Answer = TypeVar("Answer")
 
@@ -33,13 +34,50 @@ class Dialog(ModalScreen[Answer]):
             box.border_title = escape(self._caption)
             box.border_subtitle = self._hint
             with VerticalScroll(classes="dialog-text"):
-                yield Static(self._text)
+                yield from self.compose_text()
             with Horizontal(classes="dialog-buttons"):
                 yield from self.compose_foot()
+
+    def compose_text(self) -> ComposeResult:
+        """The text."""
+        yield Static(self._text)
 
     def compose_foot(self) -> ComposeResult:
         """Nothing, unless a subclass asks something."""
         yield from ()
+
+
+class DetailDialog(Dialog[None]):
+    """A node or a service in full; the app shows it anew whenever the state changes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter", "dismiss", "Close"),
+        Binding("w", "app.why", "Why"),
+    ]
+    WIDTH = 112
+    EDGES_W = 7
+    SHARE = 0.94
+    """Of the screen, as the style sheet has it."""
+
+    def __init__(self) -> None:
+        super().__init__("", Content(""), "Esc closes")
+        self.add_class("-detail")
+
+    @property
+    def cells(self) -> int:
+        """The width there is for text."""
+        return min(self.WIDTH, int(self.app.size.width * self.SHARE)) - self.EDGES_W
+
+    def show(self, title: str, content: Content) -> None:
+        """Show `content` under `title`; draws only what changed."""
+        box = self.query_one(".dialog")
+        if box.border_title != escape(title):
+            box.border_title = escape(title)
+        self.query_one(Line).show(content)
+
+    def compose_text(self) -> ComposeResult:
+        """A text that changes."""
+        yield Line()
 
 
 class HelpDialog(Dialog[None]):

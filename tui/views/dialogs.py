@@ -12,6 +12,7 @@ UNSAFE = "unsafe"
 
 KEYS = (
     ("arrows hjkl", "choose a node, or its part in one service"),
+    ("enter", "all about the node or service chosen; Esc closes"),
     ("tab", "next pane; arrows scroll it"),
     ("", ""),
     ("d", "drain the node: out of service until undrain"),
@@ -71,7 +72,7 @@ def why_view(why: Why) -> Content:
         paragraph(Content.styled(f"{sign.glyph} ", f"bold {sign.style}"), why.text, TEXT_W),
     ]
     for member in why.members:
-        role = mark(ROLES, member.role)
+        role = mark(ROLES, member.role or member.stance)
         head = Content.styled(f"{role.glyph} ", GOOD if member.serves else QUIET)
         parts += [Content(""), paragraph(head, member.text, TEXT_W)]
     if why.events:

@@ -86,3 +86,18 @@ def event_line(event: Event, plan: Columns, width: int) -> Content:
         if reason.text not in text:
             text += f" · {reason.text}"
     return Content.assemble(lead, (fit(text, max(0, width - lead.cell_length)), "$foreground"))
+
+
+def history_view(events: tuple[Event, ...], width: int) -> list[Content]:
+    """What happened to one thing, newest first, wrapped."""
+    rows = [Content(""), Content.styled("History, newest first · UTC", QUIET)]
+    if not events:
+        rows.append(Content.styled("  Nothing among the events that are kept here.", QUIET))
+    for event in events:
+        text = event.text
+        for reason in event.reasons:
+            if reason.text not in text:
+                text += f" · {reason.text}"
+        lead = Content.assemble((f"  {clock(event.at)}  ", QUIET), (f"{event.node}  ", "bold"))
+        rows.append(paragraph(lead, text, width, indent=12))
+    return rows

@@ -6,7 +6,7 @@ Every glyph is one cell wide and in the common monospace fonts.
 from dataclasses import dataclass
 
 from haman.core.headroom import Verdict
-from haman.core.words import Condition, Role, Severity
+from haman.core.words import Condition, Role, Severity, Stance
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,23 @@ ROLES: dict[str, Mark] = {
     Role.INITIALIZE: Mark("◌", QUIET),
     Role.TAIL: Mark("◈", WATCH),
     # Stances of an anycast service stand in the same place.
-    "full": Mark("◆", GOOD),
-    "reduced": Mark("◈", WATCH),
-    "shut": Mark("◇", WATCH),
-    "withdrawn": Mark("○", QUIET),
+    Stance.FULL: Mark("◆", GOOD),
+    Stance.REDUCED: Mark("◈", WATCH),
+    Stance.SHUT: Mark("◇", WATCH),
+    Stance.WITHDRAWN: Mark("○", QUIET),
+    "unheard": Mark("▲", BAD),  # announced, and no router hears it
 }
+
+SESSIONS: dict[str, Mark] = {
+    "up": Mark("●", GOOD),
+    "init": Mark("◌", WATCH),
+    "connecting": Mark("◌", WATCH),
+    "idle": Mark("○", WATCH),
+    "down": Mark("✖", BAD),
+    "admin-down": Mark("○", QUIET),
+    "unknown": Mark("?", WATCH),
+}
+"""Of BGP sessions and of BFD."""
 
 SERVICE_STATES: dict[str, Mark] = {
     "ok": Mark("●", GOOD),

@@ -7,7 +7,7 @@ from textual.content import Content
 from textual.style import Style
 
 from haman.api.schema import Member, Node, Resource, Service, Status
-from haman.core.words import Condition
+from haman.core.words import Condition, Stance
 from tui.fleet import Cursor
 from tui.views.marks import CONDITIONS, QUIET, ROLES, SERVICE_STATES, WATCH, mark
 from tui.views.type import bar, figure, fit, fit_name, heat, percent, since
@@ -98,10 +98,14 @@ def header(status: Status, cursor: Cursor, width: int) -> Content:
 
 
 def _service_title(service: Service, width: int) -> Content:
+    count = f" {len(service.holders)}/{service.expected}" if service.kind == "anycast" else ""
     if service.state == "ok":
-        return Content.styled(fit(service.name, width), "bold $foreground")
+        name = fit(service.name, min(cell_len(service.name), max(4, width - len(count))))
+        return Content.assemble((name, "bold $foreground"), (fit(count, width - len(name)), QUIET))
     sign = mark(SERVICE_STATES, service.state)
     tail = f" {service.state}"
+    if cell_len(service.name) + 2 + len(tail) + len(count) <= width:
+        tail += count
     name = fit(service.name, min(cell_len(service.name), max(4, width - 2 - len(tail))))
     return Content.styled(fit(f"{sign.glyph} {name}{tail}", width), f"bold {sign.style}")
 
@@ -176,6 +180,8 @@ def _cell(service: Service, node: Node, now: str, width: int) -> Content:
         return Content.styled(fit("─", width), "$track")
     word = member.role or member.stance
     sign = mark(ROLES, word)
+    if unheard(member):
+        word, sign = "unheard", mark(ROLES, "unheard")
     short = width < CELL_W
     weight = _weight(member)
     text = f"{sign.glyph} {word:<{0 if short else 10}} {weight}"
@@ -185,6 +191,12 @@ def _cell(service: Service, node: Node, now: str, width: int) -> Content:
         (fit(text, width - (0 if short else 5)), f"bold {sign.style}" if strong else sign.style),
         ("" if short else f"{aged:>5}", QUIET),
     )
+
+
+def unheard(member: Member) -> bool:
+    """It announces, and no router hears it; a node that is not heard itself is another matter."""
+    announces = member.stance not in {"", Stance.WITHDRAWN} and member.share is not None
+    return announces and not member.routers
 
 
 def _weight(member: Member) -> str:

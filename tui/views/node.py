@@ -2,11 +2,15 @@
 
 from textual.content import Content
 
-from haman.api.schema import Member, Node, Reason, Resource, Service, Status
+from haman.api.plain import SESSION_DOWN
+from haman.api.schema import Event, Member, Node, Reason, Resource, Service, Status
 from haman.core.words import Condition
+from tui.views.lists import history_view
 from tui.views.marks import CONDITIONS, QUIET, ROLES, WATCH, mark
-from tui.views.matrix import load_line, proxy
-from tui.views.type import age, figure, packed, paragraph, since
+from tui.views.matrix import load_line, proxy, unheard
+from tui.views.routers import routers
+from tui.views.service import weight_text
+from tui.views.type import age, figure, packed, paragraph, percent, since
 
 LINE_MAX_W = 56
 LINE_MIN_W = 28
@@ -26,11 +30,24 @@ def node_view(status: Status, node: Node, service: Service | None, width: int) -
     member = next((m for m in service.members if m.node == node.name), None) if service else None
     if service and member:
         parts.append(_member(service, member, status.at))
-        parts.extend(_because(r, width) for r in member.reasons)
+        parts.extend(_because(r, width) for r in member.reasons if r.code != SESSION_DOWN)
+    parts.extend(routers(node, status.at, width))
     if node.resources:
         parts.extend(_resource(r, width, binding=r.name == node.binding) for r in node.resources)
     else:
         parts.append(Content.styled("No resource is measured yet: utilization unknown.", QUIET))
+    return Content("\n").join(parts)
+
+
+def node_detail(status: Status, node: Node, history: tuple[Event, ...], width: int) -> Content:
+    """What it is and why, its routers and resources, its part in every service, its history."""
+    parts = [node_view(status, node, None, width), Content("")]
+    for service in status.services:
+        member = next((m for m in service.members if m.node == node.name), None)
+        if member:
+            parts.append(_member(service, member, status.at))
+            parts.extend(_because(r, width) for r in member.reasons if r.code != SESSION_DOWN)
+    parts += history_view(history, width)
     return Content("\n").join(parts)
 
 
@@ -67,7 +84,12 @@ def _member(service: Service, member: Member, now: str) -> Content:
         (f" for {service.name}", "$foreground"),
     ]
     if number := member.weight if member.stance else member.priority:
-        parts.append((f"  {'weight' if member.stance else 'priority'} {number}", QUIET))
+        told = f"weight {weight_text(member)}" if member.stance else f"priority {number}"
+        parts.append((f"  {told}", QUIET))
+    if unheard(member):
+        parts.append(("  no router hears it", WATCH))
+    elif member.share:
+        parts.append((f"  {percent(member.share)} of new connections", QUIET))
     if lasted := since(member.since, now):
         parts.append((f"  for {lasted}", QUIET))
     addresses = ", ".join(service.addresses or service.prefixes)
