@@ -1,0 +1,50 @@
+"""A BGP router of the simplest kind: takes any session, and notes when it ends. Run in a namespace.
+
+Arguments: address to listen on, file to which it writes "up" and "closed", a line each.
+"""
+
+import socket
+import sys
+from pathlib import Path
+
+MARKER = b"\xff" * 16
+OPEN_TYPE, KEEPALIVE_TYPE = 1, 4
+
+
+def message(kind: int, body: bytes = b"") -> bytes:
+    return MARKER + (19 + len(body)).to_bytes(2, "big") + bytes([kind]) + body
+
+
+def read(session: socket.socket) -> int:
+    """Type of the next message; 0 = closed."""
+    header = session.recv(19, socket.MSG_WAITALL)
+    if len(header) < 19:
+        return 0
+    length = int.from_bytes(header[16:18], "big") - 19
+    if length:
+        session.recv(length, socket.MSG_WAITALL)
+    return header[18]
+
+
+def main() -> None:
+    address, log = sys.argv[1], Path(sys.argv[2])
+    listening = socket.create_server((address, 179))
+    while True:
+        session, _ = listening.accept()
+        # RFC 4271 section 4.2: version 4, AS 65000, hold time 90 s, router id, no parameters.
+        body = bytes([4]) + (65000).to_bytes(2, "big") + (90).to_bytes(2, "big")
+        session.sendall(message(OPEN_TYPE, body + socket.inet_aton("10.77.0.12") + b"\0"))
+        try:
+            while kind := read(session):
+                if kind == OPEN_TYPE:
+                    session.sendall(message(KEEPALIVE_TYPE))
+                    with log.open("a") as out:
+                        out.write("up\n")
+        except ConnectionError:
+            pass
+        with log.open("a") as out:
+            out.write("closed\n")
+        session.close()
+
+
+main()
