@@ -9,7 +9,9 @@ import click
 
 from haman.cli.command import Command
 from haman.cli.reach import REFUSED, USAGE
-from haman.config.lint import Facts, lint
+from haman.config.bgp_lint import impossible
+from haman.config.facts import Facts
+from haman.config.lint import lint
 from haman.config.model import Config
 from haman.config.reader import read
 
@@ -40,7 +42,13 @@ def check(*, file: str, strict: bool, offline: bool) -> None:
         click.echo(problem)
     if config is None:
         sys.exit(USAGE)
-    warnings = lint(config, None if offline else gather(config), file)
+    facts = Facts() if offline else gather(config)
+    faults = impossible(config, facts, file)
+    for fault in faults:
+        click.echo(fault)
+    if faults:
+        sys.exit(USAGE)
+    warnings = lint(config, facts, file)
     for warning in warnings:
         click.echo(warning)
     if not warnings:
@@ -51,29 +59,33 @@ def check(*, file: str, strict: bool, offline: bool) -> None:
 
 def gather(config: Config) -> Facts:
     """Find out what this host, and its agent if one answers, know."""
-    return _ask_agent(config, Facts(interfaces=_interfaces(), unreadable=_unreadable(config)))
+    return _ask_agent(config, replace(_host(), unreadable=_unreadable(config)))
 
 
-def _interfaces() -> dict[str, tuple[str, ...]] | None:
-    """Networks of every interface; None where the kernel does not tell."""
+def _host() -> Facts:
+    """Addresses, and networks of every interface; nothing where the kernel does not tell."""
     from haman.system.netlink_socket import NetlinkFailedError, Requests
 
     try:
         requests = Requests()
     except OSError:
-        return None
+        return Facts()
     try:
         names = {link.index: link.name for link in requests.links()}
         found: dict[str, list[str]] = {name: [] for name in names.values()}
-        for address in requests.addresses():
+        addresses = requests.addresses()
+        for address in addresses:
             network = f"{address.address}/{address.prefix}"
             if address.prefix < _host_length(address.family) and address.ifindex in names:
                 found[names[address.ifindex]].append(network)
     except (NetlinkFailedError, OSError):
-        return None
+        return Facts()
     finally:
         requests.close()
-    return {name: tuple(networks) for name, networks in found.items()}
+    return Facts(
+        interfaces={name: tuple(networks) for name, networks in found.items()},
+        addresses=frozenset(address.address for address in addresses),
+    )
 
 
 def _host_length(family: int) -> int:

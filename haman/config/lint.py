@@ -4,11 +4,12 @@ Pure: what only the host or the running cluster knows comes in as `Facts`.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from ipaddress import ip_interface
 
+from haman.config.bgp_lint import FAST_MS, Found, bgp_warnings
 from haman.config.endpoint import parse_endpoint
+from haman.config.facts import Facts
 from haman.config.forms import host_addresses
 from haman.config.lease import LEASE_MIN_S, derived_lease_s, take_over_ms
 from haman.config.model import Config, Vip
@@ -26,28 +27,6 @@ MEASURED = {
 }
 """Resources that this version measures, per kind of proxy."""
 
-FAST_MS = 100
-"""Adverts below this need the real-time policy to survive a busy host."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known beyond the file; the defaults say that nothing is.
-
-    Attributes:
-        lateness_p99_ms: of this host's engine, as measured.
-        priorities: per VIP, the priority of each other node.
-        strangers: per VIP, the address of a router that advertises its VRID and is no node.
-        interfaces: of this host by name, with the networks on them in CIDR form.
-        unreadable: configured files that cannot be read, by key, and why.
-    """
-
-    lateness_p99_ms: float | None = None
-    priorities: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    strangers: Mapping[str, str] = field(default_factory=dict)
-    interfaces: Mapping[str, tuple[str, ...]] | None = None
-    unreadable: Mapping[str, str] = field(default_factory=dict)
-
 
 def lint(
     config: Config, facts: Facts | None = None, path: str = "haman.toml"
@@ -61,6 +40,7 @@ def lint(
         *_services(config),
         *_engine(config, known),
         *_groups(config),
+        *bgp_warnings(config, known),
         *known.unreadable.items(),
     ]
     for vip, label in zip(config.vip, vip_labels(config), strict=True):
@@ -69,9 +49,6 @@ def lint(
         if known.interfaces is not None:
             found += _vip_on_host(vip, label, known.interfaces)
     return tuple(Problem(path, key, f"warning: {message}") for key, message in found)
-
-
-Found = Iterator[tuple[str, str]]
 
 
 def _cluster(config: Config) -> Found:
@@ -137,9 +114,6 @@ def _saturation(config: Config) -> Found:
 def _services(config: Config) -> Found:
     if not config.vip and not config.anycast:
         yield "vip", "is missing: this node serves nothing"
-    if config.anycast or config.bgp:
-        key = "anycast" if config.anycast else "bgp"
-        yield key, "is not available in this version: nothing is announced"
 
 
 def _engine(config: Config, facts: Facts) -> Found:

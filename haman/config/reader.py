@@ -11,6 +11,7 @@ from pathlib import Path
 import tomli
 from msgspec.structs import replace
 
+from haman.config.bgp_rules import md5_problem, neighbor_labels
 from haman.config.forms import FORMS
 from haman.config.model import Config
 from haman.config.rules import check_rules
@@ -116,18 +117,29 @@ def _unreadable(config: Config) -> list[tuple[str, str]]:
     """Find password files that cannot be used (`haman.cluster.keys` reads the key file itself)."""
     found = []
     files = [
-        (f"{label}.auth_password_file", vip.auth_password_file)
+        (f"{label}.auth_password_file", vip.auth_password_file, _empty)
         for vip, label in zip(config.vip, vip_labels(config), strict=True)
-        if vip.auth_password_file
     ]
-    for key, path in files:
+    files += [
+        (f"{label}.password_file", neighbor.password_file, md5_problem)
+        for neighbor, label in zip(
+            config.bgp.neighbor if config.bgp else (), neighbor_labels(config), strict=True
+        )
+    ]
+    for key, path, problem in files:
+        if not path:
+            continue
         try:
             password = Path(path).read_bytes()
         except PermissionError:
-            continue  # the engine's alone: its controller has no use for it, and runs as another user
+            continue  # not for this user to read: VIPs' are the engine's, neighbours' the controller's
         except OSError as error:
             found.append((key, f"{path} cannot be read: {error.strerror}"))
         else:
-            if not password.strip():
-                found.append((key, f"{path} is empty"))
+            if wrong := problem(password):
+                found.append((key, f"{path} {wrong}"))
     return found
+
+
+def _empty(content: bytes) -> str | None:
+    return None if content.strip() else "is empty"

@@ -5,12 +5,12 @@ themselves hold placeholders, and what is said of them here is dropped (`Finding
 """
 
 import difflib
-import itertools
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-from haman.config.forms import address_family, split_host_port
-from haman.config.model import Anycast, Config, Neighbor, Peer, Proxy
+from haman.config.bgp_rules import check_bgp_rules
+from haman.config.forms import split_host_port
+from haman.config.model import Config, Peer, Proxy
 from haman.config.vip_rules import check_vip_rules
 from haman.config.walk import Findings, labels, repeats
 
@@ -46,13 +46,12 @@ def check_rules(config: Config, findings: Findings) -> None:
         _check_saturation,
         _check_service_names,
         check_vip_rules,
-        _check_bgp,
-        _check_anycast,
+        check_bgp_rules,
     ):
         rule(config, findings)
 
 
-def _labels(key: str, elements: Sequence[Peer | Neighbor | Anycast]) -> list[str]:
+def _labels(key: str, elements: Sequence[Peer]) -> list[str]:
     return labels(key, [{"name": e.name} for e in elements])
 
 
@@ -159,39 +158,3 @@ def _check_service_names(config: Config, findings: Findings) -> None:
         findings.add_rule(
             f'"{names[place]}" is already the name of {other}', keys[place], keys[first]
         )
-
-
-def _check_bgp(config: Config, findings: Findings) -> None:
-    neighbors = config.bgp.neighbor if config.bgp else ()
-    for first, place in repeats([n.name for n in neighbors]):
-        findings.add_rule(
-            f'"{neighbors[place].name}" is already the name of bgp.neighbor[{first + 1}]',
-            f"bgp.neighbor[{place + 1}].name",
-        )
-    for neighbor, label in zip(neighbors, _labels("bgp.neighbor", neighbors), strict=True):
-        here, there = f"{label}.local_address", f"{label}.address"
-        if neighbor.address == neighbor.local_address:
-            findings.add_rule("is the neighbor's own address", here, there)
-        elif address_family(neighbor.address) != address_family(neighbor.local_address):
-            findings.add_rule(f"is not of the family of {neighbor.address}", here, there)
-
-
-def _check_anycast(config: Config, findings: Findings) -> None:
-    if config.anycast and (config.bgp is None or not config.bgp.neighbor):
-        findings.add_rule("is missing: anycast services need a router to announce to", "bgp")
-    prefixes: dict[str, str] = {}
-    for service, label in zip(config.anycast, _labels("anycast", config.anycast), strict=True):
-        if not service.prefixes:
-            findings.add_rule("must name at least one prefix", f"{label}.prefixes")
-        for place, prefix in enumerate(service.prefixes, 1):
-            here = f"{label}.prefixes[{place}]"
-            if prefix in prefixes:
-                findings.add_rule(f"{prefix} is already {prefixes[prefix]}", here)
-            prefixes.setdefault(prefix, here)
-        steps = (service.weight, *service.reduced_weights)
-        if any(lower >= higher for higher, lower in itertools.pairwise(steps)):
-            findings.add_rule(
-                f"must go down from the weight, step by step: {', '.join(map(str, steps))}",
-                f"{label}.reduced_weights",
-                f"{label}.weight",
-            )

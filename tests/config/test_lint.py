@@ -2,8 +2,9 @@
 
 import pytest
 
+from haman.config.facts import Facts
 from haman.config.lease import derived_lease_s, lease_s, take_over_ms
-from haman.config.lint import Facts, lint
+from haman.config.lint import lint
 from haman.config.model import Config, Vip
 from haman.config.reader import parse
 
@@ -190,7 +191,7 @@ DOUBTFUL = [
     ),
     (
         GOOD + "[bgp]\nlocal_as = 65001\nrouter_id = '10.0.1.2'",
-        ["f: bgp: warning: is not available in this version: nothing is announced"],
+        ["f: bgp: warning: has no effect without an anycast service"],
     ),
 ]
 
