@@ -53,7 +53,7 @@ def bgp_warnings(config: Config, facts: Facts) -> Found:
             )
         else:
             yield from _bfd(neighbor.bfd, f"{label}.bfd", config, facts)
-    families = {ip_address(neighbor.address).version for neighbor in neighbors}
+    families: set[int] = {ip_address(neighbor.address).version for neighbor in neighbors}
     for service, label in zip(config.anycast, anycast_labels(config), strict=True):
         yield from _service(service, label, families, facts)
 
