@@ -18,12 +18,14 @@ from haman.config.rules import PROXY_KEYS
 from haman.config.vip_rules import vip_labels
 from haman.core.alerts import LATENESS_SHARE
 
+_BY_THE_KERNEL = {"cpu", "fds", "ports", "memory", "hol", "accept_queue", "conntrack", "nic"}
+
 MEASURED = {
-    "haproxy": {"cpu", "fds", "tls", "connections", "hol"},
-    "nginx": {"cpu", "fds", "tls", "connections", "hol"},
-    "envoy": {"cpu", "fds", "tls", "connections", "hol"},
-    "caddy": {"cpu", "fds", "hol"},
-    "process": {"cpu", "fds", "hol"},
+    "haproxy": {*_BY_THE_KERNEL, "tls", "connections"},
+    "nginx": {*_BY_THE_KERNEL, "tls", "connections"},
+    "envoy": {*_BY_THE_KERNEL, "tls", "connections"},
+    "caddy": _BY_THE_KERNEL,
+    "process": _BY_THE_KERNEL,
 }
 """Resources that this version measures, per kind of proxy."""
 

@@ -33,9 +33,15 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class NotAnswered:
-    """The proxy did not answer as it should; one line for people."""
+    """The proxy did not answer as it should.
+
+    Attributes:
+        text: one line for people.
+        waited_s: for an answer that did not come; None when something else was wrong.
+    """
 
     text: str
+    waited_s: float | None = None
 
 
 class Prober:
@@ -56,7 +62,7 @@ class Prober:
             async with asyncio.timeout(timeout_ms / 1000):
                 problem = await self._ask()
         except TimeoutError:
-            return self._failed(f"no answer within {timeout_ms} ms")
+            return self._failed(f"no answer within {timeout_ms} ms", timeout_ms / 1000)
         except ssl.SSLError as error:
             return self._failed(f"TLS handshake failed: {error.reason or error}")
         except OSError as error:
@@ -66,8 +72,8 @@ class Prober:
             return self._failed(problem)
         return Answered((time.monotonic_ns() - begun_ns) / NS_PER_S)
 
-    def _failed(self, why: str) -> NotAnswered:
-        return NotAnswered(f"{self._settings.address}: {why}")
+    def _failed(self, why: str, waited_s: float | None = None) -> NotAnswered:
+        return NotAnswered(f"{self._settings.address}: {why}", waited_s)
 
     async def _ask(self) -> str:
         """Connect, shake hands, and ask for the path if there is one; what is wrong, or ""."""

@@ -1,28 +1,32 @@
 """The controller's senses: everything known of the local proxy, and the gate that judges it.
 
-    processes (pidfd, looks) ── died, found ───────────────┐
-    /proc     (interval_ms)  ─┐                            ├─► gate ─► condition ─► on_change
-    counters  (interval_ms)  ─┼─► meter ── utilizations ───┤
-    probe     (its interval) ─┴──────────── well or not ───┘
+    processes (pidfd, looks) ── died, found ────────────────┐
+    kernel    (interval_ms)  ─┐                             ├─► gate ─► condition ─► on_change
+    counters  (interval_ms)  ─┤                             │
+    ports     (1 s)          ─┼─► meter ── utilizations ────┤
+    probe     (its interval) ─┴───────────── well or not ───┘
 
-A death goes from the event loop's callback through the gate to `on_change` without an await. The
-proxy is asked for its counters in a task of its own, so that a socket that hangs delays nothing
-else: tls and connections become unknown, an alert says so, and the condition is held (law 6).
+A death goes from the event loop's callback through the gate to `on_change` without an await. What
+reads the kernel is in `sampler` and `portwalk`, what asks the proxy in `asking` and `probe`; one of
+them that fails or hangs makes its resources unknown, and the condition is held (law 6).
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from os import sched_getaffinity
-from typing import Protocol
+from dataclasses import dataclass
 
+from haman.config.forms import split_host_port
 from haman.config.model import Config
+from haman.controller.asking import Asking
+from haman.controller.ports import Clock
+from haman.controller.portwalk import PortWalk
 from haman.controller.probe import Answered, Prober
-from haman.controller.settings import gate_settings, meter_settings
+from haman.controller.sampler import Sampler
+from haman.controller.settings import gate_settings, meter_settings, read_calibration
 from haman.controller.ticker import Ticker
 from haman.controller.watch import ProcessWatch
-from haman.core.arrivals import Accepted, Arrivals
+from haman.core.arrivals import Arrivals
 from haman.core.gate import (
     Gate,
     GateSnapshot,
@@ -35,34 +39,18 @@ from haman.core.gate import (
     TimePassed,
     UtilizationSampled,
 )
-from haman.core.processes import ProcessGone, ProcessId
-from haman.core.resources import (
-    CountersSampled,
-    Meter,
-    ProbeTimed,
-    ProcessesSampled,
-    ProcessSample,
-)
+from haman.core.processes import ProcessId
+from haman.core.resources import Meter, ProbeTimed, ProbeTimedOut
+from haman.core.trap import Signs, Trap
 from haman.core.words import Alert, Condition, Reason, Severity, Utilization
-from haman.proxies.adapter import HANDSHAKE_CALLS, Adapter, Surroundings, sensed_by
-from haman.proxies.answers import Answer, Unavailable
+from haman.proxies.adapter import HANDSHAKE_CALLS, Surroundings, sensed_by
 from haman.proxies.process import ProcessSet
-from haman.system.procfs import ProcessReader, ProcFs
+from haman.system.procfs import ProcFs
 from haman.system.uprobe import CallCounter
 
 NS_PER_S = 1_000_000_000
-SILENT_ANSWERS = 3
-"""Questions without an answer before the operator is told: one can be lost to a busy moment."""
-
-
-class Clock(Protocol):
-    """Two clocks: one to measure with, one to show."""
-
-    def monotonic_ns(self) -> int:
-        """CLOCK_MONOTONIC."""
-
-    def wall_ns(self) -> int:
-        """CLOCK_REALTIME, ns since the epoch."""
+NEAR = 0.5
+"""Resources beyond this share of their ceiling are read in every round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,28 +101,37 @@ class Senses:
         self._on_change = on_change
         self._interval_s = config.saturation.interval_ms / 1000
         self._gate = Gate(gate_settings(config), clock.monotonic_ns())
-        settings = meter_settings(config)
+        calibration, self._calibration_problem = read_calibration(config)
+        settings = meter_settings(config, calibration)
         self._meter = Meter(settings)
         self._arrivals = Arrivals(settings.stale_ns)
-        self._own_connections = 0
-        self._procfs = ProcFs()
+        self._trap = Trap(settings.client_timeout_s)
+        self._counters: Counter[str] = Counter()
+        procfs = ProcFs()
         proxy = config.proxy
         name = proxy.process or ("" if proxy.kind == "process" else proxy.kind)
-        self._processes = ProcessSet(self._procfs, pidfile=proxy.pidfile, name=name)
-        self._watch = ProcessWatch(self._processes, self._procfs, self._died, self._found)
-        self._readers: dict[ProcessId, ProcessReader] = {}
-        around = Surroundings(self._processes, self._procfs, CallCounter(HANDSHAKE_CALLS))
+        self._processes = ProcessSet(procfs, pidfile=proxy.pidfile, name=name)
+        self._watch = ProcessWatch(self._processes, procfs, self._died, self._found)
+        port = split_host_port(proxy.probe.address)[1] if proxy.probe else None
+        self._sampler = Sampler(procfs, self._meter.take, port, self._told_fds)
+        self._ports = PortWalk(clock, self._meter.take)
+        around = Surroundings(self._processes, procfs, CallCounter(HANDSHAKE_CALLS))
         sensed = sensed_by(proxy, around)
-        self._adapter = sensed.adapter
         self._problem = sensed.problem
-        self._missing: dict[str, str] = {}
-        self._told_fds: tuple[int | None, int | None] = (None, None)
+        self._asking: Asking | None = None
+        if sensed.adapter is not None:
+            self._asking = Asking(
+                sensed.adapter,
+                processes=self._processes,
+                watch=self._watch,
+                clock=clock,
+                take=self._meter.take,
+                own_connections=lambda: self._probes,
+                counters=self._counters,
+                arrivals=self._arrivals,
+            )
         self._prober = Prober(proxy.probe) if proxy.probe else None
-        self._version = ""
-        self._answered_by: ProcessId | None = None
-        self._unanswered = 0
-        self._unavailable: Unavailable | None = None
-        self._counters: Counter[str] = Counter()
+        self._probes = 0
         self._since_ns = clock.wall_ns()
         self._alert_since_ns: dict[str, int] = {}
         self._wake: asyncio.TimerHandle | None = None
@@ -145,18 +142,22 @@ class Senses:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch.run())
                 tasks.create_task(self._sample())
-                if self._adapter is not None:
-                    tasks.create_task(self._ask(self._adapter))
+                tasks.create_task(self._ports.run(self._members))
+                if self._asking is not None:
+                    tasks.create_task(self._asking.run(self._interval_s))
                 if self._prober is not None:
                     tasks.create_task(self._probe(self._prober))
         finally:
             if self._wake is not None:
                 self._wake.cancel()
-            for reader in self._readers.values():
-                reader.close()
-            self._readers.clear()
-            if self._adapter is not None:
-                await self._adapter.close()
+            self._sampler.close()
+            if self._asking is not None:
+                await self._asking.close()
+
+    def _members(self) -> tuple[ProcessId, ...]:
+        """Every process of the proxy, those that serve first."""
+        serving = self._processes.serving
+        return (*serving, *(p for p in self._processes.members if p not in serving))
 
     def _feed(self, observed: Observation) -> None:
         """Into the gate, and out to the controller if the condition changed. Never awaits."""
@@ -180,93 +181,26 @@ class Senses:
     def _found(self) -> None:
         self._feed(ProxyFound())
 
+    def _told_fds(self) -> tuple[int | None, int | None]:
+        """What a single process says of its descriptors itself, where they cannot be counted."""
+        if self._asking is None or len(self._processes.members) > 1:
+            return None, None
+        return self._asking.fds
+
     async def _sample(self) -> None:
         ticker = Ticker(self._interval_s)
+        near: set[str] = set()
         while True:
-            self._read_processes()
             now_ns = self._clock.monotonic_ns()
+            self._sampler.sample(self._members(), near, now_ns)
+            utilizations = self._meter.utilizations(now_ns)
+            ratios = {each.name: each.utilization for each in utilizations}
+            near = {name for name, ratio in ratios.items() if ratio is not None and ratio >= NEAR}
+            self._trap.step(Signs(ratios.get("cpu"), *self._meter.accepts.now(now_ns)), now_ns)
             self._counters["samples"] += 1
-            self._feed(UtilizationSampled(self._meter.utilizations(now_ns), self._meter.exhausted))
+            self._feed(UtilizationSampled(utilizations, self._meter.hard_facts(now_ns)))
             if await ticker.tick() > self._interval_s / 2:
                 self._counters["samples_late"] += 1
-
-    def _read_processes(self) -> None:
-        members = self._processes.members
-        for process in self._readers.keys() - set(members):
-            self._readers.pop(process).close()
-        samples = []
-        for process in members:
-            reader = self._readers.get(process) or self._procfs.open(process)
-            if isinstance(reader, ProcessGone):
-                continue
-            self._readers[process] = reader
-            sample = reader.sample()
-            if not isinstance(sample, ProcessGone):
-                samples.append(self._with_fds(sample))
-        if samples:
-            now_ns = self._clock.monotonic_ns()
-            self._meter.step(ProcessesSampled(now_ns, tuple(samples)), now_ns)
-
-    def _with_fds(self, sample: ProcessSample) -> ProcessSample:
-        """With what a single process says of its descriptors itself, where they are not told."""
-        if sample.fds is not None or self._unanswered or len(self._processes.members) > 1:
-            return sample
-        fds, limit = self._told_fds
-        return replace(sample, fds=fds, fd_limit=limit)
-
-    async def _ask(self, adapter: Adapter) -> None:
-        ticker = Ticker(max(self._interval_s, adapter.interval_s))
-        while True:
-            answer = await adapter.ask()
-            if isinstance(answer, Answer):
-                answer = self._accept(answer, adapter)
-            if isinstance(answer, Unavailable):
-                self._counters[f"stats_unavailable:{answer.code}"] += 1
-                self._unanswered += 1
-                self._unavailable = answer
-            await ticker.tick()
-
-    def _accept(self, answer: Answer, adapter: Adapter) -> Answer | Unavailable:
-        """Believe an answer only from a process of this proxy; a new one may not be known yet."""
-        epoch = self._epoch(answer)
-        if epoch is None:
-            who = "somebody" if answer.pid is None else f"process {answer.pid}"
-            text = f"{adapter.source}: {who} answered, which is not of this proxy"
-            return Unavailable("stranger", f"{text} ({self._processes.source})")
-        if self._answered_by not in (None, epoch) and self._answered_by in self._processes.members:
-            self._counters["proxy_reloads"] += 1
-        self._answered_by = epoch
-        self._counters["stats_answers"] += 1
-        self._unanswered = 0
-        self._version = answer.version
-        self._missing = answer.missing
-        self._told_fds = answer.fds, answer.fd_limit
-        now_ns = self._clock.monotonic_ns()
-        if answer.accepted is not None:
-            self._own_connections += answer.own_accepted
-            self._arrivals.add(Accepted(now_ns, epoch, answer.accepted, self._own_connections))
-        self._meter.step(
-            CountersSampled(
-                at_ns=now_ns,
-                epoch=epoch,
-                full=answer.full,
-                resumed=answer.resumed,
-                threads=_usable(answer.threads, epoch.pid),
-                connections=answer.connections,
-                connections_limit=answer.connections_limit,
-            ),
-            now_ns,
-        )
-        return answer
-
-    def _epoch(self, answer: Answer) -> ProcessId | None:
-        """The process whose counters these are; None if it is not of this proxy."""
-        if answer.pid is None:
-            return self._processes.eldest
-        if not answer.stopping and not self._processes.confirm(answer.pid):
-            self._watch.look(wide=True)
-            self._processes.confirm(answer.pid)
-        return next((p for p in self._processes.members if p.pid == answer.pid), None)
 
     async def _probe(self, prober: Prober) -> None:
         try:
@@ -278,14 +212,16 @@ class Senses:
         ticker = Ticker(prober.interval_s)
         while True:
             result = await prober.probe()
-            self._own_connections += 1
+            self._probes += 1
+            now_ns = self._clock.monotonic_ns()
             if isinstance(result, Answered):
-                now_ns = self._clock.monotonic_ns()
-                self._meter.step(ProbeTimed(now_ns, result.latency_s), now_ns)
+                self._meter.take(ProbeTimed(now_ns, result.latency_s))
                 self._counters["probe_successes"] += 1
                 self._feed(ProbeSucceeded())
             else:
                 self._counters["probe_failures"] += 1
+                if result.waited_s is not None:
+                    self._meter.take(ProbeTimedOut(now_ns, result.waited_s))
                 self._feed(ProbeFailed(result.text))
             await ticker.tick()
 
@@ -301,7 +237,7 @@ class Senses:
             since_ns=self._since_ns,
             serviceable=gate.health is Health.UP,
             proxy_kind=self._config.proxy.kind,
-            proxy_version=self._version,
+            proxy_version=self._asking.version if self._asking else "",
             proxy_up=gate.proxy_alive,
             proxy_pids=tuple(process.pid for process in self._processes.serving),
             resources=resources,
@@ -325,29 +261,23 @@ class Senses:
         )
 
     def _found_alerts(self, gate: GateSnapshot) -> Iterator[tuple[str, Severity, str]]:
-        partly = "; ".join((*filter(None, [self._problem]), *self._missing.values()))
-        if partly:
+        missing = self._asking.missing.values() if self._asking is not None else ()
+        if partly := "; ".join((*filter(None, [self._problem]), *missing)):
             yield "proxy-partly-sensed", Severity.WARNING, partly
         if self._watch.problem:
             yield "proxy-not-watched", Severity.WARNING, self._watch.problem
-        silent = self._unanswered >= SILENT_ANSWERS and self._watch.alive  # the dead say nothing
-        if self._unavailable is not None and silent:
-            text = f"{self._unavailable.text} ({self._unanswered} times in a row)"
-            text += f": tls and connections are unknown, {gate.condition} is held"
+        if self._calibration_problem:
+            text = f"the calibration is not used: {self._calibration_problem}"
+            yield "calibration-unusable", Severity.WARNING, text
+        if self._asking is not None and self._watch.alive and (why := self._asking.silence):
+            # The dead say nothing, and that is no news.
+            text = f"{why}: tls and connections are unknown, {gate.condition} is held"
             yield "stats-unavailable", Severity.WARNING, text
+        if text := self._trap.text:
+            yield "metastable", Severity.CRITICAL, text
         if gate.warnings:
             yield (
                 "soft-threshold",
                 Severity.INFO,
                 "; ".join(warning.text for warning in gate.warnings),
             )
-
-
-def _usable(threads: int | None, pid: int) -> int | None:
-    """Threads cannot do more than the CPUs that they may run on."""
-    if threads is None:
-        return None
-    try:
-        return min(threads, len(sched_getaffinity(pid)))
-    except ProcessLookupError:
-        return threads

@@ -1,6 +1,10 @@
-"""From the operator's configuration to the settings of gate and meter."""
+"""From the operator's configuration, and this node's calibration, to the settings of gate and meter."""
+
+from pathlib import Path
 
 from haman.config.model import Config, ResourceThresholds, Saturation
+from haman.core import calibration
+from haman.core.calibration import Calibration, CalibrationError
 from haman.core.gate import GateSettings, Thresholds
 from haman.core.resources import Ceiling, MeterSettings
 
@@ -28,8 +32,21 @@ def gate_settings(config: Config) -> GateSettings:
     )
 
 
-def meter_settings(config: Config) -> MeterSettings:
-    """How long readings live, and the ceilings that the operator gave."""
+def read_calibration(config: Config) -> tuple[Calibration | None, str]:
+    """What handshakes cost on this node, if that was measured; and why it cannot be used, "" if it can."""
+    path = Path(config.state.directory, calibration.FILE)
+    try:
+        return calibration.decode(path.read_bytes()), ""
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, f"{path}: {error.strerror}"
+    except CalibrationError as error:
+        return None, f"{path}: {error}"
+
+
+def meter_settings(config: Config, measured: Calibration | None = None) -> MeterSettings:
+    """How long readings live, and where the ceilings are that are not read."""
     interval_ns = config.saturation.interval_ms * NS_PER_MS
     probe = config.proxy.probe
     probe_ms = 0 if probe is None else 2 * probe.interval_ms + probe.timeout_ms
@@ -41,6 +58,9 @@ def meter_settings(config: Config) -> MeterSettings:
             for name, resource in config.saturation.resource.items()
             if resource.ceiling is not None
         },
+        client_timeout_s=config.saturation.client_timeout_ms / 1000,
+        probe_slo_s=None if probe is None else probe.timeout_ms / 1000,
+        calibration=measured,
     )
 
 

@@ -35,6 +35,7 @@ Invariants
     At most one change per step; any window of hold_ns sees at most 6.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -117,12 +118,12 @@ class UtilizationSampled:
     """A round of samples, smoothed.
 
     Attributes:
-        exhausted: resources whose raw count stood at its limit in this very sample; three samples
-            in a row are a hard fact and need no dwell.
+        hard_facts: by resource, what in this very sample proves that it is used up; three in a row
+            need no dwell.
     """
 
     utilizations: tuple[Utilization, ...]
-    exhausted: tuple[str, ...] = ()
+    hard_facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +213,9 @@ class Gate:
                 self._succeeded()
             case ProbeFailed(text):
                 self._failed(text)
-            case UtilizationSampled(utilizations, exhausted):
+            case UtilizationSampled(utilizations, hard_facts):
                 if self._condition in (Condition.IN_SERVICE, Condition.SATURATED):
-                    self._saturation.sampled(utilizations, exhausted, now_ns)
+                    self._saturation.sampled(utilizations, hard_facts, now_ns)
             case TimePassed():
                 self._saturation.forget(now_ns)
         return self._conclude(now_ns)

@@ -53,8 +53,13 @@ INSUFFICIENT = 0.90
 
 STEADY = "steady"
 
-# What adds up when load moves. Latencies (hol, accept_queue) do not.
-ADDITIVE = ("cpu", "tls", "connections", "fds", "ports", "memory", "conntrack", "nic")
+# What adds up when load moves. Latencies (hol, accept_queue) do not, nor does memory: most of what a
+# host uses of it, it uses without a single client.
+ADDITIVE = ("cpu", "tls", "connections", "fds", "ports", "conntrack", "nic")
+
+# Without these nothing can be said of a survivor. The others are told where they can be: a virtual
+# interface, for one, never says how fast it is.
+MUST_KNOW = ("cpu", "tls", "connections", "fds")
 
 _RANK = (Verdict.OK, Verdict.TIGHT, Verdict.UNKNOWN, Verdict.INSUFFICIENT)
 
@@ -164,7 +169,7 @@ def _steady(lost: NodeReport, survivor: NodeReport, share: float) -> _Row:
     for name in sorted(mine.keys() | theirs.keys()):
         parts = _parts(mine.get(name), theirs.get(name), share)
         if parts is None:
-            unknown.append(name)
+            unknown += [name] if name in MUST_KNOW else []
         else:
             known.append((sum(parts), name, *parts))
     total, name, own, added = max(known, default=(0.0, "", 0.0, 0.0))
@@ -191,6 +196,12 @@ def _steady(lost: NodeReport, survivor: NodeReport, share: float) -> _Row:
     text = f"if {lost.node} is lost, {survivor.node} {text}"
     load = SurvivorLoad(survivor.node, name, STEADY, total)
     return _Row(_verdict(total), load, Reason("steady-load", text, data))
+
+
+def _is_sensed(resource: Utilization) -> bool:
+    """What a kind of proxy never tells at all, its other resources must make up for."""
+    told = resource.used is not None or resource.ceiling is not None
+    return told and resource.name in ADDITIVE
 
 
 def _verdict(utilization: float) -> Verdict:

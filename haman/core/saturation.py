@@ -6,7 +6,7 @@ States of one resource
 
     from    observed                                          to
     calm    >= hard on every sample for dwell_ns              cause
-    calm    at its raw limit in HARD_FACT_SAMPLES in a row    cause
+    calm    a hard fact in HARD_FACT_SAMPLES in a row         cause
     cause   < recover                                         calm
     cause   no usable sample for forget_ns                    calm
     any     unknown, too old, or the same reading again       unchanged; a gap restarts the dwell
@@ -15,10 +15,14 @@ Timers: dwell runs between readings and never by the clock alone, so neither mis
 reading told twice complete it (law 6); forget is the only one that the clock ends, and it ends
 towards serving.
 
+A hard fact proves by itself that a resource is used up (all connections taken, connections dropped,
+throttled in every period, a probe without an answer); it needs no dwell, and no known ceiling.
+
 Invariants: a resource that does not `act` is never a cause; warnings are independent of causes.
 Bounds: state is kept for resources seen in the last sample or not yet forgotten.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from haman.core.words import Reason, Utilization
@@ -65,18 +69,26 @@ class Saturation:
     _pressures: dict[str, _Pressure] = field(default_factory=dict)
 
     def sampled(
-        self, utilizations: tuple[Utilization, ...], exhausted: tuple[str, ...], now_ns: int
+        self, utilizations: tuple[Utilization, ...], hard_facts: Mapping[str, str], now_ns: int
     ) -> None:
-        """Take in one round of samples."""
+        """Take in one round of samples.
+
+        Args:
+            utilizations: every resource, smoothed.
+            hard_facts: by resource, what proves that it is used up.
+            now_ns: the round's instant.
+        """
         for utilization in utilizations:
             ratio = utilization.utilization
+            hard = hard_facts.get(utilization.name, "")
+            if ratio is None and hard:
+                ratio = 1.0
             age_ns = round(utilization.age_ms * NS_PER_MS)
             if ratio is not None and age_ns <= self.stale_ns:
-                at_limit = utilization.name in exhausted
-                self._judge(utilization, ratio, at_limit, now_ns - age_ns)
+                self._judge(utilization, ratio, hard, now_ns - age_ns)
         self.forget(now_ns)
 
-    def _judge(self, utilization: Utilization, ratio: float, at_limit: bool, at_ns: int) -> None:
+    def _judge(self, utilization: Utilization, ratio: float, hard: str, at_ns: int) -> None:
         name = utilization.name
         limits = self.resources.get(name, self.thresholds)
         pressure = self._pressures.setdefault(name, _Pressure())
@@ -87,7 +99,7 @@ class Saturation:
             pressure.over_ns = None
             pressure.at_limit = 0
         pressure.seen_ns = at_ns
-        pressure.at_limit = pressure.at_limit + 1 if at_limit else 0
+        pressure.at_limit = pressure.at_limit + 1 if hard else 0
         if ratio < limits.hard:
             pressure.over_ns = None
         elif pressure.over_ns is None:
@@ -96,10 +108,10 @@ class Saturation:
             pressure.warned = _reason("soft-threshold", utilization, ratio, limits.soft)
         else:
             pressure.warned = None
-        if not limits.act or (ratio < limits.recover and not at_limit):
+        if not limits.act or (ratio < limits.recover and not hard):
             pressure.cause = None
         elif pressure.at_limit >= HARD_FACT_SAMPLES:
-            pressure.cause = _reason("exhausted", utilization, ratio, 1.0)
+            pressure.cause = _reason("exhausted", utilization, ratio, 1.0, hard)
         elif pressure.cause or (
             pressure.over_ns is not None and at_ns - pressure.over_ns >= self.dwell_ns
         ):
@@ -140,11 +152,15 @@ def _worst_first(reason: Reason) -> float:
     return -float(reason.data["utilization"])
 
 
-def _reason(code: str, utilization: Utilization, ratio: float, threshold: float) -> Reason:
-    used = f"{utilization.used:.4g} of {utilization.ceiling:.4g} {utilization.unit}"
-    where = f", {utilization.detail}" if utilization.detail else ""
-    at = f"{utilization.name} at {ratio:.2f} ({used}{where})"
-    text = f"{at}: at its limit" if code == "exhausted" else f"{at}, threshold {threshold:.2f}"
+def _reason(
+    code: str, utilization: Utilization, ratio: float, threshold: float, hard: str = ""
+) -> Reason:
+    at = utilization.name
+    if utilization.utilization is not None:
+        used = f"{utilization.used:.4g} of {utilization.ceiling:.4g} {utilization.unit}"
+        where = f", {utilization.detail}" if utilization.detail else ""
+        at += f" at {ratio:.2f} ({used}{where})"
+    text = f"{at}: {hard}" if hard else f"{at}, threshold {threshold:.2f}"
     return Reason(
         code,
         text,

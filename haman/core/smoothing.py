@@ -4,7 +4,7 @@ from math import exp
 from statistics import median
 
 NS_PER_S = 1_000_000_000
-RISE_S = 1.0
+RISE_S = 0.3
 FALL_S = 15.0
 WINDOW = 3
 
@@ -13,7 +13,8 @@ class Smoother:
     """Median of the last three values, then an exponential average with unequal time constants.
 
     The median drops a lone spike; a rise is followed with RISE_S, a fall with FALL_S, because
-    taking overload too late costs clients and taking relief too late costs nothing. Values are
+    taking overload too late costs clients and taking relief too late costs nothing: at five samples
+    a second, twice the ceiling is seen as over it in the third one. Values are
     weighted by the time between them, so a late sampler changes nothing but the resolution.
     """
 

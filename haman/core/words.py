@@ -92,6 +92,11 @@ class Utilization:
         confidence: where the ceiling comes from.
         age_ms: of the sample behind `used`.
         detail: where it was found: a thread, a process, a destination; "" for the proxy as a whole.
+        origin: what the ceiling is, in words: "RLIMIT_NOFILE", "half of the port range"; "" = its
+            name says it all, or there is none.
+        problem: why it is unknown; "" while it is known.
+        exhausted_in_s: if it goes on growing as it has for the last minute, it is all used up then;
+            None when it does not grow, or not steadily.
     """
 
     name: str
@@ -101,6 +106,9 @@ class Utilization:
     confidence: Confidence = Confidence.DEFAULT
     age_ms: float = 0.0
     detail: str = ""
+    origin: str = ""
+    problem: str = ""
+    exhausted_in_s: float | None = None
 
     @property
     def utilization(self) -> float | None:

@@ -125,12 +125,18 @@ DOUBTFUL = [
     ),
     (
         GOOD + "[saturation.resource.nic]\n[saturation.resource.tls]\nunit = 'full/s'",
+        ["f: saturation.resource.tls.unit: warning: has no effect without a ceiling"],
+    ),
+    (
+        GOOD.replace('kind = "haproxy"', 'kind = "process"\nprocess = "squid"').replace(
+            'socket = "/run/haproxy/admin.sock"', ""
+        )
+        + "[saturation.resource.memory]\n[saturation.resource.tls]",
         [
             (
-                "f: saturation.resource.nic: warning: cannot be reached: this version does not measure "
-                'nic of kind "haproxy"'
-            ),
-            "f: saturation.resource.tls.unit: warning: has no effect without a ceiling",
+                "f: saturation.resource.tls: warning: cannot be reached: this version does not measure "
+                'tls of kind "process"'
+            )
         ],
     ),
     (GOOD + "[saturation.resource.nic]\nact = false", []),

@@ -159,19 +159,39 @@ def test_one_reading_told_many_times_is_one_reading() -> None:
     assert gate.condition is Condition.IN_SERVICE
 
 
+FULL = {"fds": "process 42 has all 1024 descriptors open"}
+
+
 def test_a_hard_fact_needs_no_dwell_but_three_samples() -> None:
     gate = in_service()
-    full = UtilizationSampled((Utilization("fds", 1024, 1024, "count"),), ("fds",))
+    full = UtilizationSampled((Utilization("fds", 1024, 1024, "count"),), FULL)
     assert not gate.feed(full, full, every_ns=TICK)[:1]
     (change,) = gate.feed(full, every_ns=TICK)
     assert change.reasons[0].code == "exhausted"
+    text = "fds at 1.00 (1024 of 1024 count): process 42 has all 1024 descriptors open"
+    assert change.reasons[0].text == text
+
+
+def test_a_hard_fact_needs_no_known_ceiling() -> None:
+    gate = in_service()
+    late = UtilizationSampled((Utilization("hol", 0.5, None, "s"),), {"hol": "no answer in 0.5 s"})
+    (change,) = gate.feed(late, late, late, every_ns=TICK)
+    assert (change.new, change.reasons[0].text) == (Condition.SATURATED, "hol: no answer in 0.5 s")
+
+
+def test_a_hard_fact_in_between_proves_nothing() -> None:
+    gate = in_service()
+    full = UtilizationSampled((Utilization("fds", 1024, 1024, "count"),), FULL)
+    for _ in range(5):
+        gate.feed(full, full, load(0.1, "fds"), every_ns=TICK)
+    assert gate.condition is Condition.IN_SERVICE
 
 
 def test_one_reading_at_the_limit_told_many_times_is_no_hard_fact() -> None:
     gate = in_service()
     for tick in range(5):
         full = Utilization("fds", 1024, 1024, "count", age_ms=tick * 200)
-        gate.feed(UtilizationSampled((full,), ("fds",)), every_ns=TICK)
+        gate.feed(UtilizationSampled((full,), FULL), every_ns=TICK)
     assert gate.condition is Condition.IN_SERVICE
 
 
@@ -270,7 +290,8 @@ OBSERVATIONS = st.one_of(
     st.sampled_from([DIED, FOUND, OK, BAD, TimePassed()]),
     st.builds(
         lambda ratio, name, age_ms, full: UtilizationSampled(
-            (Utilization(name, ratio, 1.0, "count", age_ms=age_ms),), (name,) if full else ()
+            (Utilization(name, ratio, 1.0, "count", age_ms=age_ms),),
+            {name: "all taken"} if full else {},
         ),
         st.one_of(st.none(), st.floats(0, 2)),
         st.sampled_from(["tls", "fds"]),

@@ -168,16 +168,19 @@ def test_fds_are_of_the_process_nearest_to_its_limit() -> None:
     )
     fds = only(meter.step(ProcessesSampled(0, samples), 0), "fds")
     assert (fds.utilization, fds.detail) == (0.9, "process 101")
-    assert meter.exhausted == ()
+    assert meter.hard_facts(0) == {}
 
 
-def test_counts_at_their_limit_are_exhausted() -> None:
+def test_counts_at_their_limit_are_hard_facts() -> None:
     meter = Meter(MeterSettings())
     meter.step(ProcessesSampled(0, (ProcessSample(WORKER, {}, fds=100, fd_limit=100),)), 0)
     meter.step(CountersSampled(0, WORKER, connections=50, connections_limit=50), 0)
-    assert list(meter.exhausted) == ["fds", "connections"]
+    assert meter.hard_facts(0) == {
+        "fds": "process 100 has all 100 descriptors open",
+        "connections": "all 50 connections are taken",
+    }
     meter.step(CountersSampled(1, WORKER, connections=49, connections_limit=50), 1)
-    assert list(meter.exhausted) == ["fds"]
+    assert list(meter.hard_facts(1)) == ["fds"]
 
 
 def test_binding_is_the_highest_known() -> None:

@@ -1,0 +1,100 @@
+"""tls: what the handshakes that clients ask for cost, against what the threads can do.
+
+Full and resumed handshakes cost differently, so neither has a ceiling of its own: both are counted
+in CPU time. Costs come from a calibration of this node; until there is one, these stand in, measured
+with HAProxy 2.6 on one core, RSA-2048 and TLS 1.3, each with a small request: 433 µs full, 201 µs
+resumed. (RSA-4096 costs 3166 µs, P-256 246 µs.) The knee is at 0.90 of the cores: p99 is 10 ms there,
+and 125 ms at 0.95.
+
+Demand is what came in, and not only what was done: handshakes completed, and the growth of the queue
+of tasks while handshakes are most of what is done. That names a storm while the proxy, which works
+on thousands at once, has completed few.
+"""
+
+from collections.abc import Iterator
+
+from haman.core.calibration import Calibration
+from haman.core.resources.findings import CORE_SECONDS, NS_PER_S, Finding
+from haman.core.resources.readings import CountersSampled
+from haman.core.smoothing import Smoother
+from haman.core.words import Confidence, Utilization
+
+COST_FULL_S = 433e-6
+COST_RESUMED_S = 201e-6
+TLS_KNEE = 0.9
+MOSTLY = 0.5
+
+
+class TlsMeter:
+    """Cost-weighted demand for handshakes."""
+
+    def __init__(self, stale_ns: int, calibration: Calibration | None) -> None:
+        self._stale_ns = stale_ns
+        self._calibration = calibration
+        self._before: CountersSampled | None = None
+        self._smoother = Smoother()
+        self.full_s = calibration.costliest.full_s if calibration else COST_FULL_S
+        self.resumed_s = calibration.costliest.resumed_s if calibration else COST_RESUMED_S
+        self.done_per_s: float | None = None
+        """Handshakes completed in the last interval; None when unknown."""
+
+    def step(self, now: CountersSampled, quota_cores: float | None) -> Iterator[Finding]:
+        """A reset or a gap says nothing for one interval."""
+        before = self._before
+        if now.full is None or now.resumed is None:
+            return
+        if before is not None and now.at_ns <= before.at_ns:
+            return
+        self._before = now
+        cores = now.threads
+        if cores is not None and quota_cores is not None:
+            usable: float | None = min(cores, quota_cores)
+        else:
+            usable = cores
+        if before is None or now.at_ns - before.at_ns > self._stale_ns:
+            self._smoother = Smoother()
+            self.done_per_s = None
+            yield self._found(now.at_ns, None, usable, "first reading")
+            return
+        full = now.full - (before.full or 0)
+        resumed = now.resumed - (before.resumed or 0)
+        if now.epoch != before.epoch or full < 0 or resumed < 0:
+            self.done_per_s = None
+            return
+        took_s = (now.at_ns - before.at_ns) / NS_PER_S
+        self.done_per_s = (full + resumed) / took_s
+        cost_s = full * self.full_s + resumed * self.resumed_s
+        if now.queue is not None and before.queue is not None and usable:
+            mostly_tls = cost_s >= MOSTLY * usable * took_s
+            cost_s += (now.queue - before.queue) * self.full_s if mostly_tls else 0.0
+        used = self._smoother.add(max(0.0, cost_s / took_s), now.at_ns)
+        yield self._found(now.at_ns, used, usable)
+
+    def _found(
+        self, at_ns: int, used: float | None, cores: float | None, problem: str = ""
+    ) -> Finding:
+        ceiling = cores * TLS_KNEE if cores else None
+        confidence, origin = Confidence.DEFAULT, f"{TLS_KNEE:g} of {cores:g} cores" if cores else ""
+        detail = f"{self.full_s * 1e6:.0f} µs a full handshake, {self.resumed_s * 1e6:.0f} resumed"
+        if self._calibration is not None:
+            confidence = Confidence.CALIBRATED
+            detail += f", {self._calibration.costliest.certificate}"
+            if self._calibration.knee_full_per_s is not None:
+                ceiling = self._calibration.knee_full_per_s * self.full_s
+                origin = f"knee at {self._calibration.knee_full_per_s:.0f} full handshakes/s"
+        if ceiling is None:
+            problem = problem or "the proxy does not tell how many threads it has"
+        return Finding(
+            at_ns,
+            "handshakes",
+            Utilization(
+                "tls",
+                used,
+                ceiling,
+                CORE_SECONDS,
+                confidence,
+                detail=detail,
+                origin=origin,
+                problem=problem,
+            ),
+        )
