@@ -1,7 +1,7 @@
 """The sampler: one round of readings of the proxy's processes and of what the kernel says of them.
 
-Each source has its own pace: those that move at once are read in every round, the others once a
-second, and in every round when their resource is past half of its ceiling. A source that cannot be
+Each source has its own pace: threads and quotas are read in every round, queues 2.5 times and the rest
+once a second; each of them in every round while its resource is past half of its ceiling. A source that cannot be
 read is a reading, too (`SourceFailed`), and is opened anew a second later. Nothing here waits for
 anybody: files of the kernel over kept descriptors, and netlink dumps, which the kernel answers
 while they are received.
@@ -35,6 +35,7 @@ from haman.system.sockdiag import Listener, SockDiag
 from haman.system.softirq import Interrupts
 
 NS_PER_S = 1_000_000_000
+QUEUES_NS = 2 * NS_PER_S // 5
 SLOW_NS = NS_PER_S
 RETRY_NS = NS_PER_S
 EARLY_NS = NS_PER_S // 20
@@ -111,7 +112,7 @@ class Sampler:
         self._listeners = OwnListeners(probe_port)
         self._sources = (
             _Source("cpu", 0, ControlGroups, _groups),
-            _Source("accept_queue", 0, _ListenSource.open, self._queues),
+            _Source("accept_queue", QUEUES_NS, _ListenSource.open, self._queues),
             _Source("memory", SLOW_NS, _MemorySource, self._memory),
             _Source("cpu", SLOW_NS, lambda _: Interrupts(), Interrupts.sample),
             _Source("conntrack", SLOW_NS, _conntrack, Conntrack.sample, optional=True),

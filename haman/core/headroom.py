@@ -162,8 +162,8 @@ def _silence(node: PeerView) -> str:
 
 def _steady(lost: NodeReport, survivor: NodeReport, share: float) -> _Row:
     """Own load plus this share of the lost node's."""
-    mine = {r.name: r for r in survivor.resources if r.name in ADDITIVE}
-    theirs = {r.name: r for r in lost.resources if r.name in ADDITIVE} if share else {}
+    mine = {r.name: r for r in survivor.resources if _is_sensed(r)}
+    theirs = {r.name: r for r in lost.resources if _is_sensed(r)} if share else {}
     known: list[tuple[float, str, float, float]] = []
     unknown: list[str] = []
     for name in sorted(mine.keys() | theirs.keys()):

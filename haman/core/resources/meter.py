@@ -40,6 +40,7 @@ from haman.core.words import Confidence, Utilization
 NS_PER_MS = 1_000_000
 FULL_PER_S = "full/s"
 SLOW_STALE_NS = 10 * NS_PER_S
+SAME_TURN_NS = 20 * NS_PER_MS
 GROWING = frozenset({"connections", "fds", "ports", "memory", "conntrack"})
 _KEEPS = ("quota ", "group ")
 """Sources that come and go with the control groups that they are named for."""
@@ -91,6 +92,7 @@ class Meter:
         self._found: dict[str, dict[str, Finding]] = {}
         self._growth: dict[tuple[str, str], Growth] = {}
         self._failed: dict[str, str] = {}
+        self._told: tuple[int, tuple[Utilization, ...]] = (0, ())
         self._takes: dict[type[Reading], Callable[[Any], Iterable[Finding]]] = {
             ProcessesSampled: self._sampled,
             CountersSampled: self._counted,
@@ -112,6 +114,7 @@ class Meter:
 
     def take(self, reading: Reading) -> None:
         """Take in one reading."""
+        self._told = (0, ())
         if isinstance(reading, SourceFailed):
             self._failed[reading.resource] = reading.why
             return
@@ -175,14 +178,22 @@ class Meter:
             self._failed.pop(name, None)
 
     def utilizations(self, now_ns: int) -> tuple[Utilization, ...]:
-        """Every resource known so far; one whose readings are all too old is unknown."""
+        """Every resource known so far; one whose readings are all too old is unknown.
+
+        Ages are up to 20 ms behind: many ask within one turn of a loop.
+        """
+        at_ns, told = self._told
+        if told and 0 <= now_ns - at_ns < SAME_TURN_NS:
+            return told
         known = [self._aged(self._worst(found, now_ns), now_ns) for found in self._found.values()]
         failed = [
             Utilization(name, None, None, UNITS[name], problem=why)
             for name, why in self._failed.items()
             if name not in self._found
         ]
-        return (*known, *failed)
+        told = (*known, *failed)
+        self._told = (now_ns, told)
+        return told
 
     def _worst(self, found: dict[str, Finding], now_ns: int) -> Finding:
         """The source nearest its ceiling; among those that say nothing, the latest."""
