@@ -20,6 +20,7 @@ from haman.core.resources import (
     ProcessSample,
     binding,
 )
+from haman.core.resources.meter import SAME_TURN_NS
 from haman.core.smoothing import Smoother
 from haman.core.words import Confidence, Utilization
 
@@ -146,7 +147,7 @@ def test_a_value_ages_and_then_is_unknown() -> None:
     meter.step(CountersSampled(0, WORKER, connections=10, connections_limit=100), 0)
     aged = only(meter.utilizations(NS_PER_S), "connections")
     assert (aged.utilization, aged.age_ms) == (0.1, 1000)
-    gone = only(meter.utilizations(NS_PER_S + 1), "connections")
+    gone = only(meter.utilizations(NS_PER_S + SAME_TURN_NS), "connections")
     assert (gone.used, gone.ceiling, gone.utilization) == (None, 100, None)
 
 
