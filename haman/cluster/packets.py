@@ -77,7 +77,7 @@ def encode(packet: Packet) -> bytes | None:
     body = _encoder.encode(packet)
     if len(body) <= BODY_BYTES_MAX or isinstance(packet, Hello):
         return body
-    for reduce in (_without_data, _shortened):
+    for reduce in (_without_data, _shortened, _only_the_first):
         body = _encoder.encode(_with_reasons(packet, reduce))
         if len(body) <= BODY_BYTES_MAX:
             return body
@@ -100,11 +100,22 @@ def _shortened(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
     return tuple(Reason(r.code, r.text[:_TEXT_KEPT]) for r in reasons[:_REASONS_KEPT])
 
 
+def _only_the_first(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    return _shortened(reasons[:1])
+
+
 def _with_reasons(packet: Packet, reduce: _Reduce) -> Packet:
     if isinstance(packet, Report):
         report = packet.report
-        vips = tuple(replace(v, reasons=reduce(v.reasons)) for v in report.vips)
-        return Report(replace(report, reasons=reduce(report.reasons), vips=vips))
+        return Report(
+            replace(
+                report,
+                reasons=reduce(report.reasons),
+                vips=tuple(replace(v, reasons=reduce(v.reasons)) for v in report.vips),
+                anycast=tuple(replace(a, reasons=reduce(a.reasons)) for a in report.anycast),
+                neighbors=tuple(replace(n, reasons=reduce(n.reasons)) for n in report.neighbors),
+            )
+        )
     if isinstance(packet, Released | Answer):
         return msgspec.structs.replace(packet, reasons=reduce(packet.reasons))
     return packet

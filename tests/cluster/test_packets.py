@@ -16,9 +16,10 @@ from haman.cluster.packets import (
     decode,
     encode,
 )
+from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.facts import VipReport
 from haman.core.reports import NodeReport
-from haman.core.words import Condition, Confidence, Reason, Role, Utilization
+from haman.core.words import Condition, Confidence, Reason, Role, Stance, Utilization
 
 REASON = Reason("proxy-died", "proxy haproxy pid 123 died", {"pid": 123, "age_s": 0.5, "how": "x"})
 REPORT = NodeReport(
@@ -38,6 +39,22 @@ REPORT = NodeReport(
     vips=(VipReport("web", Role.ACTIVE, 150, 1, (REASON,), ("10.77.0.100/24",), "10.77.0.12", 9),),
     drained=True,
     addresses={"web": ("10.77.0.100/24",)},
+    new_connections_per_s=41.5,
+    anycast=(
+        AnycastReport(
+            "edge",
+            Stance.REDUCED,
+            50,
+            100,
+            1,
+            ("192.0.2.100/32",),
+            (),
+            1,
+            (REASON,),
+            weighted=False,
+        ),
+    ),
+    neighbors=(NeighborReport("tor1", "10.0.1.1", "down", 1, (REASON,), "init"),),
 )
 
 
@@ -110,3 +127,28 @@ def test_large_report_loses_data_first_then_length() -> None:
 def test_report_that_stays_too_large_is_none() -> None:
     many = tuple(VipReport(f"vip-{n}" * 20, Role.BACKUP, 1, 1) for n in range(100))
     assert encode(Report(NodeReport("lb1", "", "1", Condition.FAULT, vips=many))) is None
+
+
+def test_wordy_anycast_of_a_large_node_fits() -> None:
+    """10 services of two prefixes with 8 routers, everything down and everything explained."""
+    wordy = tuple(Reason(f"session-down-{n}", "y" * 300, {"neighbor": "tor"}) for n in range(10))
+    prefixes = ("203.0.113.100/32", "2001:db8:ffff:ffff::ffff:100/128")
+    anycast = tuple(
+        AnycastReport(f"service-{n}", Stance.REDUCED, 50, 100, 1, prefixes, prefixes, 2, wordy)
+        for n in range(10)
+    )
+    routers = tuple(
+        NeighborReport(f"tor{n}", "2001:db8:ffff:ffff::1", "down", 1, wordy, "init")
+        for n in range(8)
+    )
+    body = encode(
+        Report(
+            NodeReport("lb1", "", "1", Condition.FAULT, wordy, anycast=anycast, neighbors=routers)
+        )
+    )
+    assert body is not None
+    cut = decode(body)
+    assert isinstance(cut, Report)
+    assert [len(a.reasons) for a in cut.report.anycast] == [1] * 10
+    assert [len(n.reasons) for n in cut.report.neighbors] == [1] * 8
+    assert len(cut.report.reasons[0].text) == 120
