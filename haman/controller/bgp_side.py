@@ -10,6 +10,7 @@ from haman.config.model import Config
 from haman.controller.anycast import announcements, anycast_report, rung, rung_events
 from haman.controller.ports import Clock
 from haman.core.announcements import Announcement, AnycastReport, AnycastStance, NeighborReport
+from haman.core.anycast_alerts import BgpPicture
 from haman.core.decide import Decision
 from haman.core.facts import EngineReported
 from haman.core.ladder import Rung
@@ -111,6 +112,14 @@ class BgpSide:
         return tuple(
             replace(each, bfd=bfd.get(each.name, each.bfd)) for each in self.snapshot().neighbors
         )
+
+    def picture(self, engine: EngineReported | None) -> BgpPicture | None:
+        """What alerts need to know; None without `[bgp]`."""
+        if self._announcer is None:
+            return None
+        snapshot = self._announcer.snapshot()
+        exabgp = engine.exabgp if engine is not None else None
+        return BgpPicture(snapshot.relay, snapshot.problem, exabgp, self._stances)
 
     def reconfigure(self, config: Config) -> None:
         """Take over a configuration; `[bgp]` may come and go."""

@@ -119,6 +119,7 @@ class Controller:
             own,
             peers,
             self._engine,
+            self._bgp.picture(self._engine.reported),
             isolated=self._peers.isolated(),
             rejected=self._peers.rejected,
             not_durable=self._journal.problem or self._intent.problem,

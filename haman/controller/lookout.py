@@ -1,11 +1,14 @@
 """Headroom and alerts, kept up to date once a second so that an alert knows since when."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from haman.config.model import Config
 from haman.controller.engine_side import EngineSide
 from haman.core.alerts import Picture, derive
+from haman.core.anycast_alerts import BgpPicture
 from haman.core.headroom import Headroom, assess
+from haman.core.readback import ReadBack
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Alert, Event
 
@@ -25,11 +28,13 @@ class Lookout:
         self._looked_ns: int | None = None
         self._conflicts: dict[str, tuple[int, str]] = {}
         self._rejected: dict[str, tuple[int, int]] = {}
+        self._readback = ReadBack()
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
-        """Take over other VIPs and thresholds."""
+        """Take over other services and thresholds."""
         self._vips = tuple(vip.name for vip in config.vip)
+        self._anycast = tuple(service.name for service in config.anycast)
         own = {
             name: each.soft
             for name, each in config.saturation.resource.items()
@@ -54,6 +59,7 @@ class Lookout:
         own: NodeReport,
         peers: tuple[PeerView, ...],
         engine: EngineSide,
+        bgp: BgpPicture | None,
         *,
         isolated: bool,
         rejected: dict[str, int],
@@ -69,6 +75,9 @@ class Lookout:
         }
         self._conflicts = recent
         headroom = assess(own, peers)
+        if bgp is not None:
+            heard = (p.report for p in peers if p.fresh and p.report is not None)
+            bgp = replace(bgp, findings=self._readback.step((own, *heard), now_ns))
         picture = Picture(
             own=own,
             peers=peers,
@@ -83,6 +92,8 @@ class Lookout:
             conflicts={vip: text for vip, (_, text) in recent.items()},
             not_durable=not_durable,
             senses=senses,
+            anycast=self._anycast,
+            bgp=bgp,
         )
         self._alerts = derive(picture, self._alerts, at_ns)
         return headroom, self._alerts

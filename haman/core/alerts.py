@@ -6,7 +6,20 @@ remembers: an alert with the same code, node and service keeps the instant when 
     code                severity            true while
     ------------------  ------------------  ---------------------------------------------------
     conflict            critical            a VIP has more than one holder, or VRRP says so
-    no-holder           critical            a VIP has no holder, and every peer is heard
+    no-holder           critical            a VIP has no holder, or an anycast service is
+                                            announced by no node, and every peer is heard
+    degraded            warning             of several nodes one alone announces an anycast
+                                            service, or only nodes that are shut
+    not-announced       warning             this node should announce, and no router hears it
+    bgp-session-down    critical, warning   all BGP sessions of a node are down, some
+    bfd-down            warning             BFD is not up with a router whose BGP session is
+    exabgp-down         critical            ExaBGP does not run
+    relay-lost          critical            ExaBGP runs, and its relay is not reached
+    announcement-       warning             the configuration for ExaBGP or an announcement was
+      problem                               refused, or is not acknowledged
+    announced-but-      warning             a node announces, and no new connections come
+      silent
+    weight-ignored      warning             new connections do not follow the weights
     fault               critical            a node's proxy does not serve
     saturated           warning             a node is over the hard threshold and holds
     soft-threshold      info                a resource of a node is over its soft threshold
@@ -34,6 +47,7 @@ are taken once.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from haman.core.anycast_alerts import BgpPicture, bgp_alerts, service_alerts, session_alerts
 from haman.core.facts import EngineReported
 from haman.core.headroom import Headroom, LossScenario, Verdict
 from haman.core.reports import NodeReport, PeerView
@@ -51,6 +65,8 @@ class Picture:
 
     Attributes:
         vips: names of the configured VIPs.
+        anycast: names of the configured anycast services.
+        bgp: what this node knows of its part in BGP; None = it has none.
         soft: threshold per resource; "" is the default one.
         advert_interval_ms: the shortest of this node's VIPs; None without any.
         engine_age_ms: since the engine last said anything; None before it did.
@@ -74,6 +90,8 @@ class Picture:
     rejected: dict[str, int] | None = None
     not_durable: str = ""
     senses: tuple[Alert, ...] = ()
+    anycast: tuple[str, ...] = ()
+    bgp: BgpPicture | None = None
 
 
 def derive(picture: Picture, before: tuple[Alert, ...], at_ns: int) -> tuple[Alert, ...]:
@@ -86,7 +104,7 @@ def derive(picture: Picture, before: tuple[Alert, ...], at_ns: int) -> tuple[Ale
     """
     since = {_identity(a): a.since_ns for a in before}
     found: dict[tuple[str, str, str], Alert] = {}
-    for source in (_services, _conflicts, _nodes, _peers, _engine, _local):
+    for source in (_services, _anycast, _conflicts, _nodes, _peers, _engine, _local):
         for alert in source(picture):
             found.setdefault(_identity(alert), alert)
     for alert in picture.senses:
@@ -127,6 +145,15 @@ def _services(picture: Picture) -> Iterator[Alert]:
         if not holders and all_heard and picture.engine is not None:
             text = f"{name} is held by no node"
             yield _alert("no-holder", Severity.CRITICAL, text, service=name)
+
+
+def _anycast(picture: Picture) -> Iterator[Alert]:
+    reports = _known(picture)
+    if picture.engine is not None:
+        yield from service_alerts(picture.anycast, reports, picture.peers)
+    yield from session_alerts(reports)
+    if picture.bgp is not None:
+        yield from bgp_alerts(picture.bgp, picture.own)
 
 
 def _conflicts(picture: Picture) -> Iterator[Alert]:

@@ -28,7 +28,7 @@ the nearer one. Bounds after Wilson and Hilferty (1931), exact within 3 % for th
 
 from collections import deque
 from dataclasses import dataclass
-from math import log
+from math import log, sqrt
 
 from haman.core.announcements import AnycastReport
 from haman.core.ladder import NS_PER_S, SERVING
@@ -253,14 +253,14 @@ def _distance(one: dict[str, float], other: dict[str, float]) -> float:
 def _at_most(count: float) -> float:
     """The highest mean that makes a Poisson count as low as this not too unlikely."""
     n = count + 1
-    return n * (1 - 1 / (9 * n) + _Z / (3 * n**0.5)) ** 3
+    return float(n * (1 - 1 / (9 * n) + _Z / (3 * sqrt(n))) ** 3)
 
 
 def _at_least(count: float) -> float:
     """The lowest mean that makes a Poisson count as high as this not too unlikely."""
     if count < 1:
         return 0.0
-    return count * max(0.0, 1 - 1 / (9 * count) - _Z / (3 * count**0.5)) ** 3
+    return float(count * max(0.0, 1 - 1 / (9 * count) - _Z / (3 * sqrt(count))) ** 3)
 
 
 def _count(value: float) -> str:

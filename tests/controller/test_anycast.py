@@ -333,3 +333,13 @@ async def test_announcer_that_ends_is_a_bug_and_ends_the_controller(tmp_path: Pa
     await until(lb1.task.done)
     with pytest.raises(RuntimeError, match="the announcer ended"):
         await running.__aexit__(None, None, None)
+
+
+async def test_trouble_becomes_alerts(tmp_path: Path) -> None:
+    async with node(alone(tmp_path), alone=True) as lb1:
+        await serve(lb1)
+        assert lb1.alert_codes() == {"single-node"}
+        lb1.announcer.lose()
+        assert {"relay-lost", "not-announced", "no-holder"} <= lb1.alert_codes()
+        lb1.announcer.connect(FULL, session="down")
+        assert {"bgp-session-down", "not-announced"} <= lb1.alert_codes()

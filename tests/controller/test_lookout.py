@@ -1,0 +1,52 @@
+"""The lookout: what needs a history to be an alert."""
+
+from contextlib import closing
+from pathlib import Path
+
+from haman.controller.engine_side import EngineSide
+from haman.controller.lookout import INTERVAL_NS, Lookout
+from haman.core.announcements import AnycastReport
+from haman.core.anycast_alerts import BgpPicture
+from haman.core.reports import NodeReport, PeerView
+from haman.core.words import Condition, Stance
+from haman.system.link import ControllerEnd, EngineEnd, pair
+from tests.controller.rig import EDGE, SteppingClock, config
+
+
+def report(name: str, rate: float) -> NodeReport:
+    said = AnycastReport("edge", Stance.FULL, 100, 100, 1, neighbors_up=1)
+    return NodeReport(
+        name, "", "1", Condition.IN_SERVICE, new_connections_per_s=rate, anycast=(said,)
+    )
+
+
+def test_connections_that_do_not_come_become_an_alert(tmp_path: Path) -> None:
+    engine, controller = pair()
+    with closing(EngineEnd(engine)), closing(ControllerEnd(controller)) as end:
+        side = EngineSide(end, SteppingClock())
+        lookout = Lookout(config(tmp_path, "lb1", vips=(), anycast=(EDGE,)))
+        peer = PeerView("lb2", report("lb2", 50.0), 1.0, fresh=True)
+
+        def look(rate: float, bgp: BgpPicture | None, now_ns: int) -> set[str]:
+            _, alerts = lookout.look(
+                report("lb1", rate),
+                (peer,),
+                side,
+                bgp,
+                isolated=False,
+                rejected={},
+                not_durable="",
+                senses=(),
+                now_ns=now_ns,
+                at_ns=now_ns,
+            )
+            return {a.code for a in alerts}
+
+        seconds = range(0, 60 * INTERVAL_NS, INTERVAL_NS)
+        for now_ns in seconds:
+            codes = look(0.0, BgpPicture(relay=True), now_ns)
+        assert "announced-but-silent" in codes
+        for now_ns in seconds:
+            codes = look(50.0, BgpPicture(relay=True), 60 * INTERVAL_NS + now_ns)
+        assert "announced-but-silent" not in codes
+        assert look(0.0, None, 0) == set()
