@@ -10,7 +10,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 NEEDS := haproxy:haproxy ip:iproute2 unshare:util-linux openssl:openssl pgrep:procps
 ROUTER := vtysh:frr
 PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:openssh-server
-PEERS += curl:curl ping:iputils-ping bird:bird2
+PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench screenshots clean

@@ -29,12 +29,13 @@ from haman.proxies.http import get
 
 INTERVAL_S = 0.5
 LIMITS_S = 30.0
-"""How long the version and the limits of one start are believed; they change with a restart."""
+"""How long version and limits are believed. They change with a restart, over which Envoy does not
+answer for a while: then they are read anew anyway."""
 
 FILTER = (
     r"^(listener\..*\.(downstream_cx_(active|total)"
     r"|ssl\.(handshake|session_reused|connection_error))"
-    r"|server\.(concurrency|uptime|live))$"
+    r"|server\.(concurrency|live))$"
 )
 STATS = f"/stats?filter={quote(FILTER, safe='')}"
 INFO = "/server_info"
@@ -137,7 +138,6 @@ class _Start:
     version: str
     limit: int | None
     read_s: float
-    uptime_s: int
 
 
 class EnvoyAdmin:
@@ -157,14 +157,17 @@ class EnvoyAdmin:
 
     async def ask(self) -> Answer | Unavailable:
         """One question; whatever the other end does, an answer or a reason within the time-out."""
-        return await bounded(self._ask(), self.source, self._timeout_s)
+        answer = await bounded(self._ask(), self.source, self._timeout_s)
+        if isinstance(answer, Unavailable):
+            self._start = None  # it may have been started again
+        return answer
 
     async def close(self) -> None:
         """Nothing is kept between questions."""
 
     async def _ask(self) -> Answer:
         stats = parse_stats((await get(self._endpoint, STATS)).body.decode(errors="replace"))
-        start = await self._current(stats.get("server.uptime", 0))
+        start = await self._current()
         handshakes = _listeners(stats, ".ssl.handshake") or 0  # listeners without TLS count none
         resumed = _listeners(stats, ".ssl.session_reused") or 0
         return Answer(
@@ -180,16 +183,15 @@ class EnvoyAdmin:
             missing={} if start.limit else {"connections": UNLIMITED},
         )
 
-    async def _current(self, uptime_s: int) -> _Start:
+    async def _current(self) -> _Start:
         now_s = time.monotonic()
-        start = self._start
-        if start and uptime_s >= start.uptime_s and now_s - start.read_s < LIMITS_S:
-            return start
+        if self._start is not None and now_s - self._start.read_s < LIMITS_S:
+            return self._start
         version = parse_version((await get(self._endpoint, INFO)).body)
         limit = parse_overload((await get(self._endpoint, OVERLOAD)).body)
         if limit is None:
             limit = parse_runtime((await get(self._endpoint, RUNTIME)).body)
-        self._start = _Start(version, limit, now_s, uptime_s)
+        self._start = _Start(version, limit, now_s)
         return self._start
 
 

@@ -111,6 +111,7 @@ class _Workers:
 
     members: tuple[ProcessId, ...] = ()
     looked_s: float = 0.0
+    pids: frozenset[int] = frozenset()
     serving: int = 0
     limit: int | None = None
     unlimited: str = ""
@@ -135,6 +136,7 @@ class NginxStatus:
         self._calls = calls
         self._timeout_s = timeout_s
         self._workers = _Workers()
+        self._resumed = 0
         self._followed: frozenset[int] = frozenset()
         self._following: asyncio.Task[None] | None = None
 
@@ -169,7 +171,7 @@ class NginxStatus:
             own_accepted=1,
             missing={"connections": workers.unlimited} if workers.unlimited else {},
         )
-        if self._following is not None and not self._following.done():
+        if not self._follows(workers.pids):
             return answer  # in a moment
         calls = self._calls.read()
         if isinstance(calls, str):
@@ -178,7 +180,9 @@ class NginxStatus:
             )
             return replace(answer, missing={**answer.missing, "tls": missing})
         full = calls["EVP_DigestSign"] // SIGN_CALLS
-        return replace(answer, full=full, resumed=max(0, calls["SSL_new"] - full))
+        # Handshakes under way look resumed until they sign: this total must not go back for that.
+        self._resumed = max(self._resumed, calls["SSL_new"] - full)
+        return replace(answer, full=full, resumed=self._resumed)
 
     def _look(self) -> _Workers:
         """Find out which processes serve, when some came or went, and every second."""
@@ -188,22 +192,27 @@ class NginxStatus:
         if members == known.members and now_s - known.looked_s < LOOK_S:
             return known
         titles = {process.pid: self._table.arguments(process.pid)[:1] for process in members}
-        pids = {pid for pid, title in titles.items() if _is_worker(title)}
-        self._follow(frozenset(pids))
+        pids = frozenset(pid for pid, title in titles.items() if _is_worker(title))
         serving = sum(not "".join(titles[pid]).rstrip().endswith("shutting down") for pid in pids)
-        if (members, serving) == (known.members, known.serving):
+        if (members, pids, serving) == (known.members, known.pids, known.serving):
             self._workers = replace(known, looked_s=now_s)
             return self._workers
         limit, unlimited = self._limit(serving)
-        self._workers = _Workers(members, now_s, serving, limit, unlimited)
+        self._workers = _Workers(members, now_s, pids, serving, limit, unlimited)
         return self._workers
 
-    def _follow(self, pids: frozenset[int]) -> None:
-        """Count in these processes; the kernel takes its time for it, so a thread waits for it."""
-        if pids == self._followed or (self._following and not self._following.done()):
-            return
+    def _follows(self, pids: frozenset[int]) -> bool:
+        """Whether these processes are counted in by now.
+
+        The kernel takes its time to attach and detach, so that a thread waits for it.
+        """
+        if self._following is not None and not self._following.done():
+            return False
+        if pids == self._followed:
+            return True
         self._followed = pids
         self._following = asyncio.create_task(asyncio.to_thread(self._calls.follow, pids))
+        return False
 
     def _limit(self, workers: int) -> tuple[int | None, str]:
         path = self._configuration()

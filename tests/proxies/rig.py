@@ -24,11 +24,13 @@ haproxy = pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs hapr
 DEADLINE_S = 10.0
 
 
-def wait(condition: Callable[[], object], what: str = "") -> None:
+def wait(condition: Callable[[], object], what: str | Callable[[], str] = "") -> None:
     """Until it is true; fails at the deadline."""
     end = time.monotonic() + DEADLINE_S
     while not condition():
-        assert time.monotonic() < end, f"not within {DEADLINE_S} s: {what or condition}"
+        if time.monotonic() >= end:
+            told = what() if callable(what) else what
+            raise AssertionError(f"not within {DEADLINE_S} s: {told or condition}")
         time.sleep(0.002)
 
 
@@ -261,6 +263,26 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     while True:
         writer.write(b"Name: HAProxy\n" * 5000)
         await writer.drain()
+
+
+def http(
+    body: str | bytes, *, head: str = "", status: str = "200 OK", server: str = "nginx/1.22.1"
+) -> Behaviour:
+    """One whole answer, with its length; `head` "" = the usual fields."""
+    content = body.encode() if isinstance(body, str) else body
+    fields = head or f"Server: {server}\r\nContent-Length: {len(content)}\r\n"
+    return raw(f"HTTP/1.1 {status}\r\n{fields}\r\n".encode() + content)
+
+
+def raw(answer: bytes) -> Behaviour:
+    """Exactly these bytes, after the request's head, and the end."""
+
+    async def behaviour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    return behaviour
 
 
 def says(answer: str) -> Behaviour:

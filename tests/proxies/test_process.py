@@ -1,67 +1,15 @@
 """Which processes are the proxy and which serve: reloads, masters, strangers and garbage."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
-
 import pytest
 
 from haman.config.model import Proxy
-from haman.core.processes import ProcessGone, ProcessId, ProcessStatus
 from haman.proxies.adapter import Surroundings, sensed_by
 from haman.proxies.caddy import CaddyAdmin
 from haman.proxies.envoy import EnvoyAdmin
 from haman.proxies.haproxy_workers import HaproxyWorkers
 from haman.proxies.nginx import NginxStatus
 from haman.proxies.process import HANDOVER_LOOKS, PIDS_MAX, ProcessSet
-
-
-@dataclass
-class FakeTable:
-    """A process table that tests write."""
-
-    rows: dict[int, ProcessStatus] = field(default_factory=dict)
-    command_lines: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    searches: int = 0
-
-    def start(self, pid: int, at: int, parent: int = 1, name: str = "haproxy") -> None:
-        self.rows[pid] = ProcessStatus(ProcessId(pid, at), name, parent)
-
-    def status(self, pid: int) -> ProcessStatus | ProcessGone:
-        return self.rows.get(pid, ProcessGone(pid))
-
-    def children(self, pid: int) -> tuple[int, ...]:
-        return tuple(p for p, status in self.rows.items() if status.parent == pid)
-
-    def find(self, name: str) -> tuple[int, ...]:
-        self.searches += 1
-        return tuple(p for p, status in self.rows.items() if status.name == name)
-
-    def arguments(self, pid: int) -> tuple[str, ...]:
-        return self.command_lines.get(pid, ())
-
-
-@dataclass
-class Box:
-    table: FakeTable
-    pidfile: Path
-    processes: ProcessSet
-
-    def look(self, times: int = 1) -> set[int]:
-        for _ in range(times):
-            self.processes.look()
-        return {process.pid for process in self.processes.serving}
-
-    @property
-    def members(self) -> set[int]:
-        return {process.pid for process in self.processes.members}
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    table = FakeTable()
-    pidfile = tmp_path / "pid"
-    pidfile.write_text("10\n")
-    return Box(table, pidfile, ProcessSet(table, pidfile=str(pidfile)))
+from tests.proxies.table import FakeTable
 
 
 def test_a_single_process_serves(box) -> None:
