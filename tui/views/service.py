@@ -18,6 +18,7 @@ SHARE_MIN_W = 8
 SHARE_MAX_W = 30
 AGE_W = 5
 ROUTERS_W = 16
+_SAID = frozenset({SESSION_DOWN, "stale", "no-report"})
 
 
 def service_title(service: Service) -> str:
@@ -103,7 +104,7 @@ def _member(status: Status, service: Service, member: Member, width: int) -> Con
         return Content.assemble(*parts)
     parts += [
         (fit(weight_text(member), WEIGHT_W) + " ", "$foreground"),
-        bar(member.share, share_w),
+        bar(member.share, share_w, style="$primary"),
         (f" {percent(member.share) if member.share is not None else '?':>5}  ", "$foreground"),
         (fit(aged, AGE_W + 2), QUIET),
     ]
@@ -116,11 +117,11 @@ def _member(status: Status, service: Service, member: Member, width: int) -> Con
 
 
 def _because(service: Service, member: Member, width: int) -> list[Content]:
-    """Why it is so, unless the service's reasons have just said it, or the routers say it."""
+    """Why it is so, unless the service's reasons or the line itself have just said it."""
     lead = Content.styled("    because ", QUIET)
     told = " ".join(r.text for r in service.reasons)
     return [
         paragraph(lead, reason.text, width, indent=12)
         for reason in member.reasons
-        if reason.text not in told and reason.code != SESSION_DOWN
+        if reason.text not in told and reason.code not in _SAID
     ]

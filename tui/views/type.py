@@ -96,15 +96,21 @@ def heat(ratio: float | None, soft: float | None, hard: float | None) -> str:
 
 
 def bar(
-    ratio: float | None, width: int, soft: float | None = None, hard: float | None = None
+    ratio: float | None,
+    width: int,
+    soft: float | None = None,
+    hard: float | None = None,
+    *,
+    style: str = "",
 ) -> Content:
-    """A utilization as a heavy line on a thin track.
+    """A utilization as a heavy line on a thin track; `style` for what is no heat.
 
     Known thresholds are ticks in the track, if it is long enough; an unknown utilization is a dotted track. Readable
     without colour: heavy, thin and dotted differ in shape.
     """
     if ratio is None:
         return Content.styled("┄" * width, "$track")
+    style = style or heat(ratio, soft, hard)
     halves = round(min(max(ratio, 0.0), 1.0) * width * 2)
     full, half = divmod(halves, 2)
     marks = (soft, hard) if width >= MARKED_MIN_W else ()
@@ -112,9 +118,9 @@ def bar(
     parts: list[tuple[str, str]] = []
     for cell in range(width):
         if cell < full:
-            parts.append(("┻" if cell in ticks else "━", heat(ratio, soft, hard)))
+            parts.append(("┻" if cell in ticks else "━", style))
         elif cell == full and half:
-            parts.append(("╸", heat(ratio, soft, hard)))
+            parts.append(("╸", style))
         elif cell in ticks:
             parts.append(("┴", QUIET))
         else:

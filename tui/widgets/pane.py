@@ -20,8 +20,8 @@ class TextPane(VerticalScroll, can_focus=True):
 
     @property
     def cells(self) -> int:
-        """The width there is for text."""
-        return self.scrollable_content_region.width
+        """The width there is for text; the last column is the scroll bar's, needed or not."""
+        return self.scrollable_content_region.width - (not self.show_vertical_scrollbar)
 
     def show(self, title: str, content: Content) -> None:
         """Show `content` under `title`; draws only what changed."""
