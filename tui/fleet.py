@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 
+from haman.api.plain import is_routing
 from haman.api.schema import Event, Node, Service, Status
 from tui.messages import (
     CursorPlaced,
@@ -131,13 +132,21 @@ class FleetState:
         return next((n for n in self.nodes if n.name == self.detail.node), None)
 
     def history(self, service: str = "", node: str = "") -> tuple[Event, ...]:
-        """The events of a service, or else those of a node, newest first, at most HISTORY_MAX."""
-        about = (
-            e
-            for e in reversed(self.events)
-            if (e.service == service if service else e.node == node)
-        )
-        return tuple(islice(about, HISTORY_MAX))
+        """The events of a service, or else those of a node, newest first, at most HISTORY_MAX.
+
+        To an anycast service belongs what happened to sessions and to ExaBGP, too.
+        """
+        found = next((s for s in self.services if s.name == service), None)
+        routed = found is not None and found.kind == "anycast"
+
+        def concerns(event: Event) -> bool:
+            if not service:
+                return event.node == node
+            return event.service == service or (
+                routed and not event.service and is_routing(event.type)
+            )
+
+        return tuple(islice(filter(concerns, reversed(self.events)), HISTORY_MAX))
 
 
 def reduce(state: FleetState, fact: Fact) -> FleetState:  # noqa: C901, PLR0911 - one case per fact

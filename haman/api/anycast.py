@@ -68,13 +68,16 @@ class Picture:
 
     Attributes:
         parts: this node first, then the peers.
-        weighted: weights reach the routers; else each holder gets the same.
     """
 
     name: str
     parts: tuple[Part, ...]
     prefixes: tuple[str, ...]
-    weighted: bool
+
+    @property
+    def weighted(self) -> bool:
+        """Weights decide: routers share equally as soon as one holder sends none."""
+        return all(p.said.weighted for p in self.parts if p.said and p.node in self.holders)
 
     @property
     def holders(self) -> tuple[str, ...]:
@@ -125,9 +128,9 @@ def picture(name: str, snapshot: ClusterSnapshot, config: Config) -> Picture:
     configured = next((s for s in config.anycast if s.name == name), None)
     parts = tuple(_parts(name, snapshot, configured=configured is not None))
     if configured is not None:
-        return Picture(name, parts, configured.prefixes, configured.weighted)
+        return Picture(name, parts, configured.prefixes)
     prefixes = next((p.said.prefixes for p in parts if p.said), ())
-    return Picture(name, parts, prefixes, weighted=True)
+    return Picture(name, parts, prefixes)
 
 
 def service(found: Picture) -> schema.Service:

@@ -10,6 +10,12 @@ from haman.core.words import Reason
 
 SESSION_DOWN = "session-down"
 """Code of a stance's reason that says of a router what the node's neighbours say in full."""
+_ROUTING = ("announcement-", "bfd-", "bgp-", "exabgp-", "lease-", "relay-")
+
+
+def is_routing(kind: str) -> bool:
+    """Tell whether events of this type bear upon every anycast service of their node."""
+    return kind.startswith(_ROUTING)
 
 
 def reasons(found: Iterable[Reason]) -> tuple[schema.Reason, ...]:

@@ -43,7 +43,7 @@ class _Tale:
 def why(found: Picture, snapshot: ClusterSnapshot, journal: Sequence[JournalEntry]) -> schema.Why:
     """Tell the story of an anycast service; `journal` is the last entries, oldest first."""
     tale = _Tale(found, snapshot)
-    events = tuple(e for e in journal if e.event.service == found.name)[-EVENTS_MAX:]
+    events = tuple(e for e in journal if _bears_upon(e, found.name))[-EVENTS_MAX:]
     holders, shares = found.holders, found.shares
     return schema.Why(
         service=found.name,
@@ -65,6 +65,11 @@ def why(found: Picture, snapshot: ClusterSnapshot, journal: Sequence[JournalEntr
         ),
         events=tuple(view.event(e) for e in events),
     )
+
+
+def _bears_upon(entry: JournalEntry, name: str) -> bool:
+    event = entry.event
+    return event.service == name or (not event.service and plain.is_routing(event.type))
 
 
 def _headline(found: Picture) -> str:
@@ -121,6 +126,11 @@ def _neighbor(tale: _Tale, found: NeighborReport, bfd: BfdReport | None) -> str:
         head, colon, rest = anycast.session(found).partition(": ")
         head = head[:1].upper() + head[1:]
         return plain.sentence(f"{head}{tale.since(found.since_ns)}{too}{colon}{rest}")
+    if found.reasons:  # it flaps
+        told = "; ".join(_texts(found.reasons))
+        return plain.sentence(
+            f"The session with {found.name} ({found.address}) is up{tale.since(found.since_ns)}: {told}"
+        )
     if found.bfd and found.bfd not in {"up", "admin-down"}:
         why = f": {text}" if (text := anycast.diagnostic(bfd)) else ""
         return plain.sentence(

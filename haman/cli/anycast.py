@@ -36,11 +36,12 @@ def tables(found: schema.Status) -> list[str]:
 
 def troubles(found: schema.Status) -> Iterator[str]:
     """Say which routers are in trouble and why, and what keeps nodes from full stance."""
+    alerts = " ".join(alert.text for alert in found.alerts)
     for node in found.nodes:
         for neighbor in node.neighbors:
-            if node.condition != "stale" and (text := _trouble(neighbor, found.at)):
+            if node.condition != "stale" and (text := _trouble(neighbor, found.at, alerts)):
                 yield f"{node.name}: {text}"
-    told = " ".join(r.text for s in found.services for r in s.reasons)
+    told = alerts + " ".join(r.text for s in found.services for r in s.reasons)
     told += " ".join(r.text for n in found.nodes for r in n.reasons)
     for service in found.services:
         for member in service.members:
@@ -96,14 +97,16 @@ def _routers(node: schema.Node) -> str:
     return f"{up} of {len(node.neighbors)} up{', BFD down' if deaf else ''}"
 
 
-def _trouble(found: schema.Neighbor, at: str) -> str:
+def _trouble(found: schema.Neighbor, at: str, alerts: str) -> str:
+    """Say what is wrong with a router, less the reasons that an alert tells anyway; "" = nothing."""
     bfd = f"BFD {found.bfd}" if found.bfd in {"down", "init"} else ""
     if bfd and found.bfd_reason:
         bfd += f" ({found.bfd_reason})"
-    if found.session == "up":
+    if found.session == "up" and not found.reasons:
         return f"the session with {found.name} ({found.address}) is up, but {bfd}" if bfd else ""
     lasted = f" for {text}" if (text := age(found.since, at)) else ""
-    why = f": {reasons(found.reasons)}" if found.reasons else ""
+    new = [r for r in found.reasons if r.text not in alerts]
+    why = f": {reasons(new)}" if new else ""
     too = f", {bfd}" if bfd else ""
     state = f"is {paint(found.session)}{lasted}{too}"
     return f"the session with {found.name} ({found.address}) {state}{why}"

@@ -92,8 +92,9 @@ def router_down(
 ) -> None:
     """A node loses a router; BFD has seen it."""
     found = agent.nodes[node]
+    reasons = (why,) if session != "up" else ()
     found.neighbors = tuple(
-        NeighborReport(n.name, n.address, session, agent.now_ns, (why,), "down")
+        NeighborReport(n.name, n.address, session, agent.now_ns, reasons, "down")
         if n.name == router
         else n
         for n in found.neighbors
@@ -101,8 +102,8 @@ def router_down(
     if found.anycast is not None:
         up = sum(n.session == "up" for n in found.neighbors)
         told = Reason("session-down", f"session with {router} is {session}: {why.text}")
-        reasons = (*found.anycast.reasons, *([told] if session != "up" else []))
-        found.anycast = replace(found.anycast, neighbors_up=up, reasons=reasons)
+        because = (*found.anycast.reasons, *([told] if session != "up" else []))
+        found.anycast = replace(found.anycast, neighbors_up=up, reasons=because)
     if node == "lb1":
         down = BfdReport(router, "down", agent.now_ns, "control detection time expired")
         agent.bfd = tuple(down if b.neighbor == router else b for b in agent.bfd)

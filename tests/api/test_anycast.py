@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import msgspec
 import pytest
 
 from haman.api import schema, view
@@ -14,7 +13,6 @@ from tests.api.fake_anycast import (
     BUSY,
     DIED,
     DRAINED,
-    EDGE,
     SILENT,
     WRONG_AS,
     anycast,
@@ -156,11 +154,12 @@ def test_every_rung_of_the_ladder() -> None:
     assert [round(m.share or 0, 3) for m in members] == [0.667, 0.333, 0, 0]
 
 
-def test_shares_are_equal_where_weights_are_not_sent() -> None:
+def test_shares_are_equal_where_one_node_sends_no_weight() -> None:
     agent = anycast()
     agent.announce("lb2", Stance.REDUCED, BUSY, weight=50)
-    bare = msgspec.structs.replace(EDGE, weighted=False)
-    agent.config = msgspec.structs.replace(agent.config, anycast=(bare,))
+    said = agent.nodes["lb2"].anycast
+    assert said is not None
+    agent.nodes["lb2"].anycast = replace(said, weighted=False)
     assert {m.share for m in edge(agent).members} == {1 / 3}
 
 

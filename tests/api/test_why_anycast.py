@@ -1,15 +1,14 @@
 """`why` of an anycast service."""
 
-import msgspec
+from dataclasses import replace
 
 from haman.api.why import why
 from haman.core.announcements import BfdReport, ExabgpReport, NeighborReport
-from haman.core.words import Stance
+from haman.core.words import Reason, Stance
 from tests.api.fake_agent import START_NS, FakeAgent
 from tests.api.fake_anycast import (
     BUSY,
     DRAINED,
-    EDGE,
     WRONG_AS,
     anycast,
     ladder,
@@ -166,8 +165,9 @@ def test_a_peer_never_heard() -> None:
 
 def test_weights_that_are_not_sent_are_not_told() -> None:
     agent = anycast(("lb1", "lb2"))
-    bare = msgspec.structs.replace(EDGE, weighted=False)
-    agent.config = msgspec.structs.replace(agent.config, anycast=(bare,))
+    said = agent.nodes["lb2"].anycast
+    assert said is not None
+    agent.nodes["lb2"].anycast = replace(said, weighted=False)
     assert "in full (50 % of new connections)" in story(agent)[1]
 
 
@@ -184,3 +184,24 @@ def test_both_kinds_in_one_cluster() -> None:
     web = why(agent.snapshot(), agent.config, (), "web")
     assert web is not None
     assert web.text == "web is ok: lb1 serves it, lb2 stands by"
+
+
+def test_what_happens_to_sessions_is_part_of_the_story() -> None:
+    agent = mixed()
+    agent.emit("bgp-session-down", "the session with tor1 (10.0.1.1) went down", service="")
+    agent.emit("relay-lost", "the relay is not reached any more", service="")
+    agent.emit("peer-lost", "lb2 is not heard", service="")
+    agent.emit("role-changed", "backup → active", service="web")
+    found = why(agent.snapshot(), agent.config, agent.events(-50, 50), "edge")
+    assert found is not None
+    assert [e.type for e in found.events] == ["bgp-session-down", "relay-lost"]
+
+
+def test_a_session_that_flaps_says_so() -> None:
+    agent = anycast()
+    flaps = Reason("session-flaps", "it went down 4 times within 10 min")
+    agent.nodes["lb1"].neighbors = (NeighborReport("tor1", "10.0.1.1", "up", START_NS, (flaps,)),)
+    assert story(agent)[1].endswith(
+        "The session with tor1 (10.0.1.1) is up since 12:02:30 UTC (41 s): "
+        "it went down 4 times within 10 min."
+    )

@@ -13,9 +13,10 @@ from haman.api import schema, view
 from haman.cli import text
 from haman.cli.root import cli
 from haman.cli.status import render
-from haman.core.words import Condition, Stance
-from tests.api.fake_agent import FakeAgent
-from tests.api.fake_anycast import DRAINED, WRONG_AS, anycast, ladder, mixed, router_down
+from haman.core.announcements import NeighborReport
+from haman.core.words import Alert, Condition, Reason, Severity, Stance
+from tests.api.fake_agent import START_NS, FakeAgent
+from tests.api.fake_anycast import DRAINED, SILENT, WRONG_AS, anycast, ladder, mixed, router_down
 from tests.api.serving import Served, serving
 
 Running = Callable[[Callable[..., FakeAgent]], AbstractContextManager[Served]]
@@ -126,6 +127,26 @@ def test_a_session_that_is_up_without_bfd_is_in_trouble(running: Running) -> Non
         shown = lines(run(served, "status"))
         assert "lb2   full 100, 33 %       2 of 2 up, BFD down" in shown
         assert "lb2: the session with tor1 (10.0.1.1) is up, but BFD down" in shown
+
+
+def test_a_session_that_flaps_is_in_trouble(running: Running) -> None:
+    with running(anycast) as served:
+        flaps = Reason("session-flaps", "it went down 4 times within 10 min")
+        tor1 = NeighborReport("tor1", "10.0.1.1", "up", START_NS, (flaps,))
+        served.agent.nodes["lb2"].neighbors = (tor1,)
+        shown = lines(run(served, "status"))
+        told = "it went down 4 times within 10 min"
+        assert f"lb2: the session with tor1 (10.0.1.1) is up for 41 s: {told}" in shown
+
+
+def test_what_an_alert_tells_is_told_once(running: Running) -> None:
+    with running(anycast) as served:
+        served.call(lambda: router_down(served.agent, "lb1", "tor1"))
+        text = f"lb1: the session with tor1 is down: {SILENT.text}"
+        served.agent.alerts = (Alert("bgp-session-down", Severity.WARNING, text, 1, "lb1"),)
+        shown = run(served, "status").stdout
+        assert shown.count(SILENT.text) == 1
+        assert "lb1: the session with tor1 (10.0.1.1) is down for 12 s, BFD down (" in shown
 
 
 def status_of(agent: FakeAgent) -> schema.Status:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from haman.api.schema import Event
 from tests.tui import samples
 from tui.fleet import EVENTS_MAX, HISTORY_MAX, STALE_AFTER_S, Cursor, FleetState, Link, reduce
 from tui.messages import (
@@ -161,6 +162,12 @@ class TestDetail:
 
     def test_nothing_opens_before_the_first_answer(self):
         assert after(DetailOpened()).detail is None
+
+    def test_sessions_belong_to_the_history_of_anycast(self):
+        lost = Event(1, samples.AT, "lb1", "bgp-session-down", "", "tor1 is lost")
+        state = after(StatusFetched(samples.anycast(), 1.0), EventsArrived((lost,)))
+        assert state.history(service="edge") == (lost,)
+        assert state.history(service="web") == ()
 
     def test_history_is_of_one_thing_newest_first_and_bounded(self):
         state = after(EventsArrived(samples.events(400)))

@@ -19,10 +19,19 @@ WIDE_W = 100
 _EVENT_STYLES = {
     "conflict-detected": "$error",
     "peer-lost": "$error",
+    "bgp-session-down": "$error",
+    "exabgp-died": "$error",
+    "lease-expired": "$error",
+    "relay-lost": "$error",
+    "bfd-down": "$warning",
+    "announcement-refused": "$warning",
     "engine-late": "$warning",
     "permit-denied": "$warning",
     "operator-drained": "$warning",
     "vip-acquired": "$success",
+    "bgp-session-up": "$success",
+    "bfd-up": "$success",
+    "relay-connected": "$success",
     "peer-found": "$success",
 }
 

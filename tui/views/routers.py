@@ -3,15 +3,16 @@
 from textual.content import Content
 
 from haman.api.schema import Neighbor, Node
-from tui.views.marks import QUIET, SESSIONS, mark
+from haman.core.words import Severity
+from tui.views.marks import QUIET, SESSIONS, SEVERITIES, mark
 from tui.views.type import packed, paragraph, since
 
 BFD_FINE = frozenset({"", "up", "admin-down"})
 
 
 def is_well(found: Neighbor) -> bool:
-    """The session is up, and so is BFD if it should be."""
-    return found.session == "up" and found.bfd in BFD_FINE
+    """The session is up and steady, and so is BFD if it should be."""
+    return found.session == "up" and not found.reasons and found.bfd in BFD_FINE
 
 
 def routers(node: Node, now: str, width: int) -> list[Content]:
@@ -45,7 +46,8 @@ def _brief(found: Neighbor) -> str:
 def _trouble(found: Neighbor, now: str, width: int) -> list[Content]:
     session, bfd = mark(SESSIONS, found.session), mark(SESSIONS, found.bfd)
     lasted = since(found.since, now)
-    worst = session if found.session != "up" else bfd
+    flaps = mark(SEVERITIES, Severity.WARNING)
+    worst = session if found.session != "up" else flaps if found.bfd in BFD_FINE else bfd
     parts: list[tuple[str, str]] = [
         ("Router ", QUIET),
         (f"{worst.glyph} {found.name}", f"bold {worst.style}"),
