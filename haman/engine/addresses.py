@@ -1,12 +1,12 @@
-"""The one hand that adds and removes VIP addresses: a worker thread of the engine.
+"""The one hand that adds and removes services' addresses: a worker thread of the engine.
 
 A request for an address may wait for the kernel's rtnl lock, for seconds on a busy host. So it
 waits here, and adverts go out meanwhile. The loop gives the whole desired set (`Orders`), never a
 change of it; the worker compares it with the kernel, asks for the difference, and answers with what
 the kernel confirmed (`Reconciled`). Of several orders that wait only the newest counts.
 
-Whose address is it? Haman's mark (IFA_PROTO 0x68) says: ours; so does its being a VIP's address
-that we have added. Ours and not desired → removed, whenever it is seen. A VIP's address *without*
+Whose address is it? Haman's mark (IFA_PROTO 0x68) says: ours; so does its being a service's address
+that we have added. Ours and not desired → removed, whenever it is seen. A service's address *without*
 the mark that appears while we run was put there by somebody else, who may know why: it is left and
 reported, once. Only at start, when nobody is served yet, are these removed as well: leftovers of an
 engine on an old kernel, or of the keepalived that was replaced.
@@ -56,7 +56,7 @@ class Orders:
     Attributes:
         generation: echoed in the answer.
         wanted: what shall be held, keyed by `InterfaceAddress.place`.
-        configured: (interface name, address) of every VIP, held or not.
+        configured: (interface name, address) of every VIP and anycast service, held or not.
         verify: look at what the kernel has before, and remove what should not be.
         initial: nothing is served yet: remove configured addresses without the mark as well.
         renew: begin every lease anew.
@@ -90,7 +90,7 @@ class Reconciled:
         stuck: not wanted, and not removed; tried again with the next orders.
         restored: were held and had vanished; added again.
         strays: removed though this engine had not added them.
-        strangers: a VIP's address that somebody else put there; left.
+        strangers: a service's address that somebody else put there; left.
         links: of the host; None unless `verify` was asked.
         addresses: of the host, before the changes; None unless `verify` was asked.
         problem: netlink failed as a whole; the rest is then as before.
@@ -153,7 +153,7 @@ class Reconciler:
                     strays.append(place)
                 elif configured:
                     strangers.append(place)
-        stuck = self._remove([*(p for p in self._present if p not in orders.wanted), *strays])
+        stuck = self.remove([*(p for p in self._present if p not in orders.wanted), *strays])
         missing = [p for p in orders.wanted if orders.renew or p not in self._present]
         refused = self._add({place: orders.wanted[place] for place in missing})
         held = frozenset(self._present & orders.wanted.keys())
@@ -170,7 +170,12 @@ class Reconciler:
             addresses=addresses,
         )
 
-    def _remove(self, places: list[InterfaceAddress]) -> tuple[Refusal, ...]:
+    def remove(self, places: Sequence[InterfaceAddress]) -> tuple[Refusal, ...]:
+        """Remove these, whosever they are; gives those that are still there.
+
+        Raises:
+            NetlinkFailedError: the kernel cannot be talked to.
+        """
         answers = self._kernel.change(
             [partial(netlink.delete_address, address=place) for place in places]
         )

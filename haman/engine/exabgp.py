@@ -15,7 +15,6 @@ When the engine dies, the kernel kills ExaBGP (`spawn`), its sessions end with a
 withdrawn within 0.1 s; the addresses stay until their lease is over.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from haman.engine.child import NS_PER_S, Child
 from haman.engine.identity import Identity
 from haman.engine.loop import Loop
 from haman.engine.reporter import Reporter
-from haman.system.procfs import catches
+from haman.system.signalling import catches
 from haman.system.spawn import spawn
 
 RELOAD_AGAIN_NS: Final = NS_PER_S // 20
@@ -36,25 +35,29 @@ END_WITHIN_NS: Final = NS_PER_S
 _PASSED_ON: Final = ("PATH", "PYTHONPATH", "LANG", "TZ")
 
 
+def arguments(api_socket: str) -> tuple[str, ...]:
+    """What this interpreter is run with."""
+    return ("-m", "exabgp", "server", str(Path(api_socket).parent / EXABGP_CONF))
+
+
 class Exabgp:
     """One ExaBGP at a time.
 
     Args:
-        directory: of the API's socket.
+        api_socket: of the configuration; ExaBGP's file is in the same directory.
         identity: that it runs as.
         environment: the engine's own; little of it is passed on.
     """
 
     def __init__(
         self,
-        directory: Path,
+        api_socket: str,
         identity: Identity,
         loop: Loop,
         reporter: Reporter,
         environment: Mapping[str, str],
     ) -> None:
-        self._configuration = directory / EXABGP_CONF
-        self._command = [sys.executable, "-m", "exabgp", "server", str(self._configuration)]
+        self._command = [sys.executable, *arguments(api_socket)]
         self._confinement = identity.confinement(powerless=True)
         self._environment = {
             **{name: environment[name] for name in _PASSED_ON if name in environment},
@@ -132,7 +135,7 @@ class Exabgp:
 
     def _spawn(self) -> int:
         # It would say so itself, but only in its log.
-        os.stat(self._configuration)  # noqa: PTH116 - for its OSError alone
+        Path(self._command[-1]).stat()
         return spawn(self._command, self._environment, self._confinement)
 
     def _died(self, how: str, now_ns: int) -> None:

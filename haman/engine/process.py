@@ -88,13 +88,13 @@ class Engine:
         self._last_words = LastWords(guard.memory_fd)
         self._monitor = Monitor(monitor_buffer_bytes)
         self._reporter = Reporter(self._tell)
-        run_directory = Path(config.api.socket).parent
+        directories = (config.state.directory, str(Path(config.api.socket).parent))
         trial = [sys.executable, "-c", "import haman.cli"]
-        identity = prepare((config.state.directory, str(run_directory)), trial)
+        identity = prepare(directories, trial)
         self._supervisor = Supervisor(
             controller, identity, self._loop, self._reporter, self._received
         )
-        self._exabgp = Exabgp(run_directory, identity, self._loop, self._reporter, environment)
+        self._exabgp = Exabgp(config.api.socket, identity, self._loop, self._reporter, environment)
         for problem in identity.problems:
             self._reporter.event("controller-hampered", problem)
         priority = config.engine.realtime_priority

@@ -1,20 +1,29 @@
-"""Giving up every address of a configuration in one go, without an engine."""
+"""Giving up every address of a configuration in one go, without an engine.
 
+VIPs first and at once. Then an ExaBGP that has outlived its engine is ended, and only when routers
+have had the time to withdraw do the anycast addresses go, and whatever else bears haman's mark.
+"""
+
+import time
 from socket import AF_INET, AF_INET6
 
 from haman.config.model import Config
 from haman.core.vrrp.group import Group
-from haman.engine.addresses import Orders, Reconciler
+from haman.engine import exabgp
+from haman.engine.addresses import Reconciler
+from haman.engine.claims import Claim, anycast_claims, every_address
+from haman.engine.ending import SETTLE_NS
 from haman.engine.interfaces import Interfaces
 from haman.engine.members import Member, members, read_passwords
 from haman.engine.wires import packets
-from haman.system.netlink import InterfaceAddress
+from haman.system.netlink import ADDRESS_MARK, InterfaceAddress
 from haman.system.netlink_socket import Requests
+from haman.system.signalling import end_processes
 from haman.system.sockets import VrrpSocket
 
 
 def give_up(config: Config) -> tuple[list[str], list[str]]:
-    """Say priority 0 for every VIP that is held here, and remove every VIP's address.
+    """Say priority 0 for every VIP that is held here, and remove every service's address.
 
     Returns:
         What was done and what failed, as lines.
@@ -24,31 +33,52 @@ def give_up(config: Config) -> tuple[list[str], list[str]]:
     """
     requests = Requests()
     try:
-        every = members(config, read_passwords(config))
-        interfaces = Interfaces(str(a.ip) for m in every.values() for a in m.addresses)
+        routers, services = members(config, read_passwords(config)), anycast_claims(config)
+        claims: tuple[Claim, ...] = (*routers.values(), *services.values())
+        interfaces = Interfaces(str(a.ip) for claim in claims for a in claim.addresses)
         there = requests.addresses()
         interfaces.dump_ended(requests.links(), there)
         done: list[str] = []
         failed: list[str] = []
-        for member in every.values():
-            link = interfaces.link(member.vip.interface)
+        for member in routers.values():
+            link = interfaces.link(member.interface)
             names = {str(a.ip) for a in member.addresses}
             if link and any(a.ifindex == link.index and a.address in names for a in there):
                 _say_farewell(member, interfaces, link.index, done, failed)
-        configured = frozenset(
-            (m.vip.interface, str(a.ip)) for m in every.values() for a in m.addresses
-        )
-        answer = Reconciler(requests).reconcile(
-            Orders(1, {}, configured, verify=True, initial=True)
-        )
+        vips, anycast = every_address(routers.values()), every_address(services.values())
+        at_once, later = [], []
+        for address in there:
+            known = (interfaces.name(address.ifindex), address.address)
+            if known in vips:
+                at_once.append(address.place)
+            elif known in anycast or address.protocol == ADDRESS_MARK:
+                later.append(address.place)
+        reconciler = Reconciler(requests)
+        _remove(at_once, reconciler, interfaces, done, failed)
+        ended = end_processes(exabgp.arguments(config.api.socket), exabgp.END_WITHIN_NS / 1e9)
+        done += [f"ExaBGP, process {pid}: ended" for pid in ended]
+        if later:
+            time.sleep(SETTLE_NS / 1e9)
+        _remove(later, reconciler, interfaces, done, failed)
     finally:
         requests.close()
-    done += [f"{_text(place, interfaces)}: removed" for place in answer.strays]
-    failed += [
-        f"{_text(refusal.place, interfaces)}: not removed: {refusal.text}"
-        for refusal in answer.stuck
-    ]
     return done, failed
+
+
+def _remove(
+    places: list[InterfaceAddress],
+    reconciler: Reconciler,
+    interfaces: Interfaces,
+    done: list[str],
+    failed: list[str],
+) -> None:
+    stuck = {refusal.place: refusal.text for refusal in reconciler.remove(places)}
+    for place in places:
+        text = f"{interfaces.name(place.ifindex)}: {place.address}/{place.prefix}"
+        if place in stuck:
+            failed.append(f"{text}: not removed: {stuck[place]}")
+        else:
+            done.append(f"{text}: removed")
 
 
 def _say_farewell(
@@ -72,7 +102,3 @@ def _say_farewell(
         failed.append(f"{vip.name}: no farewell on {vip.interface}: {error.strerror}")
     else:
         done.append(f"{vip.name}: said priority 0 on {vip.interface} (IPv{member.family})")
-
-
-def _text(place: InterfaceAddress, interfaces: Interfaces) -> str:
-    return f"{interfaces.name(place.ifindex)}: {place.address}/{place.prefix}"

@@ -32,16 +32,6 @@ def _names(directory: str | int) -> list[str]:
         return [entry.name for entry in entries]
 
 
-def catches(pid: int, number: int) -> bool:
-    """Whether a process handles a signal by now; False if it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except _VANISHED:
-        return False
-    found = next((line for line in text.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
-    return bool(int(found.split()[1], 16) >> (number - 1) & 1)
-
-
 class ProcFs:
     """The processes of this PID namespace.
 
@@ -73,7 +63,7 @@ class ProcFs:
         if not self._lists_children:
             return tuple(
                 other
-                for other in self._pids()
+                for other in self.pids()
                 if isinstance(status := self.status(other), ProcessStatus) and status.parent == pid
             )
         found: list[int] = []
@@ -88,7 +78,7 @@ class ProcFs:
         """Pids of processes of this name (its first 15 bytes), youngest pid first."""
         wanted = os.fsencode(name)[:NAME_BYTES].decode(errors="replace")
         found: list[int] = []
-        for pid in sorted(self._pids(), reverse=True):
+        for pid in sorted(self.pids(), reverse=True):
             try:
                 if self._read(f"{pid}/comm").rstrip("\n") == wanted:
                     found.append(pid)
@@ -115,7 +105,8 @@ class ProcFs:
             return ProcessGone(process.pid)
         return reader
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
+        """All that there are now."""
         return [int(entry) for entry in _names(self._root) if entry.isdigit()]
 
     def _read(self, path: str) -> str:

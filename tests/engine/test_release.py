@@ -9,8 +9,9 @@ from socket import AF_INET, AF_UNIX, SOCK_STREAM, socket
 import pytest
 
 from haman.core.vrrp.packet import decode
+from haman.engine import exabgp
 from haman.system.sockets import Datagram, VrrpSocket
-from tests.engine.net import Host, Lan, toml, vip_toml, wait
+from tests.engine.net import Host, Lan, anycast_toml, toml, vip_toml, wait
 from tests.engine.test_election import VIP, VIP6
 
 
@@ -72,3 +73,40 @@ def test_every_problem_of_a_configuration_is_said(tmp_path: Path, verb: str) -> 
     lines = done.stderr.splitlines()
     assert len(lines) == 2
     assert all(line.startswith(f"{config}: vip") for line in lines)
+
+
+@pytest.mark.privileged
+def test_release_ends_what_announces_before_the_address_goes(lan: Lan, tmp_path: Path) -> None:
+    """As after an engine that was killed together with its guard, in a cgroup that was not."""
+    host = lan.hosts[0]
+    config = tmp_path / "haman.toml"
+    config.write_text(toml(vip_toml(), anycast_toml("192.0.2.100/32"), state=tmp_path))
+    host.run(f"ip addr add {VIP} dev eth0; ip addr add 192.0.2.100/32 dev lo")
+    code = "import sys, time; sys.argv[1:]; time.sleep(60)"
+    arguments = exabgp.arguments(str(tmp_path / "haman.sock"))
+    program = [sys.executable, "-I", "-S", "-c", code, *arguments]
+    announcing = subprocess.Popen(host.command(*program))
+    elsewhere = subprocess.Popen(program)  # the same, on another node of one machine
+    try:
+        wait(lambda: Path(f"/proc/{announcing.pid}/cmdline").read_text().startswith(program[0]))
+        with subprocess.Popen(
+            host.command(sys.executable, "-m", "haman.cli", "release", "-c", str(config)),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as releasing:
+            wait(lambda: not host.holds(VIP))
+            announcing.wait(10)
+            assert host.holds("192.0.2.100/32"), "routers still send to it"
+            out, _ = releasing.communicate(timeout=20)
+        assert releasing.returncode == 0
+        assert elsewhere.poll() is None
+    finally:
+        for process in (announcing, elsewhere):
+            process.kill()
+            process.wait()
+    assert not host.holds("192.0.2.100/32")
+    assert out.splitlines()[-3:] == [
+        "eth0: 10.77.0.100/24: removed",
+        f"ExaBGP, process {announcing.pid}: ended",
+        "lo: 192.0.2.100/32: removed",
+    ]

@@ -14,6 +14,7 @@ import pytest
 from haman.core.processes import ProcessGone, ProcessId, ProcessStatus
 from haman.core.resources import ProcessSample
 from haman.system.procfs import ProcessReader, ProcFs
+from tests.engine.net import wait
 
 NS_PER_S = 1_000_000_000
 
@@ -117,11 +118,15 @@ def test_a_reused_pid_is_gone(procfs) -> None:
     assert procfs.open(other) == ProcessGone(os.getpid())
 
 
+def listed(pid: int) -> int:
+    """Descriptors; an interpreter that starts opens and closes some."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def test_descriptors_are_those_that_are_listed(procfs) -> None:
     with child() as process:
         reader = reader_of(procfs, process.pid)
-        listed = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
-        assert sampled(reader).fds == listed
+        wait(lambda: sampled(reader).fds == listed(process.pid), what="a child that has started")
         reader.close()
 
 
@@ -141,7 +146,7 @@ def test_descriptors_on_kernels_that_do_not_count_them(procfs) -> None:
     procfs.counts_fds = False
     with child() as process:
         reader = reader_of(procfs, process.pid)
-        assert sampled(reader).fds == len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+        wait(lambda: sampled(reader).fds == listed(process.pid), what="a child that has started")
         reader.close()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from haman.system import confine
-from haman.system.procfs import catches
+from haman.system.signalling import catches
 from haman.system.spawn import Confinement, spawn
 from tests.engine.net import wait
 
