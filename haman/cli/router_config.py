@@ -9,6 +9,8 @@ from haman.cli.command import Command
 from haman.cli.reach import USAGE
 from haman.config.model import Config
 from haman.config.reader import Problem, parse
+from haman.config.routers.bird import bird
+from haman.config.routers.frr import frr, objections
 from haman.config.routers.peering import NodeFile, peering
 
 UNQUOTABLE = {"bird": '"\n', "frr": "\n"}
@@ -68,18 +70,13 @@ def router_config(
     if not problems:
         result, between = peering(nodes, names)
         problems += between
+    if result is not None and router == "frr":
+        problems += objections(result)
     for problem in problems:
         click.echo(problem, err=True)
-    if result is None:
+    if result is None or problems:
         sys.exit(USAGE)
-    if router == "frr":
-        from haman.config.routers.frr import frr
-
-        click.echo(frr(result), nl=False)
-    else:
-        from haman.config.routers.bird import bird
-
-        click.echo(bird(result), nl=False)
+    click.echo(frr(result) if router == "frr" else bird(result), nl=False)
 
 
 def _read(

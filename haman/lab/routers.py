@@ -1,7 +1,7 @@
 """What the routers of a lab run: what `haman router-config` prints for the nodes of the topology."""
 
 from haman.config.routers.bird import bird
-from haman.config.routers.frr import frr
+from haman.config.routers.frr import frr, objections
 from haman.config.routers.peering import NodeFile, peering
 from haman.lab.files import write
 from haman.lab.runtime import LabError
@@ -24,5 +24,7 @@ def prepare(topology: Topology) -> None:
     found, problems = peering([file for file in files if file.config.anycast])
     if found is None:
         raise LabError("\n".join(map(str, problems)) or "no node announces to the lab's router")
+    if refused := objections(found) if any(path.name == "frr.conf" for path in paths) else ():
+        raise LabError("\n".join(map(str, refused)))
     for path in paths:
         write(path, WRITERS[path.name](found))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from haman.lab.drill import Drill
-from haman.lab.paths import RouteSpan, floor_ns, gone_ns, unrouted_ns
+from haman.lab.paths import Route, RouteSpan, floor_ns, gone_ns, unrouted_ns
 from haman.lab.probe import NS_PER_MS, OK, Result, Span, failures, longest_gap
 from haman.lab.tenure import Tenure, dual_ns, final_holders, unheld_ns
 
@@ -135,7 +135,7 @@ def timeline(record: Record) -> list[tuple[float, str]]:
                 moments.append((span.end_ns, f"{span.node} no longer has {address}"))
     for prefix, found in record.routes.items():
         moments += [
-            (span.start_ns, f"the router sends {prefix} to {span.route}")
+            (span.start_ns, f"the router sends {prefix} {_whither(span.route)}")
             for span in found
             if span.start_ns > start
         ]
@@ -202,6 +202,10 @@ def _routed(record: Record) -> Sequence[Verdict]:
 
 def _names(nodes: Sequence[str]) -> str:
     return ", ".join(nodes) or "no node"
+
+
+def _whither(route: Route) -> str:
+    return f"to {route}" if route.hops else str(route)
 
 
 def _worst_route(record: Record, measure: Callable[[Sequence[RouteSpan]], int]) -> float:

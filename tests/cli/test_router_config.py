@@ -26,12 +26,12 @@ peer_as = 65000
 hold_time_s = 12
 ttl_security = true
 password_file = "{folder}/password"
-bfd = {{ interval_ms = 50, multiplier = 4 }}
 [[bgp.neighbor]]
 name = "tor-v6"
 address = "fd00:78::1"
 local_address = "fd00:78::1{n}"
 peer_as = 65000
+bfd = {{ interval_ms = 50, multiplier = 4 }}
 [[anycast]]
 name = "edge"
 prefixes = ["192.0.2.100/32", "2001:db8::100/128"]
@@ -93,11 +93,11 @@ def test_frr_has_every_node_as_neighbor_and_as_floor(nodes: list[Path]) -> None:
             assert f"neighbor {address} remote-as {asn}" in lines
         assert f"neighbor 10.78.0.1{n} timers 4 12" in lines
         assert f"neighbor 10.78.0.1{n} ttl-security hops 1" in lines
-        assert f"neighbor 10.78.0.1{n} bfd profile HAMAN-50x4" in lines
+        assert f"neighbor fd00:78::1{n} bfd profile HAMAN-50x4" in lines
         assert f"ip route 192.0.2.100/32 10.78.0.1{n} 250" in lines
         assert f"ipv6 route 2001:db8::100/128 fd00:78::1{n} 250" in lines
         assert f"neighbor fd00:78::1{n} ttl-security hops 1" not in lines
-        assert f"neighbor fd00:78::1{n} bfd profile HAMAN-50x4" not in lines
+        assert f"neighbor 10.78.0.1{n} bfd profile HAMAN-50x4" not in lines
     assert lines.count("maximum-paths 8") == 2
     assert "bgp bestpath as-path multipath-relax" in lines
 
@@ -191,6 +191,15 @@ def test_files_that_do_not_fit_are_refused_with_the_key(
     change(nodes[1], old, new)
     told = refusal(nodes)
     assert f"{nodes[1]}: {expected}" in told
+
+
+def test_what_frr_cannot_do_is_refused_and_bird_can(nodes: list[Path]) -> None:
+    for path in nodes[1:]:
+        change(path, "ttl_security = true", "ttl_security = true\nbfd = {}")
+    told = refusal(nodes).splitlines()
+    assert len(told) == 2
+    assert told[0].startswith(f"{nodes[1]}: bgp.neighbor[tor].ttl_security: and bfd exclude")
+    assert "ttl security on;" in printed("bird", nodes)
 
 
 def test_two_routers_in_one_file_must_be_told_apart(nodes: list[Path]) -> None:

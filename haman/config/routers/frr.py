@@ -7,6 +7,7 @@ in the text itself, which an operator reads before pasting it.
 from collections.abc import Iterator
 
 from haman.config.model import Bfd
+from haman.config.reader import Problem
 from haman.config.routers.peering import Peering, Session
 
 FLOOR_DISTANCE = 250
@@ -14,6 +15,24 @@ FLOOR_DISTANCE = 250
 CONNECT_RETRY_S = 5
 GROUP = "HAMAN"
 WORDS = {4: "ip", 6: "ipv6"}
+
+
+def objections(peering: Peering) -> tuple[Problem, ...]:
+    """What FRR cannot do, with the keys that ask for it.
+
+    With `ttl-security` FRR 8 takes the neighbour's BFD session for one over several hops (RFC 5883,
+    port 4784), which never comes up with a node next to it (measured with 8.4.4).
+    """
+    return tuple(
+        Problem(
+            session.path,
+            f"{session.key}.ttl_security",
+            "and bfd exclude each other with FRR, which then speaks BFD over several hops; "
+            "leave one of them out",
+        )
+        for session in peering.sessions
+        if session.ttl_security and session.bfd
+    )
 
 
 def frr(peering: Peering) -> str:

@@ -23,6 +23,8 @@ class Session:
 
     Attributes:
         node: its name.
+        path: of its configuration.
+        key: of the neighbour in it.
         neighbor: what the node calls the router.
         address: the node's, of family `version`, 4 or 6; it is the next hop of what it announces.
         local_as: the node's.
@@ -31,6 +33,8 @@ class Session:
     """
 
     node: str
+    path: str
+    key: str
     neighbor: str
     version: int
     address: str
@@ -131,7 +135,7 @@ def peering(
     _check_router(chosen, problems)
     if problems or not chosen:
         return None, tuple(problems)
-    found = tuple(_session(file, bgp, neighbor) for file, bgp, neighbor, _ in chosen)
+    found = tuple(_session(*one) for one in chosen)
     prefixes = _prefixes(files, found)
     used = {ipaddress.ip_network(prefix).version for prefix, hops in prefixes.items() if hops}
     sessions = tuple(session for session in found if session.version in used)
@@ -246,9 +250,11 @@ def _check_router(chosen: Sequence[Chosen], problems: list[Problem]) -> None:
             )
 
 
-def _session(file: NodeFile, bgp: Bgp, neighbor: Neighbor) -> Session:
+def _session(file: NodeFile, bgp: Bgp, neighbor: Neighbor, key: str) -> Session:
     return Session(
         node=file.config.node.name,
+        path=file.path,
+        key=key,
         neighbor=neighbor.name,
         version=_version(neighbor.address),
         address=str(ipaddress.ip_address(neighbor.local_address)),
