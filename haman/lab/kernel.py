@@ -15,6 +15,8 @@ CLONE_NEWNET = 0x40000000
 CLOCK_MONOTONIC = 1
 TFD_NONBLOCK = os.O_NONBLOCK
 NS_PER_S = 1_000_000_000
+MODULES = {"exabgp": "exabgp", "haman.bgp.relay": "haman-relay"}
+"""Processes that run as `python -m MODULE`, and what they are called."""
 
 Result = TypeVar("Result")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -98,7 +100,8 @@ def children(pid: int) -> list[int]:
 def processes_beside(pid: int) -> list[tuple[int, str]]:
     """Number and name of each process in the PID namespace of `pid`, zombies left out.
 
-    The name is the process's own (comm), but `haman-VERB` for what `haman VERB` runs.
+    The name is the process's own (comm), but `haman-VERB` for what `haman VERB` runs, and `exabgp` and
+    `haman-relay` for what the engine and ExaBGP start.
     """
     namespace = Path(f"/proc/{pid}/ns/pid").stat().st_ino
     found = []
@@ -121,6 +124,8 @@ def _name(own: str, words: list[str]) -> str:
     if own.startswith("haman-"):
         return own
     for word, following in itertools.pairwise(words):
+        if word == "-m" and following in MODULES:
+            return MODULES[following]
         if following and (word == "haman.cli" or Path(word).name == "haman"):
             return f"haman-{following}"
     return own

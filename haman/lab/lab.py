@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from haman.lab import holders, kernel, keys, netns, routers, routes
+from haman.core.words import Stance
+from haman.lab import agent, holders, kernel, keys, netns, routers, routes
 from haman.lab.paths import Hop
 from haman.lab.runtime import LabError, Runtime
 from haman.lab.services import Anycast, Services, Vip, services_of
@@ -54,7 +55,11 @@ class Lab:
         }
 
     def settled(self) -> bool:
-        """Whether each VIP is on its preferred node alone, and each prefix on all of its nodes."""
+        """Whether each VIP is on its preferred node alone, and each prefix on all of its nodes.
+
+        The nodes must say so too: where the floor looks like the announcements it stands in for, the
+        router's word is not enough.
+        """
         held = self.holders() if self.vips else {}
         if any(held[vip.name] != vip.nodes[:1] for vip in self.vips):
             return False
@@ -65,6 +70,10 @@ class Lab:
             equal_shares(now[prefix].by_bgp, service.nodes)
             for service in self.anycasts
             for prefix in service.prefixes
+        ) and all(
+            agent.stance(self.runtime, node, service.name) == Stance.FULL
+            for service in self.anycasts
+            for node in service.nodes
         )
 
     def wait_until_settled(self, timeout_s: float = READY_TIMEOUT_S) -> None:

@@ -45,6 +45,7 @@ def relaxed(drill: Drill) -> Drill:
     """The drill with its bounds of time, and the counts that follow from time, times `SLACK`."""
     expect = drill.expect
     keys = ("outage_ms_max", "failed_connections_max", "unheld_ms_max")
+    keys += ("route_gone_ms_max", "failing_ms_max", "unrouted_ms_max")
     bounds = {key: bound for key in keys if (bound := getattr(expect, key)) is not None}
     return replace(
         drill, expect=replace(expect, **{key: bound * SLACK for key, bound in bounds.items()})
