@@ -31,6 +31,7 @@ from haman.core.bfd.messages import (
 from haman.core.bfd.packet import (
     MAX_U32,
     PORT,
+    TTL,
     BfdError,
     ControlPacket,
     Diagnostic,
@@ -42,7 +43,7 @@ from haman.core.bfd.packet import (
 )
 from haman.core.bfd.session import Session
 from haman.core.words import Reason
-from haman.engine.loop import Loop
+from haman.engine.loop import QUIET, Loop
 from haman.engine.reporter import Reporter
 from haman.system import clock
 from haman.system.bfd_sockets import BfdListener, BfdSender
@@ -184,31 +185,44 @@ class BfdSessions:
                 self._open(ends, running, now_ns)
             self._step(running, TimePassed(), now_ns)
 
-    def _read(self, local: str, listener: BfdListener) -> None:
+    def _read(self, local: str, listener: BfdListener) -> object:
         try:
             datagrams = listener.receive()
         except OSError as error:
             self._count_failure("receive", error)
-            return
+            return None
         now_ns = clock.monotonic_ns()
+        quiet: object = QUIET
         for data, source, ttl in datagrams:
             running = self._running.get((local, source))
             if running is None or running.session is None:
                 self._discard(Discard.NEIGHBOR, f"from {source}, which has no session", None)
-                continue
-            if running.heard is not None and data == running.heard[0] and ttl == 255:  # noqa: PLR2004
+            elif ttl == TTL and running.heard is not None and data == running.heard[0]:
                 received = running.heard[1]
+                # A heartbeat only puts a deadline off, which the loop need not know.
+                flagged = received.packet.poll or received.packet.final
+                if flagged or running.session.state is not SessionState.UP:
+                    quiet = None
+                self._take_in(running, received, now_ns)
             else:
-                try:
-                    received = ControlReceived(decode(data, ttl=ttl))
-                except BfdError as error:
-                    self._discard(error.reason, str(error), running)
-                    continue
-                running.heard = (data, received)
-            self._reporter.counters["bfd_packets_received"] += 1
-            if self._step(running, received, now_ns) and running.problem:
-                running.problem, running.until_heard = "", False
-                self._reporter.changed = True
+                quiet = None
+                self._decode(running, data, ttl, now_ns)
+        return quiet
+
+    def _decode(self, running: _Running, data: bytes, ttl: int, now_ns: int) -> None:
+        try:
+            received = ControlReceived(decode(data, ttl=ttl))
+        except BfdError as error:
+            self._discard(error.reason, str(error), running)
+            return
+        running.heard = (data, received)
+        self._take_in(running, received, now_ns)
+
+    def _take_in(self, running: _Running, received: ControlReceived, now_ns: int) -> None:
+        self._reporter.counters["bfd_packets_received"] += 1
+        if self._step(running, received, now_ns) and running.problem:
+            running.problem, running.until_heard = "", False
+            self._reporter.changed = True
 
     def _step(self, running: _Running, event: Input, now_ns: int, why: str = "") -> bool:
         """Give an input and carry out what comes of it; False = the packet was discarded."""

@@ -2,10 +2,14 @@
 
 import select
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from haman.engine.lateness import Lateness
 from haman.system import clock
+
+_EVENTS_MAX: Final = 64
+QUIET: Final = object()
+"""What a callback returns that leaves nothing to be done: heartbeats, by the hundred a second."""
 
 
 class Readable(Protocol):
@@ -25,14 +29,18 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._timer = clock.Timer()
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._callbacks: dict[int, Callable[[], object]] = {}
         self._epoll.register(self._timer, select.EPOLLIN)
         self.lateness = Lateness(clock.monotonic_ns())
         self.late_ns = 0
         """By how much the present turn missed its instant; 0 if it came before."""
 
-    def watch(self, readable: Readable, callback: Callable[[], None]) -> None:
-        """Call back, level-triggered, when `readable` is readable or broken."""
+    def watch(self, readable: Readable, callback: Callable[[], object]) -> None:
+        """Call back, level-triggered, when `readable` is readable or broken.
+
+        A callback that returns `QUIET` says that no turn is needed for what it took in, nor any
+        earlier one than before.
+        """
         self._callbacks[readable.fileno()] = callback
         self._epoll.register(readable, select.EPOLLIN)
 
@@ -48,19 +56,23 @@ class Loop:
             turn: does what is due at the instant given, and returns the next one.
         """
         due_ns = turn(clock.monotonic_ns())
+        self._timer.arm(due_ns)
         while due_ns is not None:
-            self._timer.arm(due_ns)
-            ready = self._epoll.poll()
+            ready = self._epoll.poll(maxevents=_EVENTS_MAX)
             now_ns = clock.monotonic_ns()
             self.late_ns = max(now_ns - due_ns, 0)
             if now_ns >= due_ns:
                 self.lateness.add(self.late_ns, now_ns)
+            quiet = now_ns < due_ns
             for descriptor, _ in ready:
                 # One callback may have closed what another event of this batch is about.
                 callback = self._callbacks.get(descriptor)
-                if callback is not None:
-                    callback()
+                if callback is not None and callback() is not QUIET:
+                    quiet = False
+            if quiet:
+                continue
             due_ns = turn(clock.monotonic_ns())
+            self._timer.arm(due_ns)
 
     def close(self) -> None:
         """Give the descriptors back."""
