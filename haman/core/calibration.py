@@ -12,7 +12,6 @@ errs upwards. `knee_full_per_s` is what a ramp found: full handshakes per second
 """
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +131,6 @@ def _number(found: dict[str, Any], name: str, most: float) -> float:
     value = found.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise CalibrationError(f"{name} is no number")
-    if not math.isfinite(value) or not 0 < value <= most:
+    if not 0 < value <= most:  # no NaN is
         raise CalibrationError(f"{name} is {value}, and must be above 0 and at most {most:g}")
     return float(value)

@@ -117,13 +117,13 @@ class SockDiag:
         yield counted
 
     def _dump(self, family: int, states: int, bytecode: bytes = b"") -> Iterator[bytes]:
-        self._drain()
         self._sequence += 1
         body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states)
         if bytecode:
             body += _ATTRIBUTE.pack(4 + len(bytecode), _INET_DIAG_REQ_BYTECODE) + bytecode
         head = (16 + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, self._sequence, 0)
         try:
+            self._drain()
             self._socket.send(_HEADER.pack(*head) + body)
             while True:
                 data = self._socket.recv(_RECEIVE_BYTES)
