@@ -283,10 +283,11 @@ def _not_held(found: Picture, part: Part) -> tuple[str, ...]:
 
 
 def diagnostic(found: BfdReport | None) -> str:
-    """Say why a BFD session is not up, in the words of RFC 5880; "" where nothing is known."""
+    """Say why a BFD session is not up, here or in the words of RFC 5880; "" where nothing is known."""
     if found is None or found.state == "up":
         return ""
     ours, theirs = found.diagnostic, found.remote_diagnostic
-    told = [ours] if ours else []
+    told = [found.problem] if found.problem else []
+    told += [ours] if ours else []
     told += [f"the router says: {theirs}"] if theirs else []
     return "; ".join(told)

@@ -221,6 +221,12 @@ def test_bfd_tells_both_sides_of_it() -> None:
     assert told == "the router says: neighbor signaled session down"
 
 
+def test_bfd_that_cannot_run_here_says_so() -> None:
+    agent = anycast()
+    agent.bfd = (BfdReport("tor1", "down", 1, problem="port 3784 is taken"),)
+    assert status(agent).nodes[0].neighbors[0].bfd_reason == "port 3784 is taken"
+
+
 def test_neighbours_of_a_node_that_is_not_heard_are_unknown() -> None:
     agent = anycast()
     agent.lose("lb2")
