@@ -77,6 +77,7 @@ class Announcer:
         tell: Callable[[Event], None],
     ) -> None:
         self._config = config
+        self._bgp = config.bgp
         self._directory = directory
         self._clock = clock
         self._on_change = on_change
@@ -88,6 +89,7 @@ class Announcer:
         self._configured.set()
         self._digest = ""
         self._refused = ""
+        self._told_refusal = ""
         self._undeclared = ""
         self._report: RelayReport | None = None
         self._ever_connected = False
@@ -108,9 +110,8 @@ class Announcer:
     def reconfigure(self, config: Config) -> None:
         """Write and validate another configuration; sessions that did not change stay up."""
         self._config = config
-        self._watch_neighbors()
+        self._told_refusal = ""
         self._configured.set()
-        self._wanted.set()
 
     def snapshot(self) -> AnnouncerSnapshot:
         """What is known now; cheap."""
@@ -136,7 +137,7 @@ class Announcer:
     def _watch_neighbors(self) -> None:
         now_ns = self._clock.monotonic_ns()
         watches: dict[str, Watch] = {}
-        for neighbor in self._config.bgp.neighbor if self._config.bgp else ():
+        for neighbor in self._bgp.neighbor if self._bgp else ():
             fresh = Watch(neighbor, now_ns)
             known = self._watches.get(fresh.address)
             watches[fresh.address] = known or fresh
@@ -144,7 +145,7 @@ class Announcer:
         self._watches = watches
 
     def _neighbors(self) -> tuple[NeighborReport, ...]:
-        bgp = self._config.bgp
+        bgp = self._bgp
         if bgp is None:
             return ()
         if self._report is not None:
@@ -169,7 +170,7 @@ class Announcer:
         return f"the relay is not reached at {self._directory / RELAY_SOCKET}: ExaBGP does not run"
 
     def _unheard(self) -> str:
-        prefixes = uncarried(self._config)
+        prefixes = uncarried(self._bgp, self._config.anycast)
         if not prefixes:
             return ""
         family = "IPv6" if ":" in prefixes[0] else "IPv4"
@@ -196,15 +197,17 @@ class Announcer:
     async def _configure(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._configured.wait(), REFUSED_S if self._refused else None
-                )
+                async with asyncio.timeout(REFUSED_S if self._refused else None):
+                    await self._configured.wait()
             self._configured.clear()
             config = self._config
             if config.bgp is None:
                 self._digest = self._refused = ""
+                self._bgp = None
             else:
                 await self._install(config.bgp)
+            self._watch_neighbors()
+            self._wanted.set()
             self._changed()
 
     async def _install(self, bgp: Bgp) -> None:
@@ -215,12 +218,14 @@ class Announcer:
             self._digest = await install(text, path, passwords.values())
         except RefusedError as error:
             self._counters["configurations_refused"] += 1
-            if str(error) != self._refused:
-                self._refused = str(error)
+            self._refused = str(error)
+            if self._refused != self._told_refusal:
+                self._told_refusal = self._refused
                 kept = "; the one before stays in force" if self._digest else ""
                 self._event("configuration-refused", f"{self._refused}{kept}")
         else:
             self._refused = ""
+            self._bgp = bgp
 
     # ---- relay ---------------------------------------------------------------------------------
 
@@ -242,9 +247,11 @@ class Announcer:
         loop = asyncio.get_running_loop()
         declaring = loop.create_task(self._declare(relay))
         try:
-            while packet := await asyncio.wait_for(
-                loop.sock_recv(relay, MAX_MESSAGE + 1), SILENCE_S
-            ):
+            while True:
+                async with asyncio.timeout(SILENCE_S):
+                    packet = await loop.sock_recv(relay, MAX_MESSAGE + 1)
+                if not packet:
+                    return
                 try:
                     report = decode_report(packet)
                 except ValueError:
@@ -262,13 +269,15 @@ class Announcer:
             self._wanted.clear()
             packet = self._declaration()
             if packet is not None:
-                await asyncio.wait_for(loop.sock_sendall(relay, packet), SILENCE_S)
+                async with asyncio.timeout(SILENCE_S):
+                    await loop.sock_sendall(relay, packet)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), RENEW_S)
+                async with asyncio.timeout(RENEW_S):
+                    await self._wanted.wait()
 
     def _declaration(self) -> bytes | None:
         """What the relay is told; None before the controller has said what it wants."""
-        bgp = self._config.bgp
+        bgp = self._bgp
         if bgp is None or not self._generation:
             return None
         try:
@@ -309,8 +318,8 @@ class Announcer:
         now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
         for session in report.sessions:
             watch = self._watches.get(session.address)
-            if watch is not None and self._config.bgp is not None:
-                for event in watch.heard(session, self._config.bgp, now_ns, wall_ns):
+            if watch is not None and self._bgp is not None:
+                for event in watch.heard(session, self._bgp, now_ns, wall_ns):
                     up = event.type == "bgp-session-up"
                     self._counters["sessions_up" if up else "sessions_down"] += 1
                     self._tell(event)

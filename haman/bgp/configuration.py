@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from haman.config.model import Bgp, Config, Neighbor
+from haman.config.model import Anycast, Bgp, Neighbor
 from haman.core.announcements import RELAY_SOCKET, exabgp_environment
 
 VALIDATE_S: Final = 30.0
@@ -134,10 +134,10 @@ def read_passwords(neighbors: Iterable[Neighbor]) -> dict[str, str]:
     return passwords
 
 
-def uncarried(config: Config) -> tuple[str, ...]:
+def uncarried(bgp: Bgp | None, services: Iterable[Anycast]) -> tuple[str, ...]:
     """Prefixes that no neighbour hears of, for none has a session of their family."""
-    families = {ip_address(n.address).version for n in config.bgp.neighbor} if config.bgp else set()
-    prefixes = [p for service in config.anycast for p in service.prefixes]
+    families = {ip_address(n.address).version for n in bgp.neighbor} if bgp else set()
+    prefixes = [p for service in services for p in service.prefixes]
     return tuple(p for p in prefixes if ip_address(p.split("/")[0]).version not in families)
 
 
@@ -191,7 +191,8 @@ async def _complaint(path: Path) -> str:
             start_new_session=True,
         )
         try:
-            status = await asyncio.wait_for(process.wait(), VALIDATE_S)
+            async with asyncio.timeout(VALIDATE_S):
+                status = await process.wait()
         except TimeoutError:
             return f"it was not validated within {VALIDATE_S:.0f} s"
         finally:

@@ -63,8 +63,9 @@ async def _attempt(neighbor: Neighbor, port: int, ttl: int) -> Finding:
         except OSError:
             return Finding.ADDRESS_MISSING
         try:
-            connecting = asyncio.get_running_loop().sock_connect(attempt, (neighbor.address, port))
-            await asyncio.wait_for(connecting, ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(attempt, (neighbor.address, port))
         except TimeoutError:
             return Finding.SILENT
         except OSError as error:

@@ -88,8 +88,10 @@ def reasons(
                 " or no BGP speaker"
             )
             found.append(Reason("no-open", text))
-        if session is not None and session.reason:
-            found.append(_went_down(bgp, neighbor, session.reason))
+        if session is not None and spoken(session.reason):
+            found.append(_notified(bgp, neighbor, session.reason))
+        elif session is not None and session.reason and not found:
+            found.append(_closed(neighbor, session.reason, finding))
     if recent_downs >= FLAPS:
         text = f"flapping: went down {recent_downs} times in {FLAP_WINDOW_S // 60} min"
         found.append(Reason("flapping", text, {"downs": recent_downs}))
@@ -148,17 +150,32 @@ def _silence(neighbor: Neighbor, *, near: bool) -> str:
     return f"{silence}: it is down or unreachable, port 179 is filtered, or {password}"
 
 
-def _went_down(bgp: Bgp, neighbor: Neighbor, reason: str) -> Reason:
+def spoken(reason: str) -> bool:
+    """Whether a session ended with a NOTIFICATION; so the TCP connection had come about.
+
+    ExaBGP's events do not tell that: it reports a connection that was refused as connected, and
+    then closed.
+    """
+    return _NOTIFICATION.search(reason) is not None
+
+
+def _closed(neighbor: Neighbor, reason: str, finding: Finding | None) -> Reason:
+    router, data = neighbor.address, {"exabgp": reason}
+    if finding is Finding.ANSWERS:
+        text = (
+            f"{router} accepts the connection and closes it: it does not know"
+            f" {neighbor.local_address} as a neighbor, or has just restarted"
+        )
+        return Reason("closed-by-router", text, {**data})
+    text = f"the connection with {router} ended, or did not come about, without a NOTIFICATION"
+    return Reason("connection-lost", text, {**data})
+
+
+def _notified(bgp: Bgp, neighbor: Neighbor, reason: str) -> Reason:
     router = neighbor.address
     found = _NOTIFICATION.search(reason)
     if found is None:
-        text = (
-            f"{router} closed the connection without a reason: it restarted, or does not know"
-            f" {neighbor.local_address} as a neighbor"
-        )
-        if "closing connection" in reason:
-            return Reason("closed-by-router", text, {"exabgp": reason})
-        return Reason("session-down", f"the session with {router} ended: {reason}")
+        raise ValueError(f"{reason!r} names no NOTIFICATION")
     sent = found[1] == "sent"
     code, subcode = int(found[2]), int(found[3])
     data: dict[str, int | float | str] = {"code": code, "subcode": subcode, "direction": found[1]}

@@ -243,7 +243,7 @@ class Relaying:
         sent = {said.prefix for said in self._said}
         self._waiting = {p: until for p, until in self._waiting.items() if until > now_ns}
         candidates: list[tuple[Prefix, Route | None]] = [*wanted.items()]
-        if self._declared is not None or self._lease_state is LeaseState.WITHDRAWN:
+        if self._generation or self._lease_state is LeaseState.WITHDRAWN:
             gone = {**dict.fromkeys(self._held), **dict.fromkeys(self._doubted)}
             candidates += [(prefix, None) for prefix in gone if prefix not in wanted]
         return [

@@ -6,7 +6,7 @@ from typing import Final
 
 from haman.bgp.diagnosis import Finding
 from haman.bgp.messages import SessionReport
-from haman.bgp.reasons import FLAP_WINDOW_S, reasons, session_word
+from haman.bgp.reasons import FLAP_WINDOW_S, reasons, session_word, spoken
 from haman.config.model import Bgp, Neighbor
 from haman.core.announcements import NeighborReport
 from haman.core.words import Event, Reason
@@ -18,8 +18,8 @@ AGAIN_S: Final = 10.0
 """Between two questions."""
 BACK_OFF_S: Final = 4.0
 BACK_OFF_MAX_S: Final = 60.0
-"""ExaBGP waits up to a minute after connections that ended before the session was up, longer with
-each; all that time it does not try, and there is nothing to explain."""
+"""After a NOTIFICATION before the session was up ExaBGP waits, longer each time, up to a minute; all
+that time it does not try, and there is nothing more to explain."""
 MAX_DOWNS: Final = 100
 
 
@@ -67,10 +67,11 @@ class Watch:
         self._session = session
         counts = (session.connects, session.ups, session.downs)
         if counts != (before.connects, before.ups, before.downs):
-            self._moved_ns, self._asked_ns, self._finding = now_ns, None, None
             self._failed += max(0, session.connects - before.connects)
+            if self._told_up or session.state == "up" or spoken(session.reason):
+                self._moved_ns, self._asked_ns, self._finding = now_ns, None, None
         if session.state == "up":
-            self._failed, self._finding = 0, None
+            self._failed = 0
         events: list[Event] = []
         downs = max(0, session.downs - before.downs)
         if self._told_up and (downs or session.state != "up"):
@@ -96,7 +97,9 @@ class Watch:
         """ExaBGP should have had a connection by now, and it is time to ask why it has none."""
         if self._session is None or self._session.state in {"up", "connected"}:
             return False
-        patience_s = SETTLE_S + min(BACK_OFF_MAX_S, BACK_OFF_S * self._failed)
+        patience_s = SETTLE_S
+        if spoken(self._session.reason):
+            patience_s += min(BACK_OFF_MAX_S, BACK_OFF_S * self._failed)
         if now_ns - self._moved_ns < patience_s * NS_PER_S:
             return False
         return self._asked_ns is None or now_ns - self._asked_ns >= AGAIN_S * NS_PER_S

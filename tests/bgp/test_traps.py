@@ -1,0 +1,188 @@
+"""What has cost others an outage with ExaBGP, each against the real one."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from haman.core.announcements import EXABGP_CONF, RELAY_SOCKET
+from tests.bgp.conftest import Cable
+from tests.bgp.rig import EDGE4, EDGE6, FRR, config, edge, neighbor, running, until
+from tests.bgp.routers import Frr
+
+pytestmark = [pytest.mark.privileged, pytest.mark.real("frr")]
+
+
+async def test_no_route_outlives_a_killed_exabgp(cable: Cable, frr: Frr) -> None:
+    """With graceful restart a router goes on sending here for a minute; it is never offered."""
+    async with running(cable.node, config()) as node:
+        await node.announced(edge(weight=100))
+        await until(lambda: frr.kernel(EDGE4) and frr.kernel(EDGE6), what=lambda: node)
+        relay = node.relay_pid
+        node.kill_exabgp()
+        assert await until(lambda: not frr.kernel(EDGE4) and not frr.kernel(EDGE6)) < 5
+        await until(lambda: not Path(f"/proc/{relay}").exists(), what="an orphaned relay ends")
+        await until(lambda: node.told("relay-lost"), what=lambda: node)
+        assert node.neighbor().session == "unknown"
+        assert node.seen.announced == ()
+
+        node.start_exabgp()
+        await until(lambda: frr.kernel(EDGE4) and frr.kernel(EDGE6), what=lambda: node)
+        await until(lambda: node.seen.announced == (edge(weight=100),), what=lambda: node)
+
+
+async def test_a_relay_that_dies_is_replaced_and_adopts_what_is_announced(
+    cable: Cable, frr: Frr
+) -> None:
+    async with running(cable.node, config(lease_shut_s=2, lease_withdraw_s=4)) as node:
+        await node.announced(edge(weight=100))
+        await until(lambda: frr.kernel(EDGE4) and frr.kernel(EDGE6), what=lambda: node)
+        await node.stop_controller()
+        first = node.relay_pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: node.relay_pid not in {0, first}, what=lambda: node)
+        assert frr.kernel(EDGE4)
+        assert node.exabgp
+        assert node.exabgp.process.poll() is None
+        # Nobody has told the new relay anything: it shuts and withdraws what it found.
+        await until(lambda: "65535:0" in shut(frr, EDGE4), what=lambda: node)
+        assert frr.kernel(EDGE4)
+        await until(lambda: not frr.kernel(EDGE4) and not frr.kernel(EDGE6), what=lambda: node)
+
+
+def shut(frr: Frr, prefix: str) -> str:
+    """The communities of a prefix, 65535:0 as numbers."""
+    return " ".join(frr.communities(prefix)).replace("graceful-shutdown", "65535:0")
+
+
+async def test_the_lease_shuts_then_withdraws_and_ends_when_renewed(cable: Cable, frr: Frr) -> None:
+    async with running(cable.node, config(lease_shut_s=2, lease_withdraw_s=5)) as node:
+        await node.announced(edge(weight=100, communities=("65001:1",)))
+        await until(lambda: frr.kernel(EDGE4) and frr.kernel(EDGE6), what=lambda: node)
+        frr.vtysh("configure terminal", "debug bgp updates in", "log stdout debugging")
+        await node.stop_controller()
+        began = time.monotonic()
+        await until(lambda: "65535:0" in shut(frr, EDGE4), what=lambda: node)
+        assert time.monotonic() - began > 1
+        assert "65001:1" in shut(frr, EDGE4)
+        assert "withdrawn" not in frr.daemons["bgpd"].said()
+
+        node.start_controller()
+        node.announcer.declare((edge(weight=100, communities=("65001:1",)),))
+        await until(lambda: "65535:0" not in shut(frr, EDGE4), what=lambda: node)
+        assert "withdrawn" not in frr.daemons["bgpd"].said()
+
+        await node.stop_controller()
+        await until(lambda: not frr.kernel(EDGE4) and not frr.kernel(EDGE6), what=lambda: node)
+        assert frr.established("10.0.1.2")
+        node.start_controller()
+        node.announcer.declare((edge(weight=100),))
+        await until(lambda: frr.kernel(EDGE4) and frr.kernel(EDGE6), what=lambda: node)
+
+
+async def test_a_controller_that_hangs_lets_the_lease_run_out(cable: Cable, frr: Frr) -> None:
+    """Its socket stays open and unread, and BGP goes on."""
+    async with running(cable.node, config(lease_shut_s=2, lease_withdraw_s=0)) as node:
+        await node.announced(edge(weight=100))
+        await until(lambda: frr.kernel(EDGE4), what=lambda: node)
+        began = time.monotonic()
+        while "65535:0" not in shut(frr, EDGE4):
+            time.sleep(0.05)  # noqa: ASYNC251  the event loop, and the controller with it, hangs
+            assert time.monotonic() - began < 20
+        while time.monotonic() - began < 4:
+            time.sleep(0.05)  # noqa: ASYNC251
+        assert frr.kernel(EDGE4)
+        assert frr.established("10.0.1.2")
+        await until(lambda: "65535:0" not in shut(frr, EDGE4), what=lambda: node)
+
+
+async def test_zero_holds_for_ever(cable: Cable, frr: Frr) -> None:
+    async with running(cable.node, config(lease_shut_s=0, lease_withdraw_s=0)) as node:
+        await node.announced(edge(weight=100))
+        await until(lambda: frr.kernel(EDGE4), what=lambda: node)
+        await node.stop_controller()
+        await asyncio.sleep(3)
+        assert frr.kernel(EDGE4)
+        assert "65535:0" not in shut(frr, EDGE4)
+
+
+async def test_what_exabgp_lost_is_found_and_announced_again(cable: Cable, frr: Frr) -> None:
+    """Behind the relay's back, as another helper might: through the relay's own output."""
+    async with running(cable.node, config(neighbor())) as node:
+        await node.announced(edge(EDGE4, weight=100))
+        await until(lambda: frr.kernel(EDGE4), what=lambda: node)
+        Path(f"/proc/{node.relay_pid}/fd/1").write_bytes(  # noqa: ASYNC240  a pipe, and short
+            b"withdraw route 192.0.2.100/32 next-hop self\n"
+            b"announce route 192.0.2.66/32 next-hop self\n"
+        )
+        # Two acknowledgements that nobody asked for: the relay looks into the RIB.
+        await until(lambda: node.seen.counters.get("reconcile_repairs", 0) >= 2, what=lambda: node)
+        await until(lambda: not frr.kernel("192.0.2.66/32"), what=lambda: node)
+        await until(lambda: frr.kernel(EDGE4), what=lambda: node)
+        assert node.seen.announced == (edge(EDGE4, weight=100),)
+
+
+async def test_a_configuration_that_is_no_good_never_reaches_exabgp(
+    cable: Cable, frr: Frr, tmp_path
+) -> None:
+    secret = tmp_path / "password"
+    async with running(cable.node, config()) as node:
+        await node.announced(edge(weight=100))
+        await node.up()
+        path = node.directory / EXABGP_CONF
+        before, digest = path.read_text(), node.seen.digest
+        for content in ('quo"te', "new\nline", "é", "x" * 81, ""):
+            secret.write_text(content)
+            node.events.clear()
+            node.announcer.reconfigure(config(neighbor(password_file=str(secret))))
+            await until(lambda: node.told("configuration-refused"), what=lambda: node)
+            assert "password_file" in node.seen.problem
+            assert not content or content not in node.seen.problem
+            assert (path.read_text(), node.seen.digest) == (before, digest)
+        secret.write_text("good\n")
+        node.announcer.reconfigure(config(neighbor(password_file=str(secret))))
+        await until(lambda: node.seen.digest != digest, what=lambda: node)
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert '"good"' in path.read_text()
+        assert sorted(p.name for p in node.directory.iterdir()) == sorted(
+            [EXABGP_CONF, RELAY_SOCKET, "exabgp.log"]
+        )
+
+
+async def test_a_reload_adds_a_neighbor_and_leaves_the_others_alone(cable: Cable) -> None:
+    with Frr(cable.router, FRR) as frr:
+        async with running(cable.node, config(neighbor())) as node:
+            node.announcer.declare((edge(weight=100),))
+            await until(lambda: frr.kernel(EDGE4), what=lambda: node)
+            digest = node.seen.digest
+            node.announcer.reconfigure(config())
+            await until(lambda: node.seen.digest != digest, what=lambda: node)
+            assert node.exabgp
+            os.kill(node.exabgp.pid, signal.SIGUSR1)
+            await until(lambda: frr.kernel(EDGE6), what=lambda: node)
+            assert frr.kernel(EDGE4)
+            assert not node.told("bgp-session-down")
+            assert (node.directory / RELAY_SOCKET).stat().st_mode & 0o777 == 0o600
+
+
+async def test_exabgp_outlives_a_directory_without_room_for_the_socket(
+    cable: Cable, frr: Frr
+) -> None:
+    """A helper that keeps dying ends ExaBGP for good, so the relay does not die of it."""
+    async with running(cable.node, config()) as node:
+        await node.announced(edge(weight=100))
+        await until(lambda: frr.kernel(EDGE4), what=lambda: node)
+        await node.stop_controller()
+        blocked = node.directory / RELAY_SOCKET
+        blocked.unlink()
+        blocked.mkdir()
+        os.kill(node.relay_pid, signal.SIGKILL)
+        await until(lambda: "relay.sock" in node.exabgp.said(), what=lambda: node)
+        blocked.rmdir()
+        node.start_controller()
+        node.announcer.declare((edge(weight=50),))
+        await until(lambda: "LB:65001:6250000" in str(frr.paths(EDGE4)), what=lambda: node)
+        assert frr.kernel(EDGE4)
