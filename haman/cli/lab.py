@@ -170,13 +170,24 @@ def heal() -> None:
 @click.argument("file", type=click.Path(path_type=Path), default=Path("lab/pair.clab.yml"))
 @click.option("--quick", is_flag=True, help="Fewer repetitions.")
 def bench(file: Path, *, quick: bool) -> None:
-    """Compare haman with keepalived on the lab FILE, fault by fault, and print the table."""
-    with _plainly():
-        from haman.lab import bench as benchmark
+    """Measure fault by fault and print the table.
 
-        repetitions = benchmark.REPETITIONS_QUICK if quick else benchmark.REPETITIONS
-        table = benchmark.bench(file, make_cluster_key, repetitions=repetitions, say=_say())
-        click.echo(benchmark.to_markdown(table))
+    On the pair lab haman and keepalived side by side; on the anycast lab how soon the router lets a
+    node go and what clients notice.
+    """
+    with _plainly():
+        from haman.lab import anycast_bench
+        from haman.lab import bench as benchmark
+        from haman.lab.services import services_of
+        from haman.lab.topology import read_topology
+
+        times = benchmark.REPETITIONS_QUICK if quick else benchmark.REPETITIONS
+        if services_of(read_topology(file)).anycasts:
+            measured = anycast_bench.bench(file, make_cluster_key, repetitions=times, say=_say())
+            click.echo(anycast_bench.to_markdown(measured))
+        else:
+            table = benchmark.bench(file, make_cluster_key, repetitions=times, say=_say())
+            click.echo(benchmark.to_markdown(table))
 
 
 @contextmanager

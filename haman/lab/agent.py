@@ -10,13 +10,17 @@ from haman.lab.runtime import Runtime
 ANSWER_S = 2.0
 
 
+def client(runtime: Runtime, node: str) -> Client:
+    """The way to a node's agent."""
+    return Client(str(_socket(runtime, node)), ANSWER_S)
+
+
 def status(runtime: Runtime, node: str) -> schema.Status | None:
     """The status that a node's agent gives; None where no agent answers."""
-    socket = Path(f"/proc/{runtime.pids[node]}/root{Api().socket}")
-    if not socket.exists():
+    if not _socket(runtime, node).exists():
         return None
     try:
-        return Client(str(socket), ANSWER_S).status()
+        return client(runtime, node).status()
     except (UnreachableError, RefusedError):
         return None
 
@@ -34,3 +38,7 @@ def stance(runtime: Runtime, node: str, service: str) -> str:
         return ""
     members = (m for s in told.services if s.name == service for m in s.members)
     return next((member.stance for member in members if member.node == node), "")
+
+
+def _socket(runtime: Runtime, node: str) -> Path:
+    return Path(f"/proc/{runtime.pids[node]}/root{Api().socket}")

@@ -96,6 +96,9 @@ def _bfd(peering: Peering) -> Iterator[str]:
 
 
 def _router(peering: Peering) -> Iterator[str]:
+    yield "! Each route waits here for others to be done with it: 10 ms, unless it is told not to."
+    yield "zebra work-queue 0"
+    yield "!"
     yield f"router bgp {peering.router_as}"
     if peering.router_id:
         yield " ! Leave the next line out where the router has an id already."
