@@ -74,7 +74,9 @@ def anycast_report(
     routers = [n for n in snapshot.neighbors if ip_address(n.address).version in families]
     lost = actual == WITHDRAWN and stance is not None and stance.stance is not Stance.WITHDRAWN
     why = _why_not_in_force(stance, actual, snapshot) if stance is not None else ()
-    down = tuple(_session_down(n) for n in routers if n.session != SESSION_UP)
+    # Without the relay no session is known, and that is said once.
+    known = routers if snapshot.relay else []
+    down = tuple(_session_down(n) for n in known if n.session != SESSION_UP)
     return AnycastReport(
         service=service.name,
         stance=actual.stance,
@@ -83,7 +85,7 @@ def anycast_report(
         since_ns=since_ns,
         prefixes=service.prefixes,
         held=held.addresses if held is not None else (),
-        neighbors_up=sum(n.session == SESSION_UP for n in routers) if snapshot.relay else 0,
+        neighbors_up=sum(n.session == SESSION_UP for n in known),
         # What keeps it from serving comes before what it would like to do.
         reasons=(*why, *down, *wanted) if lost else (*wanted, *why, *down),
         weighted=service.weighted,
@@ -94,8 +96,8 @@ def _why_not_in_force(
     stance: AnycastStance, actual: Rung, snapshot: AnnouncerSnapshot
 ) -> tuple[Reason, ...]:
     if not snapshot.relay:
-        text = f"the relay is not reached: {snapshot.problem or 'ExaBGP has not started it yet'}"
-        return (Reason("relay-not-reached", text),)
+        problem = snapshot.problem or "the relay is not reached"
+        return (Reason("relay-not-reached", f"nothing can be announced: {problem}"),)
     if (stance.stance, stance.weight) == (actual.stance, actual.weight):
         return ()
     wanted = str(stance.stance) + (f" at weight {stance.weight}" if stance.weight else "")

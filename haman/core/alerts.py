@@ -179,7 +179,7 @@ def _nodes(picture: Picture) -> Iterator[Alert]:
         yield _alert("all-drained", Severity.WARNING, text)
     paused = sorted(r.node for r in reports if r.paused)
     if paused:
-        text = f"automatic moves are paused on {', '.join(paused)}; only a fault moves a VIP"
+        text = f"automatic moves are paused on {', '.join(paused)}; only a fault moves a service"
         yield _alert("paused", Severity.INFO, text)
 
 

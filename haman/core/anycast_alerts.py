@@ -91,7 +91,7 @@ def bgp_alerts(picture: BgpPicture, own: NodeReport) -> Iterator[Alert]:
         text = (
             "ExaBGP runs, and its relay is not reached: what is announced cannot be changed, and "
         )
-        text += f"is shut and withdrawn when its lease is over ({picture.problem or 'no answer'})"
+        text += "is shut and then withdrawn when its lease is over"
         yield _alert("relay-lost", Severity.CRITICAL, text, node)
     elif picture.problem:
         yield _alert("announcement-problem", Severity.WARNING, picture.problem, node)
