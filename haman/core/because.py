@@ -9,7 +9,9 @@ NOT_SERVING = {
     Condition.STARTING: Reason("starting", "the local proxy is not yet known to be healthy"),
 }
 DRAINED = Reason("drained", "drained by the operator; ends with `haman undrain`")
-ISOLATED = Reason("isolated", "no peer is heard on any path; VRRP and the routers alone decide who serves")
+ISOLATED = Reason(
+    "isolated", "no peer is heard on any path; VRRP and the routers alone decide who serves"
+)
 STALE = Reason("stale", "measurements are late; the present stance is kept")
 PAUSED = Reason("paused", "automatic moves are paused by the operator; only a fault moves a VIP")
 ENDING = Reason("ending", "the agent is ending: routers are asked to go elsewhere first")

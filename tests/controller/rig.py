@@ -261,7 +261,8 @@ class FakeAnnouncer:
 
     def lose(self) -> None:
         neighbors = tuple(replace(n, session="unknown") for n in self.now.neighbors)
-        self.show(relay=False, announced=(), neighbors=neighbors, problem="no such socket")
+        # What it held stays on the picture: nobody may take that for what it holds.
+        self.show(relay=False, neighbors=neighbors, problem="no such socket")
 
 
 @dataclass

@@ -75,6 +75,7 @@ CASES = [
     ("a trickle, as of a monitor", (node("lb1", 0.2), node("lb2", 20)), SILENT),
     ("a trickle that may be a tenth", (node("lb1", 0.2), node("lb2", 2)), []),
     ("too few to tell", (node("lb1", 0), node("lb2", 0.9)), []),
+    ("too few, if the weights are ignored", (node("lb1", 0), node("lb2", 0.9, 25)), []),
     ("nobody comes at all", (node("lb1", 0), node("lb2", 0)), []),
     ("a low weight gets little", (node("lb1", 0, 1), node("lb2", 10)), []),
     ("a low weight, and yet nothing", (node("lb1", 0, 25), node("lb2", 100)), SILENT),
