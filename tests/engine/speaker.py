@@ -1,10 +1,12 @@
 """A BGP router of the simplest kind: takes any session, and notes when it ends. Run in a namespace.
 
-Arguments: address to listen on, file to which it writes "up" and "closed", a line each.
+Arguments: address to listen on, file to which it writes "up" and "closed", each with the monotonic
+clock, a line each.
 """
 
 import socket
 import sys
+import time
 from pathlib import Path
 
 MARKER = b"\xff" * 16
@@ -26,6 +28,11 @@ def read(session: socket.socket) -> int:
     return header[18]
 
 
+def note(log: Path, what: str) -> None:
+    with log.open("a") as out:
+        out.write(f"{what} {time.monotonic()}\n")
+
+
 def main() -> None:
     address, log = sys.argv[1], Path(sys.argv[2])
     listening = socket.create_server((address, 179))
@@ -38,12 +45,10 @@ def main() -> None:
             while kind := read(session):
                 if kind == OPEN_TYPE:
                     session.sendall(message(KEEPALIVE_TYPE))
-                    with log.open("a") as out:
-                        out.write("up\n")
+                    note(log, "up")
         except ConnectionError:
             pass
-        with log.open("a") as out:
-            out.write("closed\n")
+        note(log, "closed")
         session.close()
 
 

@@ -82,7 +82,7 @@ def test_a_new_engine_begins_without_leftovers(agent: Agent, host: Host) -> None
     assert host.holds(EDGE)
     agent.generation = 0
     agent.start()
-    wait(lambda: agent.reported and not host.holds(EDGE), 2.5, "ExaBGP is gone, so they go")
+    wait(lambda: agent.reported and not host.holds(EDGE), what="ExaBGP is gone, so they go")
     agent.announce("edge")
     wait(lambda: agent.service().complete)
     assert {EDGE, EDGE6} <= host.addresses()
