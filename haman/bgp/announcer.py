@@ -93,6 +93,7 @@ class Announcer:
         self._undeclared = ""
         self._report: RelayReport | None = None
         self._ever_connected = False
+        self._awaited = False
         self._watches: dict[str, Watch] = {}
         self._counters: Counter[str] = Counter()
         self._shown = AnnouncerSnapshot()
@@ -245,13 +246,20 @@ class Announcer:
 
     async def _converse(self, relay: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        self._awaited = False
         declaring = loop.create_task(self._declare(relay))
         try:
             while True:
-                async with asyncio.timeout(SILENCE_S):
-                    packet = await loop.sock_recv(relay, MAX_MESSAGE + 1)
+                try:
+                    async with asyncio.timeout(SILENCE_S):
+                        packet = await loop.sock_recv(relay, MAX_MESSAGE + 1)
+                except TimeoutError:
+                    if self._awaited:
+                        raise
+                    continue  # nothing was declared, so it has nothing to say
                 if not packet:
                     return
+                self._awaited = False
                 try:
                     report = decode_report(packet)
                 except ValueError:
@@ -271,6 +279,7 @@ class Announcer:
             if packet is not None:
                 async with asyncio.timeout(SILENCE_S):
                     await loop.sock_sendall(relay, packet)
+                self._awaited = True
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_S):
                     await self._wanted.wait()

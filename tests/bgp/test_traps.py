@@ -168,6 +168,17 @@ async def test_a_reload_adds_a_neighbor_and_leaves_the_others_alone(cable: Cable
             assert (node.directory / RELAY_SOCKET).stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_controller_that_has_declared_nothing_yet_stays_connected(
+    cable: Cable, frr: Frr
+) -> None:
+    """It asks what is announced before it decides, and may take longer than the relay is patient."""
+    async with running(cable.node, config(neighbor())) as node:
+        await asyncio.sleep(6)
+        assert node.seen.relay
+        assert not node.told("relay-lost")
+        await node.announced(edge(EDGE4))
+
+
 async def test_exabgp_outlives_a_directory_without_room_for_the_socket(
     cable: Cable, frr: Frr
 ) -> None:
