@@ -33,6 +33,9 @@ VERBS = {
     "failover": Verb("haman.cli.failover", OPERATE, "Move a VIP to another node."),
     "pause": Verb("haman.cli.pause", OPERATE, "Hold all automatic moves but faults."),
     "resume": Verb("haman.cli.pause", OPERATE, "Let automatic moves go on."),
+    "calibrate": Verb(
+        "haman.cli.calibrate", SET_UP, "Measure what a TLS handshake costs, and ticket sharing."
+    ),
     "check": Verb("haman.cli.check", SET_UP, "Check a configuration file."),
     "router-config": Verb(
         "haman.cli.router_config",

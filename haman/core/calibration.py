@@ -33,6 +33,7 @@ class HandshakeCost:
         address: of the listener.
         certificate: kind of key, and name: "rsa-2048 CN=edge".
         handshakes: how many were measured.
+        fingerprint: of the certificate, "" if it is not known.
     """
 
     address: str
@@ -41,6 +42,7 @@ class HandshakeCost:
     full_s: float
     resumed_s: float
     handshakes: int = 0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def encode(calibration: Calibration) -> str:
                     "full_us": cost.full_s * US_PER_S,
                     "resumed_us": cost.resumed_s * US_PER_S,
                     "handshakes": cost.handshakes,
+                    "fingerprint": cost.fingerprint,
                 }
                 for cost in calibration.costs
             ],
@@ -124,6 +127,7 @@ def _cost(found: Any) -> HandshakeCost:
         full_s=_number(found, "full_us", COST_MAX_US) / US_PER_S,
         resumed_s=_number(found, "resumed_us", COST_MAX_US) / US_PER_S,
         handshakes=int(_number(found, "handshakes", 1e12)) if found.get("handshakes") else 0,
+        fingerprint=str(found.get("fingerprint", "")),
     )
 
 
