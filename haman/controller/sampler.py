@@ -127,17 +127,25 @@ class Sampler:
             reader.close()
         self._readers.clear()
 
-    def sample(self, members: tuple[ProcessId, ...], near: Container[str], now_ns: int) -> None:
+    def sample(
+        self,
+        serving: tuple[ProcessId, ...],
+        others: tuple[ProcessId, ...],
+        near: Container[str],
+        now_ns: int,
+    ) -> None:
         """One round.
 
         Args:
-            members: every process of the proxy, those that serve first.
+            serving: processes of the proxy that serve; one of them leads.
+            others: its masters, and those that only finish old connections.
             near: resources past half of their ceiling.
             now_ns: CLOCK_MONOTONIC.
         """
+        members = (*serving, *others)
         self._read_processes(members, now_ns)
         leader = next((process for process in members if process in self._readers), None)
-        if self._leader is not None and self._leader in self._readers:
+        if self._leader in self._readers and self._leader in serving:
             leader = self._leader
         if leader != self._leader:
             for source in self._sources:

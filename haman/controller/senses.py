@@ -39,7 +39,6 @@ from haman.core.gate import (
     TimePassed,
     UtilizationSampled,
 )
-from haman.core.processes import ProcessId
 from haman.core.resources import Meter, ProbeTimed, ProbeTimedOut
 from haman.core.trap import Signs, Trap
 from haman.core.words import Alert, Condition, Reason, Severity, Utilization
@@ -142,7 +141,7 @@ class Senses:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch.run())
                 tasks.create_task(self._sample())
-                tasks.create_task(self._ports.run(self._members))
+                tasks.create_task(self._ports.run(lambda: self._processes.members))
                 if self._asking is not None:
                     tasks.create_task(self._asking.run(self._interval_s))
                 if self._prober is not None:
@@ -153,11 +152,6 @@ class Senses:
             self._sampler.close()
             if self._asking is not None:
                 await self._asking.close()
-
-    def _members(self) -> tuple[ProcessId, ...]:
-        """Every process of the proxy, those that serve first."""
-        serving = self._processes.serving
-        return (*serving, *(p for p in self._processes.members if p not in serving))
 
     def _feed(self, observed: Observation) -> None:
         """Into the gate, and out to the controller if the condition changed. Never awaits."""
@@ -192,7 +186,9 @@ class Senses:
         near: set[str] = set()
         while True:
             now_ns = self._clock.monotonic_ns()
-            self._sampler.sample(self._members(), near, now_ns)
+            serving = self._processes.serving
+            others = tuple(p for p in self._processes.members if p not in serving)
+            self._sampler.sample(serving, others, near, now_ns)
             utilizations = self._meter.utilizations(now_ns)
             ratios = {each.name: each.utilization for each in utilizations}
             near = {name for name, ratio in ratios.items() if ratio is not None and ratio >= NEAR}

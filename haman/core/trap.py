@@ -13,7 +13,7 @@ States
     from       observed                                          to
     clear      all signs                                         suspected
     suspected  all signs for DWELL_NS                            trapped
-    suspected  a sign is gone                                    clear
+    suspected  a sign is gone for GONE_NS                        clear
     trapped    a sign is gone for CLEAR_NS                       clear
     any        a reading is missing                              unchanged
 
@@ -34,6 +34,8 @@ IDLE = 0.5
 FAILED = 0.8
 MEMORY_S = 2.0
 DWELL_NS = 2 * NS_PER_S
+GONE_NS = NS_PER_S
+"""The proxy accepts in bursts, so that the queue looks empty for a moment between two of them."""
 CLEAR_NS = 5 * NS_PER_S
 ACCEPTED_LEAST_PER_S = 1.0
 
@@ -97,9 +99,9 @@ class Trap:
         match self.state:
             case TrapState.CLEAR if holds:
                 self.state, self._since_ns = TrapState.SUSPECTED, now_ns
-            case TrapState.SUSPECTED if not holds:
+            case TrapState.SUSPECTED if now_ns - self._seen_ns >= GONE_NS:
                 self.state = TrapState.CLEAR
-            case TrapState.SUSPECTED if now_ns - self._since_ns >= DWELL_NS:
+            case TrapState.SUSPECTED if holds and now_ns - self._since_ns >= DWELL_NS:
                 self.state = TrapState.TRAPPED
             case TrapState.TRAPPED if now_ns - self._seen_ns >= CLEAR_NS:
                 self.state = TrapState.CLEAR

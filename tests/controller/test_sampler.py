@@ -65,7 +65,7 @@ class Sampled:
 
     def round(self, *members: ProcessId, near: frozenset[str] = frozenset()) -> list[Reading]:
         self.readings.clear()
-        self.sampler.sample(members, near, self.now_ns)
+        self.sampler.sample(members, (), near, self.now_ns)
         self.now_ns += NS_PER_S // 5
         return list(self.readings)
 

@@ -89,6 +89,7 @@ def test_throttled_in_every_period_is_a_hard_fact_and_in_some_is_not() -> None:
     metered = Metered().feed(quota(0, 0, 10, 5), quota(TICK, TICK * 4 // 10, 12, 7))
     assert metered.hard == {"cpu": "control group /proxy was throttled in 2 of 2 periods"}
     assert "throttled in 2 of 2 periods" in metered["cpu"].detail
+    assert metered.feed(quota(TICK + 1, TICK * 4 // 10, 12, 7)).hard  # no period has ended since
     assert metered.feed(quota(2 * TICK, TICK, 14, 8)).hard == {}
     assert metered.feed(quota(3 * TICK, TICK, 14, 8)).hard == {}
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from haman.core.trap import CLEAR_NS, DWELL_NS, NS_PER_S, Signs, Trap, TrapState
+from haman.core.trap import CLEAR_NS, DWELL_NS, GONE_NS, NS_PER_S, Signs, Trap, TrapState
 
 TICK = NS_PER_S // 5
 TRAPPED = Signs(cpu=0.02, delay_s=2.2, accepted_per_s=1800, failed_per_s=1780)
@@ -49,8 +49,16 @@ def test_a_moment_is_no_trap() -> None:
     now_ns = 0
     for _ in range(5):
         now_ns = seen(trap, TRAPPED, DWELL_NS, now_ns)
-        now_ns = seen(trap, replace(TRAPPED, delay_s=0.1), TICK, now_ns)
+        now_ns = seen(trap, replace(TRAPPED, delay_s=0.1), GONE_NS, now_ns)
     assert trap.state is TrapState.CLEAR
+
+
+def test_between_two_bursts_the_queue_looks_empty() -> None:
+    trap = Trap(TIMEOUT_S)
+    now_ns = 0
+    for _ in range(DWELL_NS // TICK):
+        now_ns = seen(trap, replace(TRAPPED, delay_s=0.0), TICK, seen(trap, TRAPPED, TICK, now_ns))
+    assert trap.state is TrapState.TRAPPED
 
 
 @pytest.mark.parametrize("missing", ["cpu", "delay_s", "accepted_per_s", "failed_per_s"])

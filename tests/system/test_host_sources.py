@@ -5,8 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from random import Random
 
@@ -22,6 +21,7 @@ from haman.system.pressure import HostMemory
 from haman.system.sockdiag import SockDiag, SockDiagError, crowded
 from haman.system.softirq import Interrupts
 from tests.engine.net import Namespace
+from tests.system.groups import quota_group
 
 HERE = os.getpid()
 
@@ -240,37 +240,6 @@ def test_a_group_that_is_not_mounted_here_limits_nothing_that_is_known(tmp_path,
 def test_a_process_that_is_gone(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
         ControlGroups(8, v2(tmp_path))
-
-
-@contextmanager
-def quota_group(quota_us: int) -> Iterator[Path]:
-    """A control group with a CPU quota, of whichever version can be written here."""
-    tree = next(
-        (p for p in map(Path, ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup")) if p.exists()), None
-    )
-    if tree is None:
-        pytest.skip("no control groups are mounted")
-    group = tree / f"haman-test-{HERE}"
-    try:
-        group.mkdir()
-        if (group / "cpu.cfs_quota_us").exists():
-            (group / "cpu.cfs_quota_us").write_text(str(quota_us))
-        elif (group / "cpu.max").exists():
-            (group / "cpu.max").write_text(f"{quota_us} 100000")
-        else:
-            group.rmdir()
-            pytest.skip("the cpu controller is not enabled here")
-    except OSError as error:
-        if group.exists():
-            group.rmdir()
-        pytest.skip(f"no control group can be made here: {error}")
-    try:
-        yield group
-    finally:
-        end = time.monotonic() + 10
-        while (group / "cgroup.procs").read_text() and time.monotonic() < end:
-            time.sleep(0.01)
-        group.rmdir()
 
 
 @pytest.mark.privileged

@@ -66,6 +66,7 @@ class QuotaMeter:
         self._stale_ns = stale_ns
         self._before: GroupsSampled | None = None
         self._smoothers: dict[str, Smoother] = {}
+        self._hard: dict[str, str] = {}
         self.quota_cores: float | None = None
         """The tightest of all; None = there is none."""
 
@@ -75,7 +76,9 @@ class QuotaMeter:
         self.quota_cores = min((g.quota_cores for g in now.groups), default=None)
         self._smoothers = {g.group: self._smoothers.get(g.group, Smoother()) for g in now.groups}
         if before is None or not 0 < now.at_ns - before.at_ns <= self._stale_ns:
+            self._hard.clear()
             return
+        self._hard = {g.group: self._hard.get(g.group, "") for g in now.groups}
         known = {g.group: g for g in before.groups}
         took_ns = now.at_ns - before.at_ns
         for group in now.groups:
@@ -89,6 +92,9 @@ class QuotaMeter:
                 continue
             periods, throttled = group.periods - was.periods, group.throttled - was.throttled
             cut_short = f"throttled in {throttled} of {periods} periods"
+            if periods:  # in between, what the last one showed stays true
+                name = f"control group {group.group} was {cut_short}"
+                self._hard[group.group] = name if throttled >= periods else ""
             detail = f"control group {group.group}" + (f", {cut_short}" if throttled else "")
             yield Finding(
                 now.at_ns,
@@ -100,9 +106,7 @@ class QuotaMeter:
                     detail=detail,
                     origin="CPU quota of its control group",
                 ),
-                hard=f"control group {group.group} was {cut_short}"
-                if 0 < periods <= throttled
-                else "",
+                hard=self._hard.get(group.group, ""),
             )
 
 

@@ -11,6 +11,7 @@ an overload by TLS; it grows at maxconn, under a rate limit, and in the metastab
 """
 
 from collections.abc import Iterator
+from math import exp
 
 from haman.core.resources.findings import COUNT, NS_PER_S, SECONDS, Finding, measured
 from haman.core.resources.readings import (
@@ -24,6 +25,9 @@ from haman.core.resources.tls import MOSTLY, TlsMeter
 from haman.core.words import Confidence, Utilization
 
 DELAY_MAX_S = 3600.0
+MEMORY_S = 1.0
+STANDSTILL_PER_S = 0.5
+"""A mean below it is what is left of the time when clients were still accepted."""
 
 
 def probed(now: ProbeTimed | ProbeTimedOut, slo_s: float | None) -> Finding:
@@ -78,6 +82,7 @@ class AcceptMeter:
         self._stuck_ns: int | None = None
         self._accepted_per_s: float | None = None
         self._failed_per_s: float | None = None
+        self._mean_per_s: float | None = None
         self._delay: tuple[int, float | None] = (0, None)
 
     def now(self, now_ns: int) -> tuple[float | None, float | None, float | None]:
@@ -97,12 +102,23 @@ class AcceptMeter:
         before, self._counters = self._counters, now
         self._accepted_per_s = self._failed_per_s = None
         if before is None or before.epoch != now.epoch:
+            self._mean_per_s = None
             return
         took_ns = now.at_ns - before.at_ns
         if not 0 < took_ns <= self._stale_ns:
             return
         self._accepted_per_s = _rate(before.accepted, now.accepted, took_ns)
+        self._average(took_ns)
         self._failed_per_s = _rate(before.failed, now.failed, took_ns)
+
+    def _average(self, took_ns: int) -> None:
+        """Over a second: a proxy takes clients in by the batch."""
+        if self._accepted_per_s is None:
+            return
+        if self._mean_per_s is None:
+            self._mean_per_s = self._accepted_per_s
+        weight = 1.0 - exp(-took_ns / NS_PER_S / MEMORY_S)
+        self._mean_per_s += weight * (self._accepted_per_s - self._mean_per_s)
 
     def step(self, now: QueuesSampled) -> Iterator[Finding]:
         """The delay if it can be told, the fill, and overflows."""
@@ -177,9 +193,9 @@ class AcceptMeter:
             or at_ns - counters.at_ns > self._stale_ns
         ):
             return None
-        if self._accepted_per_s:
+        if self._mean_per_s is not None and self._mean_per_s > STANDSTILL_PER_S:
             self._stuck_ns = None
-            return min(DELAY_MAX_S, waiting / self._accepted_per_s)
+            return min(DELAY_MAX_S, waiting / self._mean_per_s)
         # Nothing is accepted: they wait at least as long as that has been so.
         self._stuck_ns = at_ns if self._stuck_ns is None else self._stuck_ns
         return min(DELAY_MAX_S, (at_ns - self._stuck_ns) / NS_PER_S)
