@@ -12,6 +12,9 @@ LEASE_MIN_S = 3
 LEASE_MARGIN_MS = 1000
 """What a renewal may be late, on top of the time that the peers need."""
 
+ANYCAST_LEASE_S = 15
+"""Longer than the unit's WatchdogSec, with a third of it for the renewal that was due."""
+
 
 def take_over_ms(vip: Vip) -> int:
     """Upper bound of the time after which a backup takes over from a silent active router, in ms.
@@ -36,9 +39,10 @@ def lease_s(config: Config, vip: Vip) -> int:
 
 
 def anycast_lease_s(config: Config) -> int:
-    """Give the lease of an anycast service's addresses: `engine.lease_s`, or `LEASE_MIN_S`.
+    """Give the lease of an anycast service's addresses: `ANYCAST_LEASE_S`, or a longer `lease_s`.
 
-    It bounds from below how long they stay when the engine dies: two thirds of it at least, since
-    it is renewed three times in each. A router needs 0.1 s to withdraw (measured).
+    An engine that dies takes ExaBGP with it, and a router needs 0.1 s to withdraw (measured). One
+    that hangs does not: until the watchdog has killed it, routers send to this node, whose proxy
+    answers as long as the address is there. Nobody else needs it to be gone.
     """
-    return config.engine.lease_s or LEASE_MIN_S
+    return max(config.engine.lease_s, ANYCAST_LEASE_S)

@@ -18,8 +18,8 @@ an address that is not there does nothing.
 
 Addresses of anycast services are not in the page. A dead engine takes ExaBGP with it, but routers send
 to this node until they have withdrawn its routes (61 to 87 ms, measured), and the proxy may well be
-alive: without the address it could only refuse them. They stay until their lease is over, two
-thirds of `lease_s` at least, 2 s by default.
+alive: without the address it could only refuse them. They stay until their lease is over, 10 to
+15 s (`config.lease`).
 
 It also keeps a reference to the engine's AF_PACKET socket, which it never uses. Were the engine's the
 last one, its death would wait for an RCU grace period (packet_release in the kernel; measured: 2 to

@@ -206,16 +206,11 @@ def test_it_dies_with_the_engine_and_before_the_address(
     agent: Agent, lan: Lan, router: Router
 ) -> None:
     pid = running(agent)
-    began = time.monotonic()
     agent.send(signal.SIGKILL)
     wait(lambda: dead(pid), 1, "the end of ExaBGP")
     closed = wait(lambda: router.told() == ["up", "closed"], 1, "the session's end")
     assert lan.hosts[0].holds(EDGE)
-    wait(lambda: not lan.hosts[0].holds(EDGE), 8, "the end of the lease")
-    print(  # noqa: T201 - a measurement, shown with -s
-        f"engine killed: session closed within {closed * 1e3:.0f} ms, "
-        f"address gone after {time.monotonic() - began:.2f} s"
-    )
+    print(f"engine killed: session closed within {closed * 1e3:.0f} ms")  # noqa: T201 - a measurement, shown with -s
 
 
 class Watch:
