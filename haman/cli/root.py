@@ -25,6 +25,7 @@ VERBS = {
         "haman.cli.status", LOOK, "Who serves, in which condition, with what room left."
     ),
     "why": Verb("haman.cli.why", LOOK, "Why a service is where it is, and not elsewhere."),
+    "top": Verb("haman.cli.top", LOOK, "This node's resources, live: which one runs out first."),
     "headroom": Verb("haman.cli.headroom", LOOK, "Would the rest carry the load without a node."),
     "events": Verb("haman.cli.events", LOOK, "What happened, and what happens."),
     "tui": Verb("haman.cli.tui", LOOK, "The cluster on one screen, live."),
