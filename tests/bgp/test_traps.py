@@ -192,6 +192,9 @@ async def test_exabgp_outlives_a_directory_without_room_for_the_socket(
         blocked.mkdir()
         os.kill(node.relay_pid, signal.SIGKILL)
         await until(lambda: "relay.sock" in node.exabgp.said(), what=lambda: node)
+        relay = node.relay_pid
+        await until(lambda: node.exabgp.said().count("relay.sock") >= 3, what=lambda: node)
+        assert node.relay_pid == relay
         blocked.rmdir()
         node.start_controller()
         node.announcer.declare((edge(weight=50),))
