@@ -1,23 +1,26 @@
-"""`haman calibrate`: what a handshake costs here, and whether nodes resume each other's sessions."""
+"""`haman calibrate`: what a handshake costs, where the knee is, and whether tickets are shared."""
 
 import ssl
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from haman.cli.command import Command
-from haman.cli.reach import REFUSED, USAGE, fail
+from haman.cli.ramp import ask_first, ramp
+from haman.cli.reach import REFUSED, USAGE, agent_options, fail
 from haman.cli.text import Progress, table
 from haman.config.forms import split_host_port
 from haman.config.model import Config
 from haman.config.reader import read
 from haman.controller.calibrate import Measured, NotMeasured, Paced, proxy_cpu
 from haman.controller.handshakes import TlsClient
+from haman.controller.settings import read_calibration
 from haman.controller.tickets import check_tickets
 from haman.core import calibration, tickets
-from haman.core.calibration import Calibration
+from haman.core.calibration import Calibration, HandshakeCost
 from haman.core.tickets import TicketCheck
 
 PROTOCOLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -45,6 +48,7 @@ def _addresses(
         "haman calibrate --server-name www.example.net --server-name api.example.net",
         "haman calibrate --tls 1.2 --dry-run",
         "haman calibrate --tickets 10.77.0.11:443 --tickets 10.77.0.12:443",
+        "haman calibrate --ramp 10.77.0.12:443 --ssh ops@lb2",
     ),
 )
 @click.option(
@@ -87,7 +91,39 @@ def _addresses(
     callback=_addresses,
     help="Check instead whether these nodes resume each other's sessions; at least two.",
 )
+@click.option(
+    "--ramp",
+    "ramp_at",
+    metavar="ADDRESS:PORT",
+    help="Load another node to its knee instead, from here; refused unless its agent holds no load.",
+)
+@click.option(
+    "--from",
+    "start_per_s",
+    type=click.FloatRange(1, 1e6),
+    default=100.0,
+    show_default=True,
+    help="First rate of the ramp, full handshakes per second.",
+)
+@click.option(
+    "--to",
+    "most_per_s",
+    type=click.FloatRange(1, 1e6),
+    default=20_000.0,
+    show_default=True,
+    help="Highest rate of the ramp.",
+)
+@click.option(
+    "--time-limit-s",
+    type=click.FloatRange(5, 600),
+    default=60.0,
+    show_default=True,
+    help="The ramp ends before this.",
+)
+@click.option("--knee", type=click.FloatRange(1, 1e6), help="Keep what a ramp found for this node.")
+@click.option("--force", is_flag=True, help="Ramp although the node holds load.")
 @click.option("--dry-run", is_flag=True, help="Measure, and write nothing.")
+@agent_options
 def calibrate(
     *,
     path: str,
@@ -96,7 +132,15 @@ def calibrate(
     tls: str | None,
     rounds: int,
     nodes: tuple[str, ...],
+    ramp_at: str | None,
+    start_per_s: float,
+    most_per_s: float,
+    time_limit_s: float,
+    knee: float | None,
+    force: bool,
     dry_run: bool,
+    socket_path: str,
+    ssh: str | None,
 ) -> None:
     """Measure what a TLS handshake costs the local proxy, full and resumed, without saturating it.
 
@@ -104,10 +148,23 @@ def calibrate(
     CPU time of the proxy's threads. Costs found this way err upwards, by a quarter or more, for the
     proxy's caches are colder than under load; the difference between full and resumed does not. They
     become the ceiling of the resource tls.
+
+    With --ramp the knee itself is looked for: an open-loop load of full handshakes from here, higher
+    and higher, against a node whose agent (--ssh) says that it holds no load.
     """
+    if ramp_at is not None:
+        _addresses(click.get_current_context(), click.Option(["--ramp"]), (ramp_at,))
+        if start_per_s > most_per_s:
+            fail(USAGE, f"--from {start_per_s:g} is above --to {most_per_s:g}")
+        ask_first(socket_path, ssh, force=force)
+        ramp(ramp_at, "".join(server_name[:1]), start_per_s, most_per_s, time_limit_s)
+        return
     config, problems = read(path)
     if config is None:
         fail(USAGE, "\n".join(map(str, problems)))
+    if knee is not None:
+        _keep(config, knee)
+        return
     clients = [TlsClient(name, PROTOCOLS.get(tls or "")) for name in server_name or ("",)]
     if nodes:
         _check_tickets(config, nodes, clients[0], dry_run=dry_run)
@@ -117,10 +174,30 @@ def calibrate(
         fail(USAGE, "proxy.probe has no TLS address: say which listener with --address")
     measured = [_measure(config, a, client, rounds) for a in listeners for client in clients]
     click.echo(render(measured))
-    found = Calibration(time.time_ns(), config.proxy.kind, tuple(m.handshake for m in measured))
+    costs = tuple(m.handshake for m in measured)
+    found = Calibration(time.time_ns(), config.proxy.kind, costs, _knee_of(config, costs))
     if not dry_run:
         target = _write(config, calibration.FILE, calibration.encode(found))
         click.echo(f"\nwritten to {target}; {RELOAD}")
+
+
+def _knee_of(config: Config, costs: tuple[HandshakeCost, ...]) -> float | None:
+    """The knee found earlier, if it was with these certificates."""
+    before, _ = read_calibration(config)
+    if before is None or {c.fingerprint for c in before.costs} != {c.fingerprint for c in costs}:
+        return None
+    return before.knee_full_per_s
+
+
+def _keep(config: Config, knee: float) -> None:
+    """Add what a ramp found to the calibration that there is."""
+    before, problem = read_calibration(config)
+    if before is None:
+        fail(REFUSED, problem or "measure what handshakes cost first: haman calibrate")
+    after = replace(before, knee_full_per_s=knee)
+    click.echo(
+        f"written to {_write(config, calibration.FILE, calibration.encode(after))}; {RELOAD}"
+    )
 
 
 def _probed(config: Config) -> tuple[str, ...]:
