@@ -1,0 +1,88 @@
+"""A storm of handshakes is named within a second; a load of 70 % of the knee never is."""
+
+from random import Random
+
+import pytest
+
+from haman.core.gate import Gate, GateSettings, ProxyFound, UtilizationSampled
+from haman.core.processes import ProcessId
+from haman.core.resources import (
+    COST_FULL_S,
+    NS_PER_S,
+    TLS_KNEE,
+    CountersSampled,
+    Meter,
+    MeterSettings,
+    ProcessesSampled,
+    ProcessSample,
+)
+from haman.core.words import Condition
+
+WORKER = ProcessId(100, 5000)
+KNEE_PER_S = TLS_KNEE / COST_FULL_S
+MOST_PER_S = 1 / COST_FULL_S
+DWELL_NS = NS_PER_S // 5
+
+
+class Proxy:
+    """One thread that does handshakes, and those that wait for it."""
+
+    def __init__(self, interval_s: float, seed: int) -> None:
+        self.meter = Meter(MeterSettings())
+        self.gate = Gate(GateSettings(dwell_ns=DWELL_NS), 0)
+        self.gate.step(ProxyFound(), 0)
+        self.interval_s = interval_s
+        self.random = Random(seed)
+        self.now_ns = 0
+        self.done = self.waiting = self.cpu_ns = 0.0
+
+    def run(self, offered_per_s: float, seconds: float) -> float | None:
+        """Seconds until it is named saturated; None = it was not."""
+        begun_ns = self.now_ns
+        while (self.now_ns - begun_ns) / NS_PER_S < seconds:
+            # The sampler is late now and then, and clients come as they like.
+            took_s = self.interval_s * self.random.choice([1, 1, 1, 1, 1.4])
+            came = max(
+                0.0, self.random.gauss(offered_per_s * took_s, (offered_per_s * took_s) ** 0.5)
+            )
+            served = min(self.waiting + came, MOST_PER_S * took_s)
+            self.waiting += came - served
+            self.done += served
+            self.cpu_ns += served * COST_FULL_S * NS_PER_S
+            self.now_ns += round(took_s * NS_PER_S)
+            self.sample()
+            if self.gate.snapshot().condition is Condition.SATURATED:
+                return (self.now_ns - begun_ns) / NS_PER_S
+        return None
+
+    def sample(self) -> None:
+        threads = ProcessSample(WORKER, {100: round(self.cpu_ns)})
+        self.meter.take(ProcessesSampled(self.now_ns, (threads,)))
+        queue = round(self.waiting)
+        self.meter.take(
+            CountersSampled(
+                self.now_ns, WORKER, full=round(self.done), resumed=0, threads=1, queue=queue
+            )
+        )
+        sample = UtilizationSampled(
+            self.meter.utilizations(self.now_ns), self.meter.hard_facts(self.now_ns)
+        )
+        self.gate.step(sample, self.now_ns)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("interval_s", [0.1, 0.2])
+def test_twice_the_ceiling_is_named_within_a_second(interval_s, seed) -> None:
+    proxy = Proxy(interval_s, seed)
+    assert proxy.run(0.3 * KNEE_PER_S, 10) is None
+    named_s = proxy.run(2 * KNEE_PER_S, 5)
+    assert named_s is not None
+    assert named_s <= 1.0
+    (reason, *_) = proxy.gate.snapshot().reasons
+    assert reason.data["resource"] == "tls"
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("interval_s", [0.1, 0.2])
+def test_a_load_of_seventy_percent_is_never_named(interval_s, seed) -> None:
+    assert Proxy(interval_s, seed).run(0.7 * KNEE_PER_S, 600) is None
