@@ -25,7 +25,9 @@ class Resource(Struct, frozen=True):
     """One resource of a node; `utilization` null = the ceiling (or the use) is unknown.
 
     `soft` and `hard` are the node's thresholds for the utilization; null = not known to the agent.
-    `detail` says where it was found: a thread, a process; "" for the proxy as a whole.
+    `detail` says where it was found: a thread, a process; "" for the proxy as a whole. `origin` is what
+    the ceiling is, `problem` why the resource is unknown. `exhausted_in_s`: when it is all used up if it
+    goes on growing as it does; null = it does not grow.
     """
 
     name: str
@@ -38,6 +40,9 @@ class Resource(Struct, frozen=True):
     soft: float | None = None
     hard: float | None = None
     detail: str = ""
+    origin: str = ""
+    problem: str = ""
+    exhausted_in_s: float | None = None
 
 
 class Engine(Struct, frozen=True):

@@ -327,6 +327,9 @@ def _resource(found: Utilization, age_ms: float, config: Config | None) -> schem
         soft=soft,
         hard=hard,
         detail=found.detail,
+        origin=found.origin,
+        problem=found.problem,
+        exhausted_in_s=finite(found.exhausted_in_s),
     )
 
 

@@ -11,7 +11,7 @@ from haman.controller.surface import ClusterSnapshot
 from haman.core.facts import VipReport
 from haman.core.headroom import Headroom, LossScenario, Verdict
 from haman.core.reports import PeerView
-from haman.core.words import Condition, Reason, Role
+from haman.core.words import Condition, Reason, Role, Utilization
 from tests.api.fake_agent import SECOND_NS, START_NS, WEB, FakeAgent
 
 
@@ -57,6 +57,19 @@ def test_resources_show_use_binding_and_thresholds() -> None:
     peer = status(agent).nodes[1]
     assert {r.soft for r in peer.resources} == {None}
     assert {r.age_ms for r in peer.resources} == {240.0}
+
+
+def test_a_resource_tells_where_its_ceiling_is_from_and_why_it_is_unknown() -> None:
+    agent = FakeAgent()
+    snapshot = agent.snapshot()
+    resources = (
+        Utilization("fds", 9, 10, "count", origin="RLIMIT_NOFILE", exhausted_in_s=60.0),
+        Utilization("nic", None, None, "bytes/s", problem="eth0 tells no speed"),
+    )
+    own = replace(snapshot.own, resources=resources)
+    fds, nic = view.status(replace(snapshot, own=own), agent.config).nodes[0].resources
+    assert (fds.origin, fds.problem, fds.exhausted_in_s) == ("RLIMIT_NOFILE", "", 60.0)
+    assert (nic.utilization, nic.problem, nic.exhausted_in_s) == (None, "eth0 tells no speed", None)
 
 
 def test_a_dead_proxy_degrades_the_service() -> None:
