@@ -32,7 +32,7 @@ $(STAMP)-peers: $(STAMP)-router
 	@lab/setup.sh $(VENV) $(PEERS)
 	@touch $@
 
-demo: $(STAMP)$(if $(filter anycast,$(DEMO)),-router) ## Two real proxies, one killed under load: what clients see, then the TUI
+demo: $(STAMP)$(if $(filter anycast,$(DEMO)),-router) ## Real proxies, one killed under load: what clients see, then the TUI
 	@$(SUDO) env DEMO=$(DEMO) lab/demo.sh $(VENV)/bin/haman
 
 test: $(STAMP)-peers ## The whole suite; privileged parts run when root

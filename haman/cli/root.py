@@ -45,9 +45,7 @@ VERBS = {
         "router_config",
     ),
     "keygen": Verb("haman.cli.keygen", SET_UP, "Make a cluster key."),
-    "lab": Verb(
-        "haman.cli.lab", SET_UP, "Try it out: a pair of proxies in namespaces, and drills."
-    ),
+    "lab": Verb("haman.cli.lab", SET_UP, "Try it out: real proxies in namespaces, and drills."),
     "agent": Verb("haman.cli.agent", RUN, "Run the agent of this node."),
     "release": Verb("haman.cli.release", RUN, "Give up every address of this node now."),
     "controller": Verb("haman.cli.controller", "", "The controller process; the agent starts it."),
