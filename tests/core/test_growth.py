@@ -32,8 +32,9 @@ def test_a_straight_line() -> None:
         [100.0, 110.0, 120.0],
         [100 + Random(7).uniform(-50, 50) for _ in range(30)],
         [100 + (50 if i > 25 else 0) for i in range(30)],
+        [100 + 50 * (i % 2) + 0.02 * i for i in range(30)],
     ],
-    ids=["flat", "falls", "swings", "too few", "noise", "one step"],
+    ids=["flat", "falls", "swings", "too few", "noise", "one step", "swings upwards"],
 )
 def test_what_does_not_grow_steadily_is_never_exhausted(values) -> None:
     assert grown(*values).exhausted_in_s(100, 1000) is None
