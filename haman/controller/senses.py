@@ -23,7 +23,12 @@ from haman.controller.ports import Clock
 from haman.controller.portwalk import PortWalk
 from haman.controller.probe import Answered, Prober
 from haman.controller.sampler import Sampler
-from haman.controller.settings import gate_settings, meter_settings, read_calibration
+from haman.controller.settings import (
+    gate_settings,
+    meter_settings,
+    read_calibration,
+    read_tickets,
+)
 from haman.controller.ticker import Ticker
 from haman.controller.watch import ProcessWatch
 from haman.core.arrivals import Arrivals
@@ -101,6 +106,7 @@ class Senses:
         self._interval_s = config.saturation.interval_ms / 1000
         self._gate = Gate(gate_settings(config), clock.monotonic_ns())
         calibration, self._calibration_problem = read_calibration(config)
+        self._tickets_problem = read_tickets(config)
         settings = meter_settings(config, calibration)
         self._meter = Meter(settings)
         self._arrivals = Arrivals(settings.stale_ns)
@@ -265,6 +271,8 @@ class Senses:
         if self._calibration_problem:
             text = f"the calibration is not used: {self._calibration_problem}"
             yield "calibration-unusable", Severity.WARNING, text
+        if self._tickets_problem:
+            yield "tickets-not-shared", Severity.WARNING, self._tickets_problem
         if self._asking is not None and self._watch.alive and (why := self._asking.silence):
             # The dead say nothing, and that is no news.
             text = f"{why}: tls and connections are unknown, {gate.condition} is held"

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from haman.config.model import Config, ResourceThresholds, Saturation
-from haman.core import calibration
+from haman.core import calibration, tickets
 from haman.core.calibration import Calibration, CalibrationError
 from haman.core.gate import GateSettings, Thresholds
 from haman.core.resources import Ceiling, MeterSettings
+from haman.core.tickets import TicketsError
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -43,6 +44,27 @@ def read_calibration(config: Config) -> tuple[Calibration | None, str]:
         return None, f"{path}: {error.strerror}"
     except CalibrationError as error:
         return None, f"{path}: {error}"
+
+
+def read_tickets(config: Config) -> str:
+    """What is wrong with the sharing of TLS tickets, as `haman calibrate --tickets` found; or ""."""
+    path = Path(config.state.directory, tickets.FILE)
+    try:
+        check = tickets.decode(path.read_bytes())
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"the ticket check is not used: {path}: {error.strerror}"
+    except TicketsError as error:
+        return f"the ticket check is not used: {path}: {error}"
+    if check.shared:
+        return ""
+    pairs = ", ".join(f"of {pair.made_at} at {pair.resumed_at}" for pair in check.refused[:3])
+    more = f" and {len(check.refused) - 3} more" if len(check.refused) > 3 else ""  # noqa: PLR2004
+    return (
+        f"TLS sessions are not resumed everywhere ({pairs}{more}): after a loss their clients cost a"
+        " full handshake each; share the ticket keys and check again with haman calibrate --tickets"
+    )
 
 
 def meter_settings(config: Config, measured: Calibration | None = None) -> MeterSettings:
