@@ -132,7 +132,7 @@ async def test_a_healthy_proxy(proxy) -> None:
         assert snapshot.proxy_up
         assert snapshot.serviceable
         assert snapshot.proxy_version.startswith("2.")
-        known = {r.name for r in snapshot.resources if r.used is not None}
+        known = {r.name for r in snapshot.resources if r.utilization is not None}
         everywhere = {"cpu", "fds", "tls", "connections", "hol", "accept_queue", "ports", "memory"}
         assert known >= everywhere
         assert all(
