@@ -149,11 +149,16 @@ class Announcer:
         bgp = self._bgp
         if bgp is None:
             return ()
-        if self._report is not None:
+        if self._report is not None and self._report.answers:
             now_ns = self._clock.monotonic_ns()
             return tuple(watch.report(bgp, now_ns) for watch in self._watches.values())
-        text = "the relay is not reached: what the session does is not known"
-        lost = (Reason("relay-lost", text),)
+        if self._report is not None:
+            text = "ExaBGP does not answer; routers that do not hear it end the session"
+            text += " after the hold time"
+            lost = (Reason("exabgp-silent", text),)
+        else:
+            text = "the relay is not reached: what the session does is not known"
+            lost = (Reason("relay-lost", text),)
         return tuple(
             NeighborReport(n.name, n.address, "unknown", reasons=lost) for n in bgp.neighbor
         )
@@ -168,7 +173,11 @@ class Announcer:
             return self._report.problem
         if not self._digest:
             return "the ExaBGP configuration is not validated yet"
-        return f"the relay is not reached at {self._directory / RELAY_SOCKET}: ExaBGP does not run"
+        where = self._directory / RELAY_SOCKET
+        return (
+            f"the relay is not reached at {where}: ExaBGP does not run, or the relay hangs, and"
+            " routers keep what they were told last"
+        )
 
     def _unheard(self) -> str:
         prefixes = uncarried(self._bgp, self._config.anycast)
@@ -245,17 +254,12 @@ class Announcer:
             await asyncio.sleep(CONNECT_S)
 
     async def _converse(self, relay: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         self._awaited = False
-        declaring = loop.create_task(self._declare(relay))
+        declaring = asyncio.get_running_loop().create_task(self._declare(relay))
         try:
             while True:
-                try:
-                    async with asyncio.timeout(SILENCE_S):
-                        packet = await loop.sock_recv(relay, MAX_MESSAGE + 1)
-                except TimeoutError:
-                    if self._awaited:
-                        raise
+                packet = await self._received(relay)
+                if packet is None:
                     continue  # nothing was declared, so it has nothing to say
                 if not packet:
                     return
@@ -270,6 +274,23 @@ class Announcer:
             declaring.cancel()
             with contextlib.suppress(asyncio.CancelledError, OSError, TimeoutError):
                 await declaring
+
+    async def _received(self, relay: socket.socket) -> bytes | None:
+        """The relay's next packet; b"" = it is gone, None = it owes none.
+
+        Raises:
+            TimeoutError: it owes one.
+        """
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                return await asyncio.get_running_loop().sock_recv(relay, MAX_MESSAGE + 1)
+        except TimeoutError:
+            # A controller that was stopped finds its timers over; that says nothing of the relay.
+            with contextlib.suppress(BlockingIOError):
+                return relay.recv(MAX_MESSAGE + 1)
+            if self._awaited:
+                raise
+            return None
 
     async def _declare(self, relay: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -321,8 +342,11 @@ class Announcer:
             self._event("relay-connected", f"the relay is reached{again}")
         if report.problem and (before is None or report.problem != before.problem):
             self._event("announcement-refused", report.problem)
-        if before is None and report.lease is not LeaseState.HELD:
-            text = f"without a controller the relay's lease had come to: {report.lease}"
+        lease = before.lease if before is not None else LeaseState.HELD
+        if report.lease not in {lease, LeaseState.HELD}:
+            text = (
+                f"without a word from the controller the relay's lease had come to: {report.lease}"
+            )
             self._event("lease-expired", text)
         now_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
         for session in report.sessions:
@@ -339,7 +363,9 @@ class Announcer:
             return
         self._report = None
         self._counters["relay_lost"] += 1
-        text = "the relay is lost: ExaBGP ended or was restarted; its routes are gone if it ended"
+        text = (
+            "the relay is lost: it or ExaBGP ended or hangs; if ExaBGP ended, its routes are gone"
+        )
         self._event("relay-lost", text)
         for watch in self._watches.values():
             watch.lost()

@@ -55,7 +55,7 @@ class SessionReport:
     Attributes:
         state: "up", "connected" (TCP), "down", or "" while nothing is known.
         fsm: RFC 4271's word for it, from the last poll; "" while nothing is known.
-        since_ns: wall clock of the last change of state; 0 while nothing is known.
+        since_ns: wall clock since when it is up, or is not; 0 while nothing is known.
         reason: ExaBGP's own, of the last time it went down.
         connects: TCP connections that came about, since the relay started; `ups`, `downs` likewise.
     """
@@ -79,6 +79,7 @@ class RelayReport:
         announced: what ExaBGP has acknowledged.
         settled: it is what shall be announced, and nothing is on its way.
         problem: "" if all is well.
+        answers: ExaBGP answers in time; if not, nothing of the rest is known to be so still.
     """
 
     generation: int
@@ -88,6 +89,7 @@ class RelayReport:
     sessions: tuple[SessionReport, ...] = ()
     problem: str = ""
     counters: dict[str, int] = field(default_factory=dict)
+    answers: bool = True
 
 
 def encode_declaration(declaration: Declaration) -> bytes:
@@ -157,6 +159,7 @@ def decode_report(packet: bytes) -> RelayReport:
         settled=_boolean(content["settled"]),
         sessions=_several(content["sessions"], _session, MAX_NEIGHBORS),
         problem=_text(content["problem"], MAX_REASON),
+        answers=_boolean(content["answers"]),
         counters={_text(k, _MAX_TEXT): _number(v, 0, _MAX_I64) for k, v in counters.items()},
     )
 

@@ -45,6 +45,17 @@ _SUBCODES: Final = {
     (6, 9): "hard reset",
     (6, 10): "BFD down: the router no longer heard this node",
 }
+_SENT: Final = {
+    (6, 2): "administrative shutdown: ExaBGP was stopped here",
+    (
+        6,
+        3,
+    ): "its settings changed here, or it was removed: a session that is still configured comes back",
+    (6, 4): "administrative reset: ExaBGP was told to begin anew",
+    (6, 6): "its settings changed here: it comes back with the new ones",
+    (6, 8): "out of resources here",
+}
+"""What a NOTIFICATION means of which this node is the author."""
 FLAPS: Final = 3
 FLAP_WINDOW_S: Final = 600
 
@@ -197,6 +208,7 @@ def _notified(bgp: Bgp, neighbor: Neighbor, reason: str) -> Reason:
     if code == _HEADER and sent:
         text = f"{router} sent what is not BGP: is another program listening on its port 179?"
         return Reason("not-bgp", text, data)
-    words = _SUBCODES.get((code, subcode)) or _CODES.get(code, f"code {code}")
+    words = (sent and _SENT.get((code, subcode))) or _SUBCODES.get((code, subcode))
+    words = words or _CODES.get(code, f"code {code}")
     who = f"this node ended the session with {router}" if sent else f"{router} ended the session"
     return Reason("notification", f"{who}: {words} (NOTIFICATION {code}/{subcode})", data)

@@ -16,7 +16,8 @@ Timers
     RECONCILE_NS  between two looks into ExaBGP's RIB; at once when a session came up, an
                   acknowledgement was late, refused or unasked for, or the neighbours changed
     POLL_NS       between two looks at the sessions while one is not up, QUIET_POLL_NS otherwise:
-                  ExaBGP has no event for a connection that never comes about
+                  ExaBGP has no event for a connection that never comes about, and none for its own
+                  standstill, which ends its sessions with the routers' hold time
     the lease     see `lease`
 
 Invariants
@@ -63,7 +64,7 @@ ACK_NS: Final = 2 * NS_PER_S
 RETRY_NS: Final = NS_PER_S
 RECONCILE_NS: Final = 30 * NS_PER_S
 POLL_NS: Final = 3 * NS_PER_S
-QUIET_POLL_NS: Final = 30 * NS_PER_S
+QUIET_POLL_NS: Final = 5 * NS_PER_S
 MAX_RIB_LINES: Final = MAX_PREFIXES * MAX_NEIGHBORS
 
 
@@ -174,6 +175,7 @@ class Relaying:
             settled=self._settled(),
             sessions=self._sessions.reports(),
             problem=self._problem(),
+            answers=not any(said.late for said in self._said),
             counters=dict(self.counters),
         )
 

@@ -42,7 +42,7 @@ class Sessions:
         self._reports[event.neighbor] = replace(
             old,
             state=event.state,
-            since_ns=event.at_ns if event.state != old.state else old.since_ns,
+            since_ns=event.at_ns if self._turned(old, event) else old.since_ns,
             reason=event.reason or old.reason,
             connects=old.connects + (event.state == "connected"),
             ups=old.ups + (event.state == "up"),
@@ -62,6 +62,11 @@ class Sessions:
             elif state in {"up", ""}:
                 state = "down"
             self._reports[neighbor] = replace(old, fsm=fsm, state=state)
+
+    @staticmethod
+    def _turned(old: SessionReport, event: SessionChanged) -> bool:
+        """Whether it came up or went down; a try that fails leaves it as long down as it was."""
+        return not old.since_ns or (event.state == "up") != (old.state == "up")
 
     def _report(self, neighbor: Address) -> SessionReport | None:
         if neighbor not in self._reports and len(self._reports) >= MAX_NEIGHBORS:

@@ -30,6 +30,7 @@ def went_down(reason: str) -> SessionReport:
         ("notification received (6,1)", "notification", "maximum number of prefixes"),
         ("notification received (6,2)", "notification", "administrative shutdown"),
         ("notification received (6,3)", "notification", "no longer a neighbor"),
+        ("notification sent (6,3)", "notification", "changed here"),
         ("notification received (6,4)", "notification", "administrative reset"),
         ("notification received (6,5)", "notification", "connection rejected"),
         ("notification received (6,10)", "notification", "BFD down"),

@@ -211,8 +211,10 @@ def test_a_late_acknowledgement_is_shown_and_never_repeated(exabgp: Exabgp) -> N
     assert exabgp.said == exabgp.asked  # no second command, no question behind it
     assert len(exabgp.said) == 1
     assert "does not acknowledge" in exabgp.seen.problem
+    assert not exabgp.seen.answers
     assert exabgp.seen.counters["acks_late"] == 1
     exabgp.answer()
+    assert exabgp.seen.answers
     assert exabgp.seen.problem == ""
     assert exabgp.asked[0] == SHOW_ROUTES  # it looks whether it missed anything
 
@@ -359,6 +361,9 @@ def test_sessions_are_followed_by_event_and_by_question(exabgp: Exabgp) -> None:
         *(1, 1, 1),
     )
     assert "(6,2)" in session.reason
+    exabgp.read(state("down", at=8), state("connected", at=9), state("down", at=10))
+    assert exabgp.seen.sessions[0].since_ns == 8_000_000_000  # tries that fail change nothing
+    exabgp.read(state("up", at=11))
     exabgp.answer_all()
     exabgp.fsm = {TOR: "IDLE"}
     exabgp.wait(QUIET_POLL_NS)

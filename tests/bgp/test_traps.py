@@ -97,6 +97,25 @@ async def test_a_controller_that_hangs_lets_the_lease_run_out(cable: Cable, frr:
         assert frr.kernel(EDGE4)
         assert frr.established("10.0.1.2")
         await until(lambda: "65535:0" not in shut(frr, EDGE4), what=lambda: node)
+        # The relay was there all the time, and told what became of its lease.
+        await until(lambda: node.told("lease-expired"), what=lambda: node)
+        assert not node.told("relay-lost")
+
+
+async def test_a_hung_exabgp_is_told_and_none_of_its_sessions_is_claimed(
+    cable: Cable, frr: Frr
+) -> None:
+    async with running(cable.node, config()) as node:
+        await node.announced(edge(weight=100))
+        await node.up()
+        assert node.exabgp
+        os.kill(node.exabgp.pid, signal.SIGSTOP)
+        await until(lambda: node.codes() == ["exabgp-silent"], what=lambda: node)
+        assert [n.session for n in node.seen.neighbors] == ["unknown", "unknown"]
+        assert "does not acknowledge" in node.seen.problem
+        os.kill(node.exabgp.pid, signal.SIGCONT)
+        await node.up()
+        assert not node.seen.problem
 
 
 async def test_zero_holds_for_ever(cable: Cable, frr: Frr) -> None:
