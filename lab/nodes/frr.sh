@@ -5,7 +5,8 @@ set -euo pipefail
 
 start() {
     local daemon=$1 socket=/run/frr/$2
-    "/usr/lib/frr/$daemon" &
+    shift 2
+    "/usr/lib/frr/$daemon" "$@" &
     for _ in {1..200}; do
         [ ! -S "$socket" ] || return 0
         sleep 0.05
@@ -20,7 +21,8 @@ install -d -o frr -g frr /run/frr
 rm -f /run/frr/*.vty /run/frr/*.api
 trap 'kill $(jobs -p) 2>/dev/null' EXIT
 # The others look for zebra once, and then not again for ten seconds.
-start zebra zserv.api
+# Without the option FRR deletes an IPv6 route and adds it again to change its next hops.
+start zebra zserv.api --v6-rr-semantics
 # From FRR 9 on static routes are configured through one more daemon.
 [ ! -x /usr/lib/frr/mgmtd ] || start mgmtd mgmtd.vty
 for daemon in staticd bgpd bfdd; do
