@@ -28,8 +28,9 @@ $(STAMP)-router: $(STAMP)
 	@lab/setup.sh $(VENV) $(ROUTER)
 	@touch $@
 
-$(STAMP)-peers: $(STAMP)-router
+$(STAMP)-peers: $(STAMP)-router requirements-peers.txt
 	@lab/setup.sh $(VENV) $(PEERS)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-peers.txt
 	@touch $@
 
 demo: $(STAMP)$(if $(filter anycast,$(DEMO)),-router) ## Real proxies, one killed under load: what clients see, then the TUI
