@@ -16,6 +16,7 @@ from haman.api.metrics import CONTENT_TYPE, Metrics
 from haman.api.stream import FOLLOWERS_MAX, Stream
 from haman.api.why import why
 from haman.controller.surface import Agent, Outcome, Refused
+from haman.core.headroom import assess_loss
 from haman.core.words import Reason
 
 BODY_BYTES_MAX = 16 * 1024
@@ -98,20 +99,18 @@ class _Routes:
         return _json(view.status(self._agent.snapshot(), self._agent.config))
 
     async def headroom(self, request: web.Request) -> web.Response:
-        found = self._agent.snapshot().headroom
-        lost = [n for value in request.query.getall("without", []) for n in value.split(",") if n]
+        now = self._agent.snapshot()
+        lost = tuple(n for v in request.query.getall("without", []) for n in v.split(",") if n)
         if not lost:
-            return _json(view.headroom(found))
-        for scenario in found.scenarios:
-            if set(scenario.lost) == set(lost):
-                return _json(view.scenario(scenario))
-        known = sorted({node for scenario in found.scenarios for node in scenario.lost})
+            return _json(view.headroom(now.headroom))
+        known = [now.node, *(peer.name for peer in now.peers)]
         for node in lost:
             if node not in known:
-                raise _unknown("node", node, known)
-        raise ApiError(
-            400, "unsupported", "this version computes the loss of one node at a time only"
-        )
+                raise _unknown("node", node, sorted(known))
+        for scenario in now.headroom.scenarios:
+            if set(scenario.lost) == set(lost):
+                return _json(view.scenario(scenario))
+        return _json(view.scenario(assess_loss(now.own, now.peers, lost)))
 
     async def why(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

@@ -149,7 +149,13 @@ class Worst(Struct, frozen=True):
 
 
 class Scenario(Struct, frozen=True):
-    """One loss worth asking about. `verdict`: ok, tight, insufficient or unknown."""
+    """One loss worth asking about: a node, a site, or what was asked for.
+
+    `verdict`: ok, tight, insufficient or unknown. `survivors` worst first, each at the resource and phase
+    (steady, step or storm) that binds. `survivable_connections`: the most clients that the lost nodes
+    may have together for step and storm to pass. `drain_s`: how long the slowest survivor needs for the
+    handshakes of all lost clients. Null = not known, or nothing moves.
+    """
 
     lost: tuple[str, ...]
     verdict: str

@@ -93,6 +93,8 @@ def scenario(found: LossScenario) -> schema.Scenario:
             schema.Survivor(s.node, s.resource, s.phase, finite(s.utilization))
             for s in found.survivors
         ),
+        survivable_connections=found.survivable_connections,
+        drain_s=finite(found.drain_s),
         reasons=reasons(found.reasons),
     )
 

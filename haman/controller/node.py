@@ -52,6 +52,7 @@ def node_report(
         new_connections_per_s=sensed.new_connections_per_s,
         anycast=anycast,
         neighbors=neighbors,
+        storm=sensed.storm,
     )
 
 

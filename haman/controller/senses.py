@@ -28,10 +28,13 @@ from haman.controller.settings import (
     meter_settings,
     read_calibration,
     read_tickets,
+    tickets_shared,
 )
+from haman.controller.storm import storm_report
 from haman.controller.ticker import Ticker
 from haman.controller.watch import ProcessWatch
 from haman.core.arrivals import Arrivals
+from haman.core.baseline import Baseline
 from haman.core.gate import (
     Gate,
     GateSnapshot,
@@ -44,6 +47,7 @@ from haman.core.gate import (
     TimePassed,
     UtilizationSampled,
 )
+from haman.core.reports import StormReport
 from haman.core.resources import Meter, ProbeTimed, ProbeTimedOut
 from haman.core.trap import Signs, Trap
 from haman.core.words import Alert, Condition, Reason, Severity, Utilization
@@ -74,6 +78,7 @@ class SensesSnapshot:
         alerts: of this node's senses; `node` is filled in.
         counters: cumulative: `samples`, `samples_late`, `stats_answers`, `stats_unavailable:<code>`,
             `probe_successes`, `probe_failures`, `proxy_deaths`, `proxy_reloads`.
+        storm: what peers must know for the arithmetic of reconnect storms.
     """
 
     condition: Condition
@@ -89,6 +94,7 @@ class SensesSnapshot:
     alerts: tuple[Alert, ...]
     counters: dict[str, int]
     new_connections_per_s: float | None = None
+    storm: StormReport | None = None
 
 
 class Senses:
@@ -107,6 +113,8 @@ class Senses:
         self._gate = Gate(gate_settings(config), clock.monotonic_ns())
         calibration, self._calibration_problem = read_calibration(config)
         self._tickets_problem = read_tickets(config)
+        self._tickets_shared = tickets_shared(config)
+        self._baseline = Baseline()
         settings = meter_settings(config, calibration)
         self._meter = Meter(settings)
         self._arrivals = Arrivals(settings.stale_ns)
@@ -196,6 +204,7 @@ class Senses:
             others = tuple(p for p in self._processes.members if p not in serving)
             self._sampler.sample(serving, others, near, now_ns)
             utilizations = self._meter.utilizations(now_ns)
+            self._baseline.add(utilizations, _clients(utilizations), now_ns)
             ratios = {each.name: each.utilization for each in utilizations}
             near = {name for name, ratio in ratios.items() if ratio is not None and ratio >= NEAR}
             self._trap.step(Signs(ratios.get("cpu"), *self._meter.accepts.now(now_ns)), now_ns)
@@ -232,7 +241,7 @@ class Senses:
         gate = self._gate.snapshot()
         now_ns = self._clock.monotonic_ns()
         resources = self._meter.utilizations(now_ns)
-        used = next((r.used for r in resources if r.name == "connections"), None)
+        used = _clients(resources)
         return SensesSnapshot(
             condition=gate.condition,
             reasons=gate.reasons,
@@ -247,6 +256,13 @@ class Senses:
             alerts=self._alerts(gate),
             counters={**self._counters, "proxy_deaths": self._watch.deaths},
             new_connections_per_s=self._arrivals.per_s(now_ns),
+            storm=storm_report(
+                self._meter,
+                self._baseline.known,
+                self._config.saturation.client_timeout_ms / 1000,
+                tickets_shared=self._tickets_shared,
+                now_ns=now_ns,
+            ),
         )
 
     def _alerts(self, gate: GateSnapshot) -> tuple[Alert, ...]:
@@ -285,3 +301,7 @@ class Senses:
                 Severity.INFO,
                 "; ".join(warning.text for warning in gate.warnings),
             )
+
+
+def _clients(resources: tuple[Utilization, ...]) -> float | None:
+    return next((each.used for each in resources if each.name == "connections"), None)

@@ -67,6 +67,14 @@ def read_tickets(config: Config) -> str:
     )
 
 
+def tickets_shared(config: Config) -> bool:
+    """Whether this node and its peers were proven to resume each other's TLS sessions."""
+    try:
+        return tickets.decode(Path(config.state.directory, tickets.FILE).read_bytes()).shared
+    except (OSError, TicketsError):
+        return False  # unproven; `read_tickets` says why
+
+
 def meter_settings(config: Config, measured: Calibration | None = None) -> MeterSettings:
     """How long readings live, and where the ceilings are that are not read."""
     interval_ns = config.saturation.interval_ms * NS_PER_MS

@@ -235,7 +235,10 @@ def _without(worst: LossScenario) -> str:
     if not s.resource:
         return f"without {lost}, {s.node} would have to serve, and it is not heard"
     at = f"at {percent(s.utilization)}" if s.utilization is not None else "at an unknown level"
-    return f"without {lost}, {s.node} would have {s.resource} {at} ({s.phase})"
+    text = f"without {lost}, {s.node} would have {s.resource} {at} ({s.phase})"
+    if worst.survivable_connections is not None:
+        text += f"; {worst.survivable_connections} connections could be survived"
+    return text
 
 
 def _silent_paths(peer: PeerView) -> Iterator[Alert]:

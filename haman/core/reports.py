@@ -4,7 +4,39 @@ from dataclasses import dataclass, field
 
 from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.facts import VipReport
-from haman.core.words import Condition, Reason, Utilization
+from haman.core.words import Condition, Confidence, Reason, Utilization
+
+
+@dataclass(frozen=True, slots=True)
+class StormReport:
+    """What peers must know of a node to tell what a reconnect storm would do to it.
+
+    Attributes:
+        cores: that do handshakes: threads, or the CPU quota if that is less; None when unknown.
+        full_s: CPU time of a full handshake, in seconds.
+        resumed_s: CPU time of a resumed one, in seconds.
+        client_timeout_s: clients that waited this long have gone.
+        confidence: where the costs come from.
+        tickets_shared: its peers were proven to resume its sessions, and it theirs.
+        resumed_share: of the handshakes that its clients made so far, 0 to 1; 0 also when too few.
+        connection_bytes: memory that one connection takes.
+        backlog: connections that the roomiest accept queue of the proxy holds; None when unknown.
+        waiting: of those, taken already.
+        base: what each resource uses without a single client, in its native unit; a resource that
+            is missing was never seen without clients.
+    """
+
+    cores: float | None
+    full_s: float
+    resumed_s: float
+    client_timeout_s: float
+    confidence: Confidence = Confidence.DEFAULT
+    tickets_shared: bool = False
+    resumed_share: float = 0.0
+    connection_bytes: float = 16_000.0
+    backlog: int | None = None
+    waiting: int = 0
+    base: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +53,7 @@ class NodeReport:
         new_connections_per_s: that clients opened to the proxy, over the last 10 s; None when unknown.
         anycast: what the node is to each anycast service that it is configured for.
         neighbors: its BGP neighbours.
+        storm: for the arithmetic of reconnect storms; None = it does not tell, as older versions.
     """
 
     node: str
@@ -43,6 +76,7 @@ class NodeReport:
     new_connections_per_s: float | None = None
     anycast: tuple[AnycastReport, ...] = ()
     neighbors: tuple[NeighborReport, ...] = ()
+    storm: StormReport | None = None
 
     def vip(self, name: str) -> VipReport | None:
         """What this node is to the VIP `name`; None if it is not configured for it."""

@@ -84,4 +84,6 @@ def _ecmp(service: str, able: tuple[NodeReport, ...]) -> dict[str, float]:
     weighted = all(a.weighted for a in takers.values())
     weights = {n: (a.weight or a.full_weight) if weighted else 1 for n, a in takers.items()}
     total = sum(weights.values())
+    if takers and not total:
+        return dict.fromkeys(takers, 1.0)  # who gets what is not told: each could get all of it
     return {node: weight / total for node, weight in weights.items()}

@@ -79,11 +79,19 @@ async def test_headroom(session: aiohttp.ClientSession) -> None:
     assert msgspec.convert(answer, schema.Scenario).lost == ("lb2",)
 
 
+@pytest.mark.parametrize("query", ["without=lb1,lb2", "without=lb2&without=lb1"])
+async def test_headroom_of_several_nodes(session: aiohttp.ClientSession, query: str) -> None:
+    status, answer = await get(session, f"/v1/headroom?{query}")
+    assert status == 200
+    found = msgspec.convert(answer, schema.Scenario)
+    assert (found.lost, found.verdict) == (("lb1", "lb2"), "insufficient")
+    assert [r.code for r in found.reasons] == ["no-other-node"]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code", "message"),
     [
         ("/v1/headroom?without=lb9", 404, "unknown-node", 'there is no node "lb9"; known: lb1, lb2'),
-        ("/v1/headroom?without=lb1,lb2", 400, "unsupported", "this version computes the loss of one node at a time only"),
         ("/v1/why/nope", 404, "unknown-service", 'there is no service "nope"; known: web'),
         ("/v1/events?since=x", 400, "bad-request", 'since must be a whole number, not "x"'),
         ("/v1/events?since=" + "9" * 19, 400, "bad-request", 'since must be a whole number, not "' + "9" * 19 + '"'),

@@ -145,7 +145,7 @@ def test_why_of_nothing(run: Run) -> None:
 def test_headroom(run: Run) -> None:
     shown = lines(run("headroom"))
     assert shown[0] == "N-1: ok: without lb1, lb2 has cpu at 82 % (steady)"
-    assert shown[3].split() == ["lb1", "ok", "lb2", "cpu", "82", "%", "steady"]
+    assert shown[3].split() == ["lb1", "ok", "lb2", "cpu", "82", "%", "steady", "-", "-"]
     assert json.loads(run("headroom", "--json").stdout)["verdict"] == "ok"
     assert len(lines(run("headroom", "--without", "lb2"))) == 2
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from haman.core.facts import VipReport
 from haman.core.headroom import Headroom, LossScenario, Verdict, assess
-from haman.core.reports import NodeReport, PeerView
+from haman.core.reports import NodeReport, PeerView, StormReport
 from haman.core.words import Condition, Role, Utilization
 
 
@@ -27,7 +27,16 @@ def node(
     )
     if vips is None:
         vips = (VipReport("web", role, priority, 0),)
-    return NodeReport(name, "", "1", condition, resources=resources, vips=vips)
+    return NodeReport(
+        name,
+        "",
+        "1",
+        condition,
+        resources=resources,
+        connections=None if "connections" in used else 0,
+        vips=vips,
+        storm=StormReport(1.0, 433e-6, 201e-6, 5.0, backlog=4096),
+    )
 
 
 def peer(
@@ -77,8 +86,8 @@ def test_thresholds(used, verdict) -> None:
 
 
 def test_unequal_nodes_are_compared_in_native_units() -> None:
-    big = node("lb1", role=Role.ACTIVE, connections=(3000, 10_000))
-    small = node("lb2", connections=(100, 4000))
+    big = node("lb1", role=Role.ACTIVE, cpu=0.0, connections=(3000, 10_000))
+    small = node("lb2", cpu=0.0, connections=(100, 4000))
     lost = losing("lb1", assess(big, (peer(small),)))
     assert lost.survivors[0].utilization == pytest.approx(3100 / 4000)
 

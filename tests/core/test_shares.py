@@ -5,7 +5,7 @@ import pytest
 from haman.core.announcements import AnycastReport
 from haman.core.facts import VipReport
 from haman.core.headroom import LossScenario, Verdict, assess
-from haman.core.reports import NodeReport, PeerView
+from haman.core.reports import NodeReport, PeerView, StormReport
 from haman.core.shares import Shares, carries, shares
 from haman.core.words import Condition, Role, Stance, Utilization
 
@@ -31,7 +31,18 @@ def node(
 ) -> NodeReport:
     resources = (Utilization("cpu", cpu, cores, "cores"),)
     said = services or (edge(),)
-    return NodeReport(name, "", "1", condition, resources=resources, vips=vips, anycast=said)
+    storm = StormReport(cores, 433e-6, 201e-6, 5.0, backlog=4096)
+    return NodeReport(
+        name,
+        "",
+        "1",
+        condition,
+        resources=resources,
+        connections=0,
+        vips=vips,
+        anycast=said,
+        storm=storm,
+    )
 
 
 def without(name: str, *nodes: NodeReport) -> LossScenario:

@@ -249,6 +249,11 @@ class Meter:
         }
 
     @property
+    def tls(self) -> TlsMeter:
+        """What handshakes cost, and how many cores do them."""
+        return self._tls
+
+    @property
     def accepts(self) -> AcceptMeter:
         """How fast clients are accepted, how many of them fail, and how long they wait."""
         return self._accepts

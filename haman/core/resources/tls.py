@@ -23,6 +23,8 @@ COST_FULL_S = 433e-6
 COST_RESUMED_S = 201e-6
 TLS_KNEE = 0.9
 MOSTLY = 0.5
+SHARE_HANDSHAKES_MIN = 1000
+"""Fewer say little of how many clients resume; probes and a handful of early clients are among them."""
 
 
 class TlsMeter:
@@ -37,6 +39,9 @@ class TlsMeter:
         self.resumed_s = calibration.costliest.resumed_s if calibration else COST_RESUMED_S
         self.done_per_s: float | None = None
         """Handshakes completed in the last interval; None when unknown."""
+        self.cores: float | None = None
+        """That do handshakes: threads, or the quota if that is less; None when unknown."""
+        self._full = self._resumed = 0
 
     def step(self, now: CountersSampled, quota_cores: float | None) -> Iterator[Finding]:
         """A reset or a gap says nothing for one interval."""
@@ -51,6 +56,7 @@ class TlsMeter:
             usable: float | None = min(cores, quota_cores)
         else:
             usable = cores
+        self.cores = usable
         if before is None or now.at_ns - before.at_ns > self._stale_ns:
             self._smoother = Smoother()
             self.done_per_s = None
@@ -61,6 +67,7 @@ class TlsMeter:
         if now.epoch != before.epoch or full < 0 or resumed < 0:
             self.done_per_s = None
             return
+        self._full, self._resumed = self._full + full, self._resumed + resumed
         took_s = (now.at_ns - before.at_ns) / NS_PER_S
         self.done_per_s = (full + resumed) / took_s
         cost_s = full * self.full_s + resumed * self.resumed_s
@@ -69,6 +76,17 @@ class TlsMeter:
             cost_s += (now.queue - before.queue) * self.full_s if mostly_tls else 0.0
         used = self._smoother.add(max(0.0, cost_s / took_s), now.at_ns)
         yield self._found(now.at_ns, used, usable)
+
+    @property
+    def resumed_share(self) -> float:
+        """Of all handshakes so far; 0 while there were too few to say."""
+        every = self._full + self._resumed
+        return self._resumed / every if every >= SHARE_HANDSHAKES_MIN else 0.0
+
+    @property
+    def confidence(self) -> Confidence:
+        """Where the costs come from."""
+        return Confidence.DEFAULT if self._calibration is None else Confidence.CALIBRATED
 
     def _found(
         self, at_ns: int, used: float | None, cores: float | None, problem: str = ""

@@ -84,6 +84,7 @@ class AcceptMeter:
         self._failed_per_s: float | None = None
         self._mean_per_s: float | None = None
         self._delay: tuple[int, float | None] = (0, None)
+        self._room: tuple[int, int, int] | None = None
 
     def now(self, now_ns: int) -> tuple[float | None, float | None, float | None]:
         """Seconds that the last client in the queues will wait; accepted and failed per second.
@@ -96,6 +97,16 @@ class AcceptMeter:
         if self._counters is None or now_ns - self._counters.at_ns > self._stale_ns:
             return delay_s, None, None
         return delay_s, self._accepted_per_s, self._failed_per_s
+
+    def room(self, now_ns: int) -> tuple[int | None, int]:
+        """How many connections the roomiest address queues at most, and does now; None = not known.
+
+        Sockets of one address share its clients. Which address clients use is not told; the others
+        (statistics, plain HTTP) mostly have no larger backlog.
+        """
+        if self._room is None or now_ns - self._room[0] > self._stale_ns:
+            return None, 0
+        return self._room[1:]
 
     def counters(self, now: CountersSampled) -> None:
         """Take in how many clients were accepted; a reset or a gap says nothing for one interval."""
@@ -127,6 +138,7 @@ class AcceptMeter:
             return
         waiting = sum(queue.waiting for queue in own)
         fullest = max(own, key=_fill)
+        self._room = (now.at_ns, *_roomiest(own))
         hard = self._overflowed(now, fullest)
         delay_s = self._delay_s(now.at_ns, waiting)
         self._delay = (now.at_ns, delay_s)
@@ -199,6 +211,15 @@ class AcceptMeter:
         # Nothing is accepted: they wait at least as long as that has been so.
         self._stuck_ns = at_ns if self._stuck_ns is None else self._stuck_ns
         return min(DELAY_MAX_S, (at_ns - self._stuck_ns) / NS_PER_S)
+
+
+def _roomiest(queues: list[ListenQueue]) -> tuple[int, int]:
+    """Backlog and waiting of the address with the largest backlog of all its sockets."""
+    total: dict[str, tuple[int, int]] = {}
+    for queue in queues:
+        backlog, waiting = total.get(queue.address, (0, 0))
+        total[queue.address] = (backlog + queue.backlog, waiting + queue.waiting)
+    return max(total.values(), key=lambda each: (each[0], -each[1]))
 
 
 def _fill(queue: ListenQueue) -> float:
