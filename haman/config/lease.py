@@ -12,8 +12,14 @@ LEASE_MIN_S = 3
 LEASE_MARGIN_MS = 1000
 """What a renewal may be late, on top of the time that the peers need."""
 
+RENEWALS_PER_LEASE = 3
+"""So a lease has at least two thirds of its time left when the engine that renews it hangs."""
+
 ANYCAST_LEASE_S = 15
-"""Longer than the unit's WatchdogSec, with a third of it for the renewal that was due."""
+"""Nothing may be announced when it ends, at the earliest 10 s after an engine hung. The controller has
+the routes withdrawn within some 9 s: 7 s of silence (`core.situation`), 1 s in which the engine may
+yet speak (`core.ladder`), and two ticks. The unit's watchdog kills the engine at about that time, and
+ExaBGP with it; it is not needed for this."""
 
 
 def take_over_ms(vip: Vip) -> int:
@@ -42,7 +48,8 @@ def anycast_lease_s(config: Config) -> int:
     """Give the lease of an anycast service's addresses: `ANYCAST_LEASE_S`, or a longer `lease_s`.
 
     An engine that dies takes ExaBGP with it, and a router needs 0.1 s to withdraw (measured). One
-    that hangs does not: until the watchdog has killed it, routers send to this node, whose proxy
-    answers as long as the address is there. Nobody else needs it to be gone.
+    that hangs does not: until the watchdog has killed it, or the controller had the routes withdrawn,
+    routers send to this node, whose proxy answers as long as the address is there. Nobody else needs
+    it to be gone.
     """
     return max(config.engine.lease_s, ANYCAST_LEASE_S)

@@ -19,7 +19,7 @@ journal, the peers' reports and the hooks come after.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from haman.cluster.keys import ClusterKey
 from haman.cluster.mesh import Address, Mesh, PacketHeard, PeerFound, PeerLost, ReportHeard
@@ -28,6 +28,7 @@ from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
 from haman.controller.bgp_side import BgpSide, MakeAnnouncer
 from haman.controller.engine_side import EngineSide
+from haman.controller.failovers import Failovers
 from haman.controller.hooks import Hooks
 from haman.controller.intent import IntentKeeper
 from haman.controller.journal import Journal
@@ -46,13 +47,7 @@ from haman.controller.sensing import MakeSenses, Sensing
 from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
 from haman.controller.ticker import Ticker
 from haman.controller.wakefulness import Wakefulness
-from haman.core.decide import (
-    Decider,
-    Decision,
-    FailoverEnded,
-    FailoverOrdered,
-    Transition,
-)
+from haman.core.decide import Decider, Decision, FailoverEnded
 from haman.core.heirs import ConfiguredVip
 from haman.core.reports import NodeReport
 from haman.core.situation import Situation
@@ -98,7 +93,7 @@ class Controller:
         )
         self._decider = Decider(configured_vips(config), configured_anycast(config))
         self._decision: Decision | None = None
-        self._failovers: dict[str, asyncio.Future[FailoverEnded]] = {}
+        self._failovers = Failovers(self._decider, self._intent)
         self._lookout = Lookout(config)
         self._operator = Operator(self, self._intent, self._peers.orders)
         self._stopped = asyncio.Event()
@@ -176,10 +171,8 @@ class Controller:
 
     def start_failover(self, vip: str, to: str) -> asyncio.Future[FailoverEnded]:
         """Let `vip` go at once; the future tells who took it."""
-        waiting = self._failovers.get(vip)
-        if waiting is None:
-            waiting = self._failovers[vip] = asyncio.get_running_loop().create_future()
-            self._decider.order(FailoverOrdered(vip, to), self._clock.monotonic_ns())
+        waiting, is_new = self._failovers.order(vip, to, self._clock.monotonic_ns())
+        if is_new:
             self.decide()
         return waiting
 
@@ -212,6 +205,7 @@ class Controller:
             held=said.anycast if said is not None else None,
             announced=self._bgp.announced,
             ending=said.ending if said is not None else False,
+            engine_age_ms=self._engine.age_ms(now_ns),
         )
         stances = self._engine.stances
         before, self._decision = self._decision, self._decider.step(situation, now_ns)
@@ -220,7 +214,7 @@ class Controller:
         declared = self._engine.declare(decision.stances, decision.anycast, digest)
         announced = self._bgp.declare(decision)
         for transition in decision.transitions:
-            self._follow_up(transition)
+            self._failovers.follow_up(transition)
         condition = condition_event(self._config.node.name, before, decision, wall_ns)
         moved = stance_events(stances, decision.stances, wall_ns) if declared else ()
         self.note(*condition, *moved, *announced)
@@ -304,17 +298,6 @@ class Controller:
             neighbors=self._bgp.neighbors(said),
         )
 
-    def _follow_up(self, transition: Transition) -> None:
-        vip = transition.vip
-        if isinstance(transition, FailoverEnded):
-            if transition.taker:
-                self._intent.note(lambda i: replace(i, yielded=i.yielded | {vip}))
-            waiting = self._failovers.pop(vip, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(transition)
-        else:
-            self._intent.note(lambda i: replace(i, yielded=i.yielded - {vip}))
-
     def _hook_failed(self, text: str) -> None:
         self.note(Event("hook-failed", self.wall_ns(), text))
 
@@ -368,8 +351,7 @@ class Controller:
         """Take over a configuration that was checked; nothing here can fail any more."""
         self._config = config
         self._decider.reconfigure(configured_vips(config), configured_anycast(config))
-        for vip in self._failovers.keys() - self._decider.pending:
-            self._follow_up(FailoverEnded(vip, ""))
+        self._failovers.reconfigured()
         self._lookout.reconfigure(config)
         self._hooks.command = config.hooks.on_event
         self._peers.reconfigure(config.cluster, keys)

@@ -69,9 +69,10 @@ class EngineSide:
         """
         return self._heard_ns is not None or now_ns - self._started_ns >= FIRST_REPORT_NS
 
-    def age_ms(self, now_ns: int) -> float | None:
-        """Since the engine last said anything; None before it did."""
-        return None if self._heard_ns is None else (now_ns - self._heard_ns) / 1e6
+    def age_ms(self, now_ns: int) -> float:
+        """Since the engine last said anything, or since the start if it never did."""
+        since_ns = self._started_ns if self._heard_ns is None else self._heard_ns
+        return (now_ns - since_ns) / 1e6
 
     def declare(
         self,

@@ -69,7 +69,7 @@ class Picture:
         bgp: what this node knows of its part in BGP; None = it has none.
         soft: threshold per resource; "" is the default one.
         advert_interval_ms: the shortest of this node's VIPs; None without any.
-        engine_age_ms: since the engine last said anything; None before it did.
+        engine_age_ms: since the engine last said anything.
         conflicts: what the engine reported as a conflict lately, per VIP; "" = of no known VIP.
         rejected: datagrams that failed authentication, of reasons that were seen lately, since the
             start.
@@ -85,7 +85,7 @@ class Picture:
     isolated: bool = False
     advert_interval_ms: float | None = None
     engine: EngineReported | None = None
-    engine_age_ms: float | None = None
+    engine_age_ms: float = 0.0
     conflicts: dict[str, str] | None = None
     rejected: dict[str, int] | None = None
     not_durable: str = ""
@@ -250,7 +250,7 @@ def _silent_paths(peer: PeerView) -> Iterator[Alert]:
 
 def _engine(picture: Picture) -> Iterator[Alert]:
     node = picture.own.node
-    if picture.engine_age_ms is not None and picture.engine_age_ms > ENGINE_SILENT_MS:
+    if picture.engine_age_ms > ENGINE_SILENT_MS:
         text = "the engine has stopped reporting; what it holds is not known"
         yield _alert("engine-silent", Severity.CRITICAL, text, node)
     if picture.engine is None:

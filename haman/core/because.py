@@ -24,6 +24,10 @@ ADDRESSES_AWAITED = Reason(
     "goes on as soon as the engine says that the kernel has all of the service's addresses",
 )
 
+ENGINE_SILENT = Reason(
+    "engine-silent", "the engine has stopped reporting, and the leases of its addresses end"
+)
+
 
 def last_resort(vip: str, condition: Condition) -> Reason:
     """Serves although it should not, for nobody else can."""

@@ -16,7 +16,8 @@ The first row that applies says where a step leads. "Well": the proxy is in serv
     -------------------------------------------------  ------------------------  ----------------
     the relay is heard for the first time              unknown                   what it holds
     fault, proxy dead or deaf                          any                       withdrawn
-    the addresses are gone for 1 s                     any                       withdrawn
+    the addresses are gone for 1 s, or the engine is
+    silent and nobody renews them                      any                       withdrawn
     the agent ends                                     full, reduced             shut
     drained, or a fault that is only held down
         –                                              full, reduced             shut
@@ -61,7 +62,8 @@ ROUTERS_NS = NS_PER_S
 """From an acknowledged withdrawal until no router sends anything here: FRR's kernel route is gone
 60 ms after the UPDATE (measured), slower hardware takes its time."""
 MISSING_NS = NS_PER_S
-"""Addresses gone for so long do not come back by themselves: the engine repairs in milliseconds."""
+"""Addresses gone for so long do not come back by themselves: the engine repairs in milliseconds. One
+that is silent may only wait to be read, by a controller that was itself stopped."""
 SERVING = (Stance.FULL, Stance.REDUCED)
 
 
@@ -119,7 +121,8 @@ class Footing:
     Attributes:
         condition: of the proxy, as the senses judge it: starting, in-service, saturated or fault.
         serviceable: in a fault: the proxy answers again and is only held down after flapping.
-        complete: the kernel has all addresses; None while the engine has not said.
+        complete: the kernel has all addresses, and they are renewed; None while the engine has not
+            said.
         in_force: what the relay holds; None while it is not reached.
         servers: the other nodes that serve.
         holds: why nothing should move, best first; empty = nothing is against it.

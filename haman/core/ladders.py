@@ -50,9 +50,7 @@ class Ladders:
 def _footing(
     service: ConfiguredAnycast, situation: Situation, reasons: tuple[Reason, ...]
 ) -> Footing:
-    held = next((h for h in situation.held or () if h.service == service.name), None)
-    # An engine that speaks, and not of this service, does not hold its addresses.
-    complete = None if situation.held is None else held is not None and held.complete
+    complete, missing = _addresses(service.name, situation)
     announced = situation.announced
     return Footing(
         condition=situation.condition,
@@ -64,8 +62,19 @@ def _footing(
         servers=servers(service.name, situation.peers),
         holds=_holds(service.name, situation),
         reasons=reasons,
-        missing=held.reasons if held is not None else (),
+        missing=missing,
     )
+
+
+def _addresses(service: str, situation: Situation) -> tuple[bool | None, tuple[Reason, ...]]:
+    """Whether the kernel has them all, None = not known yet; and why not."""
+    if situation.engine_lost:
+        return False, (because.ENGINE_SILENT,)
+    if situation.held is None:
+        return None, ()
+    held = next((h for h in situation.held if h.service == service), None)
+    # An engine that speaks, and not of this service, does not hold its addresses.
+    return (False, ()) if held is None else (held.complete, held.reasons)
 
 
 def _holds(service: str, situation: Situation) -> tuple[Reason, ...]:

@@ -10,6 +10,9 @@ from haman.core.words import Condition, Reason, Utilization
 
 LATE_MS = 5_000
 """No sample for this long: the utilization of the proxy is not known any more."""
+ENGINE_LOST_MS = 7_000
+"""The engine, which speaks every second, is silent for this long: nobody renews the leases of
+addresses, and they will end. `config.lease` says when, and why this is early enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Situation:
             report.
         announced: what the relay holds; None while it is not reached.
         ending: the agent was told to end.
+        engine_age_ms: since the engine last said anything.
     """
 
     condition: Condition
@@ -53,6 +57,12 @@ class Situation:
     held: tuple[HeldAddresses, ...] | None = None
     announced: tuple[Announcement, ...] | None = None
     ending: bool = False
+    engine_age_ms: float = 0.0
+
+    @property
+    def engine_lost(self) -> bool:
+        """What the engine said last says nothing of the present any more."""
+        return self.engine_age_ms >= ENGINE_LOST_MS
 
     @property
     def is_late(self) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from haman.config.lease import RENEWALS_PER_LEASE
 from haman.core.vrrp.group import Key
 from haman.core.words import Reason
 from haman.engine.addresses import Lease, Orders, Reconciled
@@ -33,7 +34,6 @@ CONFIRM_WITHIN_NS: Final = 3 * NS_PER_S
 RETRY_AFTER_NS: Final = 50_000_000
 RETRY_AFTER_PROBLEM_NS: Final = NS_PER_S
 REFUSALS_MAX: Final = 5
-RENEWALS_PER_LEASE: Final = 3
 
 
 class Worker(Protocol):

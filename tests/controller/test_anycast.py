@@ -11,6 +11,7 @@ from haman.config.model import Anycast, Config
 from haman.controller.surface import Accepted, Refused
 from haman.core.announcements import Announcement, BfdReport
 from haman.core.headroom import Verdict
+from haman.core.situation import ENGINE_LOST_MS
 from haman.core.words import Condition, Reason, Stance
 from tests.cluster.pair import free_port, until
 from tests.controller.rig import DIED, EDGE, RigNode, config, node
@@ -346,3 +347,19 @@ async def test_trouble_becomes_alerts(tmp_path: Path) -> None:
         assert {"relay-lost", "not-announced", "no-holder"} <= lb1.alert_codes()
         lb1.announcer.connect(FULL, session="down")
         assert {"bgp-session-down", "not-announced"} <= lb1.alert_codes()
+
+
+async def test_engine_that_hangs_is_withdrawn_before_its_addresses_end(tmp_path: Path) -> None:
+    async with node(alone(tmp_path), alone=True) as lb1:
+        await serve(lb1)
+        lb1.engine.frozen = True
+        await until(lambda: "engine-silent" in lb1.alert_codes(), "its last word was read")
+        assert at(lb1, Stance.FULL, 100)
+        lb1.clock.monotonic_offset_ns += ENGINE_LOST_MS * 1_000_000
+        await until(lambda: at(lb1, Stance.WITHDRAWN, 0), "withdrawn")
+        assert last(lb1) == ()
+        assert lb1.service().reasons[0].data["code"] == "engine-silent"
+        lb1.engine.frozen = False
+        lb1.engine.read()
+        lb1.engine.report()
+        await until(lambda: at(lb1, Stance.FULL, 100), "announced again")

@@ -121,9 +121,10 @@ def test_realtime_that_was_not_asked_for_is_no_alert() -> None:
     assert codes(replace(QUIET, engine=replace(ENGINE, realtime=False))) == []
 
 
-def test_before_the_engine_spoke_nothing_is_said_of_it() -> None:
-    silent = replace(QUIET, own=report("lb1", Role.INITIALIZE), engine=None, engine_age_ms=None)
+def test_an_engine_that_never_spoke_is_waited_for_and_then_missed() -> None:
+    silent = replace(QUIET, own=report("lb1", Role.INITIALIZE), engine=None)
     assert codes(silent) == []
+    assert codes(replace(silent, engine_age_ms=2001.0)) == [("engine-silent", "critical")]
 
 
 def test_memory_of_a_silent_peer_makes_no_conflict_and_hides_no_holder() -> None:

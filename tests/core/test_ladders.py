@@ -6,9 +6,9 @@ import pytest
 
 from haman.core.announcements import Announcement, AnycastReport, AnycastStance, HeldAddresses
 from haman.core.decide import Decider, Decision
-from haman.core.ladder import ConfiguredAnycast
+from haman.core.ladder import MISSING_NS, ConfiguredAnycast
 from haman.core.reports import NodeReport, PeerView
-from haman.core.situation import LATE_MS, OperatorIntent, Situation
+from haman.core.situation import ENGINE_LOST_MS, LATE_MS, OperatorIntent, Situation
 from haman.core.words import Condition, Reason, Stance, Utilization
 
 EDGE, DNS = ConfiguredAnycast("edge"), ConfiguredAnycast("dns", weight=10, reduced_weights=(5,))
@@ -116,3 +116,19 @@ def test_deadline_is_that_of_the_first_ladder() -> None:
     assert decider.deadline_ns is None
     decider.step(BESIDE, 7)
     assert decider.deadline_ns == 7 + EDGE.step_ns
+
+
+@pytest.mark.parametrize("held", [UP, None], ids=["spoke once", "never spoke"])
+def test_addresses_of_a_silent_engine_are_not_announced(held) -> None:
+    """Nobody renews their leases; the router must be told before they end."""
+    decider = Decider((), (EDGE,))
+    well = replace(WELL, announced=LOW, held=held)
+    late = replace(well, engine_age_ms=ENGINE_LOST_MS - 1)
+    assert edge(decider.step(late, 0)).stance is not Stance.WITHDRAWN
+    assert edge(decider.step(late, 2 * MISSING_NS)).stance is not Stance.WITHDRAWN
+    lost = replace(well, engine_age_ms=ENGINE_LOST_MS)
+    assert edge(decider.step(lost, 3 * MISSING_NS)).stance is not Stance.WITHDRAWN
+    stance = edge(decider.step(lost, 4 * MISSING_NS))
+    assert (stance.stance, stance.held) == (Stance.WITHDRAWN, True)
+    assert stance.reasons[0].data["code"] == "engine-silent"
+    assert edge(decider.step(replace(WELL, announced=()), 5 * MISSING_NS)).stance is Stance.FULL

@@ -172,3 +172,16 @@ def test_a_killed_exabgp_is_back_with_its_routes(node: Node) -> None:
     assert node.held
     wait(lambda: node.routed, 20, "the route again")
     assert node.processes()["exabgp"] != before["exabgp"]
+
+
+def test_an_engine_that_hangs_is_withdrawn_before_its_address_ends(node: Node) -> None:
+    """No watchdog here: the controller has the routes withdrawn, then the kernel ends the lease."""
+    os.kill(node.agent.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    while node.routed:
+        assert node.held
+        assert time.monotonic() - began < 15
+        time.sleep(0.02)
+    print(f"engine hung: route gone in {time.monotonic() - began:.1f} s")  # noqa: T201 - a measurement
+    os.kill(node.agent.pid, signal.SIGCONT)
+    wait(lambda: node.routed and node.held, 20, "the route again")

@@ -1,0 +1,16 @@
+"""The time that an anycast address is kept for, held against what must be over when it ends."""
+
+from haman.config.lease import ANYCAST_LEASE_S, RENEWALS_PER_LEASE
+from haman.controller.controller import TICK_MS_MAX
+from haman.core.ladder import MISSING_NS
+from haman.core.situation import ENGINE_LOST_MS
+
+ROUTERS_MS = 100
+"""From an UPDATE until no router has the route (measured)."""
+
+
+def test_routes_are_withdrawn_before_the_lease_of_a_hung_engine_ends() -> None:
+    least_left_ms = ANYCAST_LEASE_S * 1000 * (RENEWALS_PER_LEASE - 1) / RENEWALS_PER_LEASE
+    # One tick sees the silence, another the end of the ladder's timer.
+    withdrawn_ms = ENGINE_LOST_MS + MISSING_NS / 1e6 + 2 * TICK_MS_MAX + ROUTERS_MS
+    assert withdrawn_ms < least_left_ms
