@@ -29,6 +29,7 @@ class Asking:
     Args:
         take: called with every reading.
         own_connections: how many connections haman opened to the proxy otherwise, ever.
+        asked: called after each question, answered or not.
         counters: cumulative, shared with the other senses.
     """
 
@@ -41,6 +42,7 @@ class Asking:
         clock: Clock,
         take: Callable[[Reading], None],
         own_connections: Callable[[], int],
+        asked: Callable[[], None],
         counters: Counter[str],
         arrivals: Arrivals,
     ) -> None:
@@ -50,6 +52,7 @@ class Asking:
         self._clock = clock
         self._take = take
         self._own_connections = own_connections
+        self._asked = asked
         self._counters = counters
         self._arrivals = arrivals
         self._asked_connections = 0
@@ -71,6 +74,7 @@ class Asking:
                 answer = self._accept(answer)
             if isinstance(answer, Unavailable):
                 self._missed(answer)
+            self._asked()
             await ticker.tick()
 
     @property
@@ -136,6 +140,7 @@ class Asking:
                 failed=answer.failed,
                 queue=answer.queue,
                 pool_failed=answer.pool_failed,
+                begun=answer.begun,
             )
         )
         for resource, why in answer.missing.items():

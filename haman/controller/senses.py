@@ -140,11 +140,14 @@ class Senses:
                 clock=clock,
                 take=self._meter.take,
                 own_connections=lambda: self._probes,
+                asked=self._judge,
                 counters=self._counters,
                 arrivals=self._arrivals,
             )
         self._prober = Prober(proxy.probe) if proxy.probe else None
         self._probes = 0
+        self._near: set[str] = set()
+        self._unjudged = False
         self._since_ns = clock.wall_ns()
         self._alert_since_ns: dict[str, int] = {}
         self._wake: asyncio.TimerHandle | None = None
@@ -197,21 +200,31 @@ class Senses:
 
     async def _sample(self) -> None:
         ticker = Ticker(self._interval_s)
-        near: set[str] = set()
         while True:
+            self._judge()  # unless an answer has come since the last round
             now_ns = self._clock.monotonic_ns()
             serving = self._processes.serving
             others = tuple(p for p in self._processes.members if p not in serving)
-            self._sampler.sample(serving, others, near, now_ns)
-            utilizations = self._meter.utilizations(now_ns)
-            self._baseline.add(utilizations, _clients(utilizations), now_ns)
-            ratios = {each.name: each.utilization for each in utilizations}
-            near = {name for name, ratio in ratios.items() if ratio is not None and ratio >= NEAR}
-            self._trap.step(Signs(ratios.get("cpu"), *self._meter.accepts.now(now_ns)), now_ns)
+            self._sampler.sample(serving, others, self._near, now_ns)
             self._counters["samples"] += 1
-            self._feed(UtilizationSampled(utilizations, self._meter.hard_facts(now_ns)))
+            self._unjudged = True
+            if self._asking is None:
+                self._judge()
             if await ticker.tick() > self._interval_s / 2:
                 self._counters["samples_late"] += 1
+
+    def _judge(self) -> None:
+        """Judge a round of readings, once: when the proxy has answered, or when it did not in time."""
+        if not self._unjudged:
+            return
+        self._unjudged = False
+        now_ns = self._clock.monotonic_ns()
+        utilizations = self._meter.utilizations(now_ns)
+        self._baseline.add(utilizations, _clients(utilizations), now_ns)
+        ratios = {each.name: each.utilization for each in utilizations}
+        self._near = {name for name, ratio in ratios.items() if ratio is not None and ratio >= NEAR}
+        self._trap.step(Signs(ratios.get("cpu"), *self._meter.accepts.now(now_ns)), now_ns)
+        self._feed(UtilizationSampled(utilizations, self._meter.hard_facts(now_ns)))
 
     async def _probe(self, prober: Prober) -> None:
         try:

@@ -23,14 +23,20 @@ class Smoother:
         self._value: float | None = None
         self._at_ns = 0
 
-    def add(self, value: float, at_ns: int) -> float:
-        """The smoothed value after taking in a new one; instants must not go back."""
+    def add(self, value: float, at_ns: int, rise_s: float = RISE_S) -> float:
+        """The smoothed value after taking in a new one.
+
+        Args:
+            value: now.
+            at_ns: its instant; must not go back.
+            rise_s: with which a rise is followed; shorter where something else confirms it.
+        """
         self._window = [*self._window[1 - WINDOW :], value]
         target = median(self._window)
         if self._value is None:
             self._value = target
         else:
-            constant_s = RISE_S if target > self._value else FALL_S
+            constant_s = rise_s if target > self._value else FALL_S
             weight = 1.0 - exp(-(at_ns - self._at_ns) / NS_PER_S / constant_s)
             self._value += weight * (target - self._value)
         self._at_ns = at_ns

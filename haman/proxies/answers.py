@@ -17,6 +17,8 @@ class Answer:
         connections_limit: the most that there could be now.
         full: TLS handshakes with a key operation since the start of the process.
         resumed: TLS handshakes without one.
+        begun: TLS connections since the start of the process, whatever became of them; those to servers
+            are counted, too, where the proxy does not tell them apart.
         accepted: client connections since the start of the process.
         failed: TLS handshakes that failed, since the start of the process.
         queue: tasks that wait for a thread now.
@@ -40,6 +42,7 @@ class Answer:
     queue: int | None = None
     own_accepted: int = 0
     pool_failed: int | None = None
+    begun: int | None = None
     fds: int | None = None
     fd_limit: int | None = None
     missing: dict[str, str] = field(default_factory=dict)

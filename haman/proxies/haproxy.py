@@ -3,7 +3,7 @@
 A connection that is kept (`prompt`) saves nothing, and after a reload stays with the dying worker.
 `show stat -1 1 -1` lists frontends only: all of them with servers costs HAProxy's thread
 milliseconds. What is not read, because it lies (measured with 2.6): SslRate and CumSslConns count
-accepts and not handshakes; SslFrontendSessionReuse_pct is made of them; Idle_pct is a mean over
+accepts and not handshakes (the latter, those to servers as well: it is `begun`); SslFrontendSessionReuse_pct is made of them; Idle_pct is a mean over
 threads and blind to CPU quotas; MaxSslConns is a high-water mark; CumConns counts this very
 question, so that accepted connections are the sum of `conn_tot`; PoolUsed sees nothing of what
 OpenSSL allocates.
@@ -85,6 +85,7 @@ def parse(text: str) -> Answer:
         failed=_total(frontends, "ssl_failed_handshake"),
         queue=number(info, "Run_queue") if "Run_queue" in info else None,
         pool_failed=number(info, "PoolFailed") if "PoolFailed" in info else None,
+        begun=number(info, "CumSslConns") if "CumSslConns" in info else None,
         missing=_missing(frontends, info.get("Version", "")),
     )
 

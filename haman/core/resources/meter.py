@@ -240,12 +240,18 @@ class Meter:
         )
 
     def hard_facts(self, now_ns: int) -> dict[str, str]:
-        """Resources that are used up by proof, and the proof: by what their last readings said."""
+        """Resources that are used up by proof, and the proof: by what their last readings said.
+
+        Only what is as new as the source that `utilizations` tells: else one probe without an answer
+        would be proof again with every reading of another source.
+        """
         return {
             name: finding.hard
             for name, found in self._found.items()
+            if any(finding.hard for finding in found.values())
+            for told_ns in [self._worst(found, now_ns).at_ns]
             for finding in found.values()
-            if finding.hard and self._is_fresh(finding, now_ns)
+            if finding.hard and finding.at_ns >= told_ns and self._is_fresh(finding, now_ns)
         }
 
     @property

@@ -47,6 +47,7 @@ class CountersSampled:
         failed: TLS handshakes that failed, cumulative.
         queue: tasks that wait for a thread now.
         pool_failed: allocations of memory that failed, cumulative.
+        begun: TLS connections, whatever became of them, cumulative; those to servers may be among them.
     """
 
     at_ns: int
@@ -60,6 +61,7 @@ class CountersSampled:
     failed: int | None = None
     queue: int | None = None
     pool_failed: int | None = None
+    begun: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
