@@ -13,6 +13,7 @@ from haman.cli import text
 from haman.cli.root import cli
 from haman.cli.status import headroom_line
 from haman.controller.surface import Refused
+from haman.core.headroom import Headroom, LossScenario, SurvivorLoad, Verdict
 from haman.core.words import Alert, Reason, Role, Severity
 from tests.api.serving import Served, serving
 
@@ -148,6 +149,49 @@ def test_headroom(run: Run) -> None:
     assert shown[3].split() == ["lb1", "ok", "lb2", "cpu", "82", "%", "steady", "-", "-"]
     assert json.loads(run("headroom", "--json").stdout)["verdict"] == "ok"
     assert len(lines(run("headroom", "--without", "lb2"))) == 2
+
+
+def test_headroom_with_all_its_numbers(served: Served, run: Run, monkeypatch) -> None:
+    why = (
+        "if lb1 is lost, lb2 needs 2.33 s for the handshakes of 5369 clients, 433 µs each (default): "
+        "93 % of half of the clients' timeout of 5 s"
+    )
+    load = SurvivorLoad("lb2", "tls", "storm", 0.93)
+    lost = LossScenario(
+        ("lb1",), Verdict.TIGHT, (load,), (Reason("storm-load", why),), 5772, 2.3252
+    )
+    site = LossScenario(("lb1", "lb3", "lb5", "lb7", "lb9"), Verdict.UNKNOWN)
+    monkeypatch.setattr(
+        served.agent, "_headroom", lambda: Headroom(Verdict.UNKNOWN, lost, (site, lost))
+    )
+    shown = lines(run("headroom"))
+    assert max(map(len, shown)) <= 80
+    assert shown[2].split() == ["LOST", "VERDICT", "BINDS", "SURVIVABLE", "DRAIN"]
+    assert shown[3].split() == ["lb1,", "lb3,", "lb5", "and", "2", "more", "unknown", "-", "-", "-"]
+    assert shown[4].split() == [
+        "lb1",
+        "tight",
+        "lb2",
+        "tls",
+        "93",
+        "%",
+        "storm",
+        "5772",
+        "2.3",
+        "s",
+    ]
+    assert " ".join(line.strip() for line in shown[6:]) == why
+    assert len(lines(run("headroom", "--without", "lb1"))) == 5
+    told = json.loads(run("headroom", "--without", "lb1", "--json").stdout)
+    assert (told["survivable_connections"], told["drain_s"]) == (5772, 2.3252)
+    assert run("headroom", "--without", "lb1", "--check").exit_code == 0
+
+
+def test_headroom_without_several(served: Served, run: Run) -> None:
+    both = ("headroom", "--without", "lb1", "--without", "lb2")
+    assert "no other node is left" in " ".join(lines(run(*both)))
+    assert run(*both, "--check").exit_code == 1
+    assert "lb9" in run("headroom", "--without", "lb1", "--without", "lb9").stderr
 
 
 def test_headroom_as_a_question(served: Served, run: Run) -> None:

@@ -175,3 +175,15 @@ def test_n_minus_1_in_words(survivors: tuple[SurvivorLoad, ...], text: str) -> N
     scenario = LossScenario(("lb1",), Verdict.INSUFFICIENT, survivors)
     picture = replace(QUIET, headroom=Headroom(Verdict.INSUFFICIENT, scenario, (scenario,)))
     assert [alert.text for alert in derive(picture, (), 1)] == [text]
+
+
+def test_the_loss_is_told_with_its_phase_and_what_could_be_survived() -> None:
+    storm = SurvivorLoad("lb2", "tls", "storm", 1.82)
+    lost = LossScenario(
+        ("lb1",), Verdict.INSUFFICIENT, (storm,), survivable_connections=1096, drain_s=1.82
+    )
+    picture = replace(QUIET, headroom=Headroom(lost.verdict, lost, (lost,)))
+    (alert,) = [a for a in derive(picture, (), 1) if a.code == "n-minus-1"]
+    assert alert.text == (
+        "without lb1, lb2 would have tls at 182 % (storm); 1096 connections could be survived"
+    )

@@ -4,7 +4,6 @@ Reports are authenticated, and may be wrong all the same: another version, a bro
 that ran over. Nonsense must neither raise nor look like room.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 
 from haman.core.reports import NodeReport, PeerView, StormReport
@@ -17,6 +16,7 @@ CLIENTS_MAX = 1e9
 COST_MAX_S = 1.0
 CORES_MAX = 65_536
 TIMEOUT_MAX_S = 86_400.0
+AGE_MAX_MS = 1e15
 PRIORITY_MAX = 255
 WEIGHT_MAX = 2**32 - 1
 
@@ -61,7 +61,7 @@ def sound(view: PeerView) -> Node:
     report = view.report
     if report is None:
         return Node(view.name, None, "no report from it yet")
-    if not _within(view.age_ms, math.inf):
+    if not _within(view.age_ms, AGE_MAX_MS):
         return Node(view.name, None, f"its last report is {view.age_ms:g} ms old, which cannot be")
     if not view.fresh:
         return Node(view.name, None, f"its last report is {view.age_ms / 1000:.1f} s old")
@@ -83,7 +83,7 @@ def sound(view: PeerView) -> Node:
 
 
 def _within(value: float | None, most: float, least: float = 0.0) -> bool:
-    return value is not None and math.isfinite(value) and least <= value <= most
+    return value is not None and least <= value <= most  # no NaN is
 
 
 def _standing_problem(name: str, report: NodeReport) -> str:
@@ -112,7 +112,7 @@ def _resources(report: NodeReport) -> tuple[dict[str, Utilization], dict[str, st
             nonsense[each.name] = f"{each.used:g} {each.unit} cannot be used"
         elif each.ceiling is not None and not _within(each.ceiling, HUGE, TINY):
             nonsense[each.name] = f"{each.ceiling:g} {each.unit} is no ceiling"
-        elif not _within(each.age_ms, math.inf):
+        elif not _within(each.age_ms, AGE_MAX_MS):
             nonsense[each.name] = f"its reading is {each.age_ms:g} ms old, which cannot be"
         found[each.name] = each
     return {name: each for name, each in found.items() if name not in nonsense}, nonsense

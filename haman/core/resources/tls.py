@@ -53,17 +53,15 @@ class TlsMeter:
     def step(self, now: CountersSampled, quota_cores: float | None) -> Iterator[Finding]:
         """A reset or a gap says nothing for one interval."""
         before = self._before
+        usable: float | None = now.threads
+        if usable is not None and quota_cores is not None:
+            usable = min(usable, quota_cores)
+        self.cores = usable
         if now.full is None or now.resumed is None:
             return
         if before is not None and now.at_ns <= before.at_ns:
             return
         self._before = now
-        cores = now.threads
-        if cores is not None and quota_cores is not None:
-            usable: float | None = min(cores, quota_cores)
-        else:
-            usable = cores
-        self.cores = usable
         if before is None or now.at_ns - before.at_ns > self._stale_ns:
             self._smoother = Smoother()
             self.done_per_s = None
