@@ -161,6 +161,15 @@ def _silence(neighbor: Neighbor, *, near: bool) -> str:
     return f"{silence}: it is down or unreachable, port 179 is filtered, or {password}"
 
 
+def lasting(reason: Reason) -> bool:
+    """Whether a router that said this keeps the session down until somebody there acts.
+
+    It closes every connection that follows without another word.
+    """
+    said = (reason.data.get("direction"), reason.data.get("code"), reason.data.get("subcode"))
+    return said in {("received", 6, 1), ("received", 6, 2), ("received", 6, 3)}
+
+
 def spoken(reason: str) -> bool:
     """Whether a session ended with a NOTIFICATION; so the TCP connection had come about.
 

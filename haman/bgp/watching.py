@@ -6,7 +6,7 @@ from typing import Final
 
 from haman.bgp.diagnosis import Finding
 from haman.bgp.messages import SessionReport
-from haman.bgp.reasons import FLAP_WINDOW_S, reasons, session_word, spoken
+from haman.bgp.reasons import FLAP_WINDOW_S, lasting, reasons, session_word, spoken
 from haman.config.model import Bgp, Neighbor
 from haman.core.announcements import NeighborReport
 from haman.core.words import Event, Reason
@@ -21,6 +21,8 @@ BACK_OFF_MAX_S: Final = 60.0
 """After a NOTIFICATION before the session was up ExaBGP waits, longer each time, up to a minute; all
 that time it does not try, and there is nothing more to explain."""
 MAX_DOWNS: Final = 100
+_WORDLESS: Final = {"closed-by-router", "connection-lost"}
+"""Reasons that say less than what the router said when it ended the session."""
 
 
 class Watch:
@@ -35,6 +37,7 @@ class Watch:
         self._failed = 0
         self._downs: deque[int] = deque(maxlen=MAX_DOWNS)
         self._told_up = False
+        self._parting: Reason | None = None
 
     @property
     def address(self) -> str:
@@ -44,12 +47,15 @@ class Watch:
     def report(self, bgp: Bgp, now_ns: int) -> NeighborReport:
         """What to show of it while the relay is reached."""
         session = self._session
+        why = reasons(bgp, self.neighbor, session, self._finding, self._recent_downs(now_ns))
+        if self._parting is not None and why and why[0].code in _WORDLESS:
+            why = (self._parting, *why)
         return NeighborReport(
             self.neighbor.name,
             self.neighbor.address,
             session_word(session, self._finding),
             session.since_ns if session else 0,
-            reasons(bgp, self.neighbor, session, self._finding, self._recent_downs(now_ns)),
+            why,
         )
 
     def _recent_downs(self, now_ns: int) -> int:
@@ -78,9 +84,10 @@ class Watch:
             self._downs.extend([now_ns] * min(max(1, downs), MAX_DOWNS))
             self._told_up = False
             why = reasons(bgp, self.neighbor, session, None, self._recent_downs(now_ns))
+            self._parting = next(filter(lasting, why), None)
             events.append(self._event("down", why, wall_ns))
         if session.state == "up" and not self._told_up:
-            self._told_up = True
+            self._told_up, self._parting = True, None
             events.append(self._event("up", (), wall_ns))
         return tuple(events)
 

@@ -110,6 +110,23 @@ def test_a_session_that_went_and_came_between_two_reports_is_told_twice() -> Non
     assert watch.heard(again, BGP, 2 * S, 0) == ()
 
 
+def test_what_a_router_said_when_it_ended_the_session_outlasts_its_silence() -> None:
+    """A session that is shut down there is refused without a word from then on."""
+    watch = Watch(TOR, 0)
+    watch.heard(SessionReport("10.0.1.1", "up", "", 1, "", 1, 1, 0), BGP, 0, 0)
+    watch.heard(went_down("notification received (6,2)"), BGP, S, 0)
+    watch.heard(went_down("closing connection"), BGP, 2 * S, 0)
+    watch.explained(Finding.ANSWERS, 3 * S)
+    first, second = watch.report(BGP, 4 * S).reasons
+    assert "shut down there" in first.text
+    assert second.code == "closed-by-router"
+    # The next time it went down without such a word, that is history.
+    watch.heard(SessionReport("10.0.1.1", "up", "", 5, "", 2, 2, 1), BGP, 5 * S, 0)
+    lost = SessionReport("10.0.1.1", "down", "", 6, "closing connection", 2, 2, 2)
+    watch.heard(lost, BGP, 6 * S, 0)
+    assert [r.code for r in watch.report(BGP, 7 * S).reasons] == ["connection-lost"]
+
+
 def test_a_password_is_quoted_or_refused(tmp_path) -> None:
     text = compose(BGP, tmp_path, {"tor1": "a;b {c}#d\\e"})
     assert 'md5-password "a;b {c}#d\\\\e";' in text
