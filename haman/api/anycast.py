@@ -243,9 +243,7 @@ def _lacks(found: Picture) -> Iterator[Reason]:
     elif len(holders) == 1 and len(found.parts) > 1:
         yield Reason("last-announcer", f"nobody else announces it if {holders[0]} is lost")
     for part in found.parts:
-        if missing := _not_held(found, part):
-            text = f"{part.node} announces {plain.listing(missing)} and has no such address"
-            yield Reason("not-held", text, {"node": part.node})
+        yield from _in_part(part)
     for part in found.expected:
         if part.node not in holders:
             yield Reason("not-announcing", f"{part.node} {absence(part)}", {"node": part.node})
@@ -273,12 +271,23 @@ def session(found: NeighborReport) -> str:
     return f"the session with {found.name} ({found.address}) is {found.session}{why}"
 
 
-def _not_held(found: Picture, part: Part) -> tuple[str, ...]:
+def _in_part(part: Part) -> Iterator[Reason]:
+    """What a node lacks of what it announces."""
+    if missing := _not_held(part):
+        text = f"{part.node} announces {plain.listing(missing)} and has no such address"
+        yield Reason("not-held", text, {"node": part.node})
+    if part.heard and part.said is not None and part.said.unheard:
+        text = f"no router hears {plain.listing(part.said.unheard)} from {part.node}"
+        yield Reason("half-heard", text, {"node": part.node})
+
+
+def _not_held(part: Part) -> tuple[str, ...]:
     """Host prefixes that a node announces and has not on its interface: a black hole."""
     if part.said is None or not part.heard:
         return ()
     held = {ip_interface(address).ip for address in part.said.held}
-    wanted = [ip_interface(prefix) for prefix in found.prefixes]
+    # Its own: another node's configuration may be a reload ahead.
+    wanted = [ip_interface(prefix) for prefix in part.said.prefixes]
     return tuple(str(w) for w in wanted if w.network.num_addresses == 1 and w.ip not in held)
 
 

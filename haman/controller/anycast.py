@@ -1,5 +1,6 @@
 """Between the decisions on anycast services and what routers, peers and operators are told of them."""
 
+from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 
 from haman.bgp.surface import AnnouncerSnapshot
@@ -89,7 +90,14 @@ def anycast_report(
         # What keeps it from serving comes before what it would like to do.
         reasons=(*why, *down, *wanted) if lost else (*wanted, *why, *down),
         weighted=service.weighted,
+        unheard=_unheard(service, known),
     )
+
+
+def _unheard(service: Anycast, known: Sequence[NeighborReport]) -> tuple[str, ...]:
+    families = {ip_address(n.address).version for n in known}
+    mute = families - {ip_address(n.address).version for n in known if n.session == SESSION_UP}
+    return tuple(p for p in service.prefixes if ip_network(p).version in mute)
 
 
 def _why_not_in_force(

@@ -160,6 +160,8 @@ class AnycastReport:
         held: addresses on the interface.
         neighbors_up: routers that hear it now.
         weighted: weights are sent; where one node sends none, routers share equally.
+        unheard: prefixes of which no router hears now, though this node has neighbors of their
+            family. A node that is heard of one family alone does not carry the service.
     """
 
     service: str
@@ -172,3 +174,9 @@ class AnycastReport:
     neighbors_up: int = 0
     reasons: tuple[Reason, ...] = ()
     weighted: bool = True
+    unheard: tuple[str, ...] = ()
+
+    @property
+    def carried(self) -> bool:
+        """Routers hear every prefix of it, as far as this node has neighbors for them."""
+        return self.neighbors_up > 0 and not self.unheard

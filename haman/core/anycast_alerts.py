@@ -103,6 +103,12 @@ def bgp_alerts(picture: BgpPicture, own: NodeReport) -> Iterator[Alert]:
             why = said.reasons[0].text if said.reasons else "no router hears it"
             text = f"{wanted.service} should be {wanted.stance} on {node}, and no router hears it: {why}"
             yield _alert("not-announced", Severity.WARNING, text, node, wanted.service)
+        elif said.unheard:
+            text = (
+                f"no router hears {', '.join(said.unheard)} of {wanted.service} from {node}: it is"
+            )
+            text += " not counted on to serve"
+            yield _alert("not-announced", Severity.WARNING, text, node, wanted.service)
     for finding in picture.findings:
         yield _alert(finding.code, Severity.WARNING, finding.text, finding.node, finding.service)
 

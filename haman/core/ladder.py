@@ -328,12 +328,12 @@ def in_force(configured: ConfiguredAnycast, announced: Iterable[Announcement]) -
 
 
 def servers(name: str, peers: tuple[PeerView, ...]) -> tuple[str, ...]:
-    """The peers that serve this service, by name: fresh, not in fault, and heard by a router."""
+    """The peers that serve this service, by name: fresh, not in fault, heard in every family."""
     found = []
     for peer in peers:
         if not peer.fresh or peer.report is None or peer.report.condition is Condition.FAULT:
             continue
         said = peer.report.service(name)
-        if said is not None and said.stance in SERVING and said.neighbors_up > 0:
+        if said is not None and said.stance in SERVING and said.carried:
             found.append(peer.name)
     return tuple(sorted(found))

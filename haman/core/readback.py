@@ -152,7 +152,7 @@ class ReadBack:
 
 
 def _served(report: NodeReport) -> dict[str, AnycastReport]:
-    return {a.service: a for a in report.anycast if a.stance in SERVING and a.neighbors_up}
+    return {a.service: a for a in report.anycast if a.stance in SERVING and a.carried}
 
 
 def _shape(report: NodeReport) -> object:

@@ -51,7 +51,7 @@ def shares(lost: NodeReport, able: tuple[NodeReport, ...]) -> Shares:
 
 def carries(report: NodeReport) -> tuple[str, ...]:
     """The anycast services that routers send to this node now."""
-    return tuple(a.service for a in report.anycast if a.stance in SERVING and a.neighbors_up)
+    return tuple(a.service for a in report.anycast if a.stance in SERVING and a.carried)
 
 
 def _holds(role: Role) -> bool:

@@ -177,6 +177,21 @@ def test_announced_without_the_address_is_a_black_hole() -> None:
     service = edge(agent)
     assert service.state == "degraded"
     assert service.reasons[0].text == "lb2 announces 2001:db8::100/128 and has no such address"
+    # A prefix that its configuration does not have (yet) is none that it announces.
+    agent.nodes["lb2"].anycast = replace(
+        said, prefixes=("192.0.2.100/32",), held=("192.0.2.100/32",)
+    )
+    assert edge(agent).state == "ok"
+
+
+def test_a_family_that_no_router_hears_is_told() -> None:
+    agent = anycast()
+    said = agent.nodes["lb2"].anycast
+    assert said is not None
+    agent.nodes["lb2"].anycast = replace(said, unheard=("2001:db8::100/128",))
+    service = edge(agent)
+    assert service.state == "degraded"
+    assert service.reasons[0].text == "no router hears 2001:db8::100/128 from lb2"
 
 
 def test_before_the_first_report_it_is_withdrawn() -> None:

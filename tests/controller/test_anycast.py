@@ -297,6 +297,21 @@ async def test_session_of_another_family_does_not_count(tmp_path: Path) -> None:
     async with node(alone(tmp_path, service), alone=True) as lb1:
         await serve(lb1)
         assert lb1.service().neighbors_up == 0
+        assert lb1.service().unheard == ()  # no neighbor is there for it
+
+
+async def test_prefixes_of_a_family_without_a_session_are_unheard(tmp_path: Path) -> None:
+    async with node(alone(tmp_path), alone=True) as lb1:
+        await serve(lb1)
+        tor1, tor2 = lb1.announcer.now.neighbors
+        lb1.announcer.show(neighbors=(tor1, replace(tor2, address="fd00::2")))
+        assert lb1.service().unheard == ()
+        down = replace(tor1, session="down")
+        lb1.announcer.show(neighbors=(down, tor2))
+        assert lb1.service().unheard == ()  # the other one of this family hears it
+        lb1.announcer.show(neighbors=(down, replace(tor2, session="down")))
+        assert lb1.service().unheard == EDGE.prefixes
+        assert not lb1.service().carried
 
 
 async def test_reload_reaches_announcer_and_ladder(tmp_path: Path) -> None:

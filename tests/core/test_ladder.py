@@ -297,3 +297,13 @@ def test_who_else_serves() -> None:
         PeerView("i", NodeReport("i", "", "1", Condition.IN_SERVICE), 1.0, fresh=True),
     )
     assert servers("edge", peers) == ("a", "h")
+
+
+def test_who_is_heard_in_one_family_alone_does_not_serve() -> None:
+    """Or the last node that serves the other one would be drained."""
+    found = peer("a", Stance.FULL)
+    assert found.report is not None
+    said = replace(found.report.anycast[0], unheard=("192.0.2.100/32",))
+    half = replace(found, report=replace(found.report, anycast=(said,)))
+    assert servers("edge", (found,)) == ("a",)
+    assert servers("edge", (half,)) == ()
