@@ -19,16 +19,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
+from haman.config.bgp_rules import md5_problem
+from haman.config.exabgp import exabgp_environment
 from haman.config.model import Anycast, Bgp, Neighbor
-from haman.core.announcements import RELAY_SOCKET, exabgp_environment
+from haman.core.announcements import RELAY_SOCKET
 
 VALIDATE_S: Final = 30.0
 """ExaBGP takes 0.3 s to start and look; a busy host some seconds."""
-MAX_PASSWORD: Final = 80
-"""What the kernel takes: TCP_MD5SIG_MAXKEYLEN."""
 _MS_PER_S: Final = 1000
 _PLAIN_WORD: Final = re.compile(r"[A-Za-z0-9_./+@%=:~-]+")
-_PASSWORD: Final = re.compile(r"""[^\x00-\x1f\x7f-\U0010ffff"']+""")
 
 
 class RefusedError(Exception):
@@ -41,10 +40,10 @@ def compose(config: Bgp, directory: Path, passwords: Mapping[str, str]) -> str:
     Args:
         config: of this node.
         directory: where the relay listens.
-        passwords: of the neighbours that have one, by name.
+        passwords: of the neighbours that have one, by name, as `read_passwords` lets them through.
 
     Raises:
-        RefusedError: a path or a password cannot be written down safely.
+        RefusedError: a path cannot be written down safely.
     """
     relay = [sys.executable, "-P", "-m", "haman.bgp.relay", str(directory / RELAY_SOCKET)]
     relay += [f"{_ms(config.lease_shut_s):d}", f"{_ms(config.lease_withdraw_s):d}"]
@@ -78,7 +77,7 @@ def _neighbor(config: Bgp, neighbor: Neighbor, password: str) -> str:
         "    adj-rib-out true;",
     ]
     if password:
-        lines += [f"    md5-password {_quoted(neighbor, password)};", "    md5-base64 false;"]
+        lines += [f"    md5-password {_quoted(password)};", "    md5-base64 false;"]
     if neighbor.ttl_security:
         lines += ["    outgoing-ttl 255;", "    incoming-ttl 255;"]
     lines += [
@@ -93,20 +92,8 @@ def _neighbor(config: Bgp, neighbor: Neighbor, password: str) -> str:
     return "\n".join(lines)
 
 
-def _quoted(neighbor: Neighbor, password: str) -> str:
+def _quoted(password: str) -> str:
     """The password as ExaBGP's tokeniser reads it back: it unescapes first, and quotes end at any."""
-    if not _PASSWORD.fullmatch(password):
-        text = (
-            f"bgp.neighbor.{neighbor.name}.password_file: holds a quote, a control character or"
-            " one outside ASCII, which ExaBGP cannot be given; choose another password"
-        )
-        raise RefusedError(text)
-    if len(password) > MAX_PASSWORD:
-        text = (
-            f"bgp.neighbor.{neighbor.name}.password_file: holds {len(password)} characters,"
-            f" TCP MD5 takes {MAX_PASSWORD} at most"
-        )
-        raise RefusedError(text)
     escaped = password.replace("\\", "\\\\")
     return f'"{escaped}"'
 
@@ -115,22 +102,20 @@ def read_passwords(neighbors: Iterable[Neighbor]) -> dict[str, str]:
     """The passwords of those that have a file of one, by name; a line's end at the end is dropped.
 
     Raises:
-        RefusedError: a file cannot be read, or is empty.
+        RefusedError: a file cannot be read, or holds what neither kernel nor ExaBGP can be given.
     """
     passwords: dict[str, str] = {}
     for neighbor in neighbors:
         if not neighbor.password_file:
             continue
-        key = f"bgp.neighbor.{neighbor.name}.password_file"
+        place = f"bgp.neighbor.{neighbor.name}.password_file: {neighbor.password_file}"
         try:
-            text = Path(neighbor.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise RefusedError(f"{key}: {neighbor.password_file} is not text") from None
+            content = Path(neighbor.password_file).read_bytes()
         except OSError as error:
-            raise RefusedError(f"{key}: {neighbor.password_file}: {error.strerror}") from error
-        if not text:
-            raise RefusedError(f"{key}: {neighbor.password_file} is empty")
-        passwords[neighbor.name] = text
+            raise RefusedError(f"{place}: {error.strerror}") from error
+        if problem := md5_problem(content):
+            raise RefusedError(f"{place} {problem}")
+        passwords[neighbor.name] = content.rstrip(b"\r\n").decode("ascii")
     return passwords
 
 

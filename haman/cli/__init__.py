@@ -19,13 +19,6 @@ def main() -> None:
         import haman.cli.agent as agent_command
 
         agent_command.inherited_guard = guard
-    elif arguments[:1] == ["controller"]:
-        import signal
-
-        from haman.system.native import die_with_parent
-
-        # An engine that dies takes its controller along, even one that hangs or was stopped.
-        die_with_parent(signal.SIGKILL)
     from haman.cli.root import cli
 
     cli(prog_name="haman")

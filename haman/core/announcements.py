@@ -11,30 +11,6 @@ RELAY_SOCKET: Final = "relay.sock"
 """Where the relay, ExaBGP's helper, listens for the controller: in the same directory."""
 
 
-def exabgp_environment(user: str) -> dict[str, str]:
-    """What ExaBGP is told by its environment, on top of what it inherits.
-
-    Args:
-        user: that it runs as; it refuses to start as root, unless this says root.
-
-    The named pipe of its own command line would be a second way to give commands, and 28 MB more:
-    it is off. Its log says warnings and worse, on standard output. A reactor speed of 20 is a
-    wake-up each 200 ms at rest instead of each 10 ms: measured idle CPU falls from 1.4 to 0.1 %, and
-    commands take no longer, for they wake it; signals and new connections wait for it.
-    """
-    return {
-        "exabgp.api.ack": "true",
-        "exabgp.api.cli": "false",
-        "exabgp.api.respawn": "true",
-        "exabgp.daemon.daemonize": "false",
-        "exabgp.daemon.drop": "true",
-        "exabgp.daemon.user": user,
-        "exabgp.log.destination": "stdout",
-        "exabgp.log.level": "WARNING",
-        "exabgp.reactor.speed": "20",
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class AnycastStance:
     """What this node shall be to one anycast service.

@@ -21,7 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from haman.core.announcements import EXABGP_CONF, ExabgpReport, exabgp_environment
+from haman.config.exabgp import exabgp_environment
+from haman.core.announcements import EXABGP_CONF, ExabgpReport
 from haman.engine.child import NS_PER_S, Child
 from haman.engine.identity import Identity
 from haman.engine.loop import Loop

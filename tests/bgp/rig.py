@@ -13,8 +13,9 @@ from pathlib import Path
 
 from haman.bgp.announcer import Announcer
 from haman.bgp.surface import AnnouncerSnapshot
+from haman.config.exabgp import exabgp_environment
 from haman.config.model import Anycast, Bgp, Config, Neighbor
-from haman.core.announcements import EXABGP_CONF, Announcement, NeighborReport, exabgp_environment
+from haman.core.announcements import EXABGP_CONF, Announcement, NeighborReport
 from haman.core.words import Event
 from tests.bgp.routers import Group
 from tests.engine.net import Namespace, children

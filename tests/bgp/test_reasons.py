@@ -127,24 +127,24 @@ def test_what_a_router_said_when_it_ended_the_session_outlasts_its_silence() -> 
     assert [r.code for r in watch.report(BGP, 7 * S).reasons] == ["connection-lost"]
 
 
-def test_a_password_is_quoted_or_refused(tmp_path) -> None:
+def test_what_is_written_is_quoted_or_refused(tmp_path) -> None:
     text = compose(BGP, tmp_path, {"tor1": "a;b {c}#d\\e"})
     assert 'md5-password "a;b {c}#d\\\\e";' in text
     assert "graceful-restart disable;" in text
-    for wrong in ('a"b', "a'b", "a\nb", "é", "x" * 81):
-        with pytest.raises(RefusedError, match=r"tor1\.password_file") as refused:
-            compose(BGP, tmp_path, {"tor1": wrong})
-        assert wrong not in str(refused.value)
     with pytest.raises(RefusedError, match="cannot be given this path"):
         compose(BGP, tmp_path / "with; space", {})
 
 
 def test_password_files_that_cannot_be_used_are_named(tmp_path) -> None:
     (tmp_path / "empty").write_text("\n")
-    (tmp_path / "binary").write_bytes(b"\xff")
-    for name, words in (("missing", "No such file"), ("empty", "is empty"), ("binary", "not text")):
+    for name, words in (("missing", "No such file"), ("empty", "is empty")):
         with pytest.raises(RefusedError, match=words):
             read_passwords([neighbor(password_file=str(tmp_path / name))])
+    for wrong in ('a"b', "a'b", "a\nb", "é", "x" * 81):
+        (tmp_path / "wrong").write_text(wrong)
+        with pytest.raises(RefusedError, match=r"tor1\.password_file") as refused:
+            read_passwords([neighbor(password_file=str(tmp_path / "wrong"))])
+        assert wrong not in str(refused.value)
     (tmp_path / "good").write_text("secret \r\n")
     good = neighbor(password_file=str(tmp_path / "good"))
     assert read_passwords([good, neighbor("tor2", 2)]) == {"tor1": "secret "}

@@ -108,6 +108,7 @@ def test_it_runs_as_it_shall(agent: Agent) -> None:
     environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     names = {os.fsdecode(each).partition("=")[0] for each in environment if each}
     assert not {n for n in names if not n.startswith("exabgp.")} - {
+        "EXABGP_ENVFILE",
         "PATH",
         "PYTHONPATH",
         "LANG",
