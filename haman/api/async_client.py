@@ -87,7 +87,7 @@ class AsyncClient:
         lines = EventLines()
         try:
             async with self._open.get(path, headers=headers, timeout=timeout) as response:
-                if response.status >= 400:  # noqa: PLR2004 - HTTP
+                if response.status >= 400:
                     raise refusal(response.status, await response.read())
                 async for line in response.content:
                     if event := lines.feed(line):
@@ -105,7 +105,7 @@ class AsyncClient:
                 answer = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(self._path, _cause(error)) from error
-        if response.status >= 400:  # noqa: PLR2004 - HTTP
+        if response.status >= 400:
             raise refusal(response.status, answer)
         return answer
 

@@ -245,7 +245,7 @@ def _integer(request: web.Request, name: str, default: int | None) -> int | None
     if text is None:
         return default
     digits = text.removeprefix("-")
-    if not digits.isdecimal() or len(digits) > 18:  # noqa: PLR2004 - fits 64 bits
+    if not digits.isdecimal() or len(digits) > 18:  # fits 64 bits
         raise ApiError(400, "bad-request", f'{name} must be a whole number, not "{text[:32]}"')
     return int(text)
 

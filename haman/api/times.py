@@ -37,7 +37,7 @@ def clock(at_ns: int, now_ns: int) -> str:
 def duration(seconds: float) -> str:
     """Write a duration in its two largest units: `41 s`, `3 min 20 s`, `2 d 4 h`; `0.3 s` below 10."""
     seconds = max(0.0, seconds)
-    if seconds < 10:  # noqa: PLR2004 - where a tenth still says something
+    if seconds < 10:  # where a tenth still says something
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     left = int(seconds)
     parts: list[tuple[int, str]] = []

@@ -51,7 +51,7 @@ async def diagnose(neighbor: Neighbor, port: int = BGP_PORT) -> Finding:
 
 
 async def _attempt(neighbor: Neighbor, port: int, ttl: int) -> Finding:
-    six = ip_address(neighbor.address).version == 6  # noqa: PLR2004
+    six = ip_address(neighbor.address).version == 6
     with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM) as attempt:
         attempt.setblocking(False)
         if ttl and six:

@@ -258,7 +258,7 @@ def render(measured: list[Measured]) -> str:
 def _check_tickets(
     config: Config, nodes: tuple[str, ...], client: TlsClient, *, dry_run: bool
 ) -> None:
-    if not 2 <= len(set(nodes)) <= tickets.ADDRESSES_MAX:  # noqa: PLR2004 - a pair
+    if not 2 <= len(set(nodes)) <= tickets.ADDRESSES_MAX:
         fail(USAGE, f"--tickets wants 2 to {tickets.ADDRESSES_MAX} different addresses")
     progress = Progress()
     try:

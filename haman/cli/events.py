@@ -29,7 +29,7 @@ class Since(click.ParamType["tuple[int, int]"]):
     ) -> tuple[int, int]:
         """Give (sequence number, earliest instant in ns)."""
         text = str(value)
-        if text.isdecimal() and len(text) <= 18:  # noqa: PLR2004 - fits 64 bits
+        if text.isdecimal() and len(text) <= 18:  # fits 64 bits
             return int(text), 0
         if found := _AGO.fullmatch(text):
             ago_s = int(found[1]) * _UNIT_S[found[2]]

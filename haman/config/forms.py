@@ -126,7 +126,7 @@ def _unservable(address: IPv4Interface | IPv6Interface) -> str | None:
     if address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_loopback:
         return f'"{address.ip}" cannot be served: it is multicast, loopback or unspecified'
     network = address.network
-    if address.version == 4 and network.prefixlen < 31:  # noqa: PLR2004 - RFC 3021: /31 has neither
+    if address.version == 4 and network.prefixlen < 31:  # RFC 3021: a /31 has neither
         if address.ip == network.network_address:
             return f'"{address}" is the network itself, not an address in it'
         if address.ip == network.broadcast_address:

@@ -29,7 +29,7 @@ def take_over_ms(vip: Vip) -> int:
     of the lowest priority, 1: the peers' priorities are not in this node's configuration.
     Version 2 takes the skew from whole seconds (RFC 3768 section 6.1).
     """
-    skew_unit_ms = 1000 if vip.version == 2 else vip.advert_interval_ms  # noqa: PLR2004 - VRRPv2
+    skew_unit_ms = 1000 if vip.version == 2 else vip.advert_interval_ms
     skew_ms = -(-skew_unit_ms * 255 // 256)
     return 3 * vip.advert_interval_ms + skew_ms
 

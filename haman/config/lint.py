@@ -180,7 +180,7 @@ def _vip(vip: Vip, label: str) -> Found:
     families = {a.version for a in host_addresses(vip.addresses)}
     if not vip.preempt and vip.preempt_delay_s:
         yield f"{label}.preempt_delay_s", "has no effect with preempt = false"
-    if vip.checksum == "rfc9568" and (vip.version == 2 or families == {6}):  # noqa: PLR2004 - VRRPv2
+    if vip.checksum == "rfc9568" and (vip.version == 2 or families == {6}):
         yield f"{label}.checksum", "only concerns IPv4 in version 3; it has no effect here"
     if vip.auth_password_file:
         yield (

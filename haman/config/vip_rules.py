@@ -46,8 +46,8 @@ def _check_virtual_routers(config: Config, findings: Findings) -> None:
 
 def _check_version(vip: Vip, label: str, families: set[int], findings: Findings) -> None:
     version, interval = f"{label}.version", f"{label}.advert_interval_ms"
-    if vip.version == 2:  # noqa: PLR2004 - VRRP version 2
-        if 6 in families:  # noqa: PLR2004 - IPv6
+    if vip.version == 2:
+        if 6 in families:
             findings.add_rule("VRRP version 2 has no IPv6; use version 3", version)
         if vip.advert_interval_ms % 1000:
             findings.add_rule(

@@ -240,4 +240,4 @@ def _kind_of(value: object) -> str:
 
 def _show(value: object) -> str:
     text = str(value) if not isinstance(value, int) or abs(value) < 10**18 else "a huge number"
-    return text if len(text) <= 64 else text[:61] + "…"  # noqa: PLR2004 - one readable line
+    return text if len(text) <= 64 else text[:61] + "…"

@@ -103,7 +103,7 @@ def step(outcomes: list[Outcome], seconds: float) -> Step:
 
 
 def _quantile(values: list[float], percent: int) -> float:
-    if len(values) < 2:  # noqa: PLR2004 - quantiles want two
+    if len(values) < 2:  # what quantiles want
         return values[0] if values else 0.0
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 

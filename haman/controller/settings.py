@@ -60,7 +60,7 @@ def read_tickets(config: Config) -> str:
     if check.shared:
         return ""
     pairs = ", ".join(f"of {pair.made_at} at {pair.resumed_at}" for pair in check.refused[:3])
-    more = f" and {len(check.refused) - 3} more" if len(check.refused) > 3 else ""  # noqa: PLR2004
+    more = f" and {len(check.refused) - 3} more" if len(check.refused) > 3 else ""
     return (
         f"TLS sessions are not resumed everywhere ({pairs}{more}): after a loss their clients cost a"
         " full handshake each; share the ticket keys and check again with haman calibrate --tickets"

@@ -167,7 +167,7 @@ def _has_vip(report: NodeReport) -> bool:
 
 
 def _can_be_told(serving: tuple[NodeReport, ...]) -> bool:
-    if len(serving) < 2 or any(_has_vip(report) for report in serving):  # noqa: PLR2004 - a pair
+    if len(serving) < 2 or any(_has_vip(report) for report in serving):
         return False
     rows = [_served(report) for report in serving]
     if any(row.keys() != rows[0].keys() for row in rows):

@@ -40,7 +40,7 @@ class Claim:
 
     def places(self, ifindex: int) -> frozenset[InterfaceAddress]:
         """Its addresses on the interface that bears this index now."""
-        family = AF_INET if self.family == 4 else AF_INET6  # noqa: PLR2004 - the family
+        family = AF_INET if self.family == 4 else AF_INET6
         return frozenset(
             InterfaceAddress(ifindex, family, str(a.ip), a.network.prefixlen)
             for a in self.addresses

@@ -141,7 +141,7 @@ class Interfaces:
         link = self.link(name)
         if link is None:
             return None
-        if family == 4:  # noqa: PLR2004 - the family
+        if family == 4:
             own = self._own(link.index, socket.AF_INET)
             own.sort(key=lambda a: (bool(a.flags & IFA_F_SECONDARY), a.scope))
         else:

@@ -90,7 +90,7 @@ def _say_farewell(
     if source is None or interfaces.trouble(vip.interface) is not None:
         return
     group = Group(vip.name, {member.key: member.router(source, None)}, 0)
-    family = AF_INET if member.family == 4 else AF_INET6  # noqa: PLR2004 - the family
+    family = AF_INET if member.family == 4 else AF_INET6
     try:
         wire = VrrpSocket(vip.interface, ifindex, family)
         try:

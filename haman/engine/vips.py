@@ -117,7 +117,7 @@ class Vips:
             if vip is None:
                 text = f"the controller declares a VIP that is not configured: {stance.vip}"
                 self._reporter.noise("stance-ignored", text, about=stance.vip)
-            elif not 1 <= stance.priority <= 254:  # noqa: PLR2004 - RFC 9568 section 5.2.4
+            elif not 1 <= stance.priority <= 254:  # RFC 9568 section 5.2.4
                 text = f"the controller declares priority {stance.priority}, which is not in 1-254"
                 self._reporter.noise("stance-ignored", text, service=stance.vip)
             else:

@@ -79,7 +79,7 @@ class Wires:
         return wire in self._sockets
 
     def _open(self, wire: Wire, link: Link) -> None:
-        family = AF_INET if wire[1] == 4 else AF_INET6  # noqa: PLR2004 - the family
+        family = AF_INET if wire[1] == 4 else AF_INET6
         try:
             opened = VrrpSocket(link.name, link.index, family)
         except OSError as error:

@@ -257,7 +257,7 @@ def _axis(frame: Frame, y: float) -> str:
         at_ns = frame.zero_ns + at_ms * NS_PER_MS
         if at_ns > frame.end_ns:
             break
-        seconds = step_ms >= 100  # noqa: PLR2004 - from a tenth of a second on, seconds read better
+        seconds = step_ms >= 100
         label = f"{at_ms / 1000:+g} s" if seconds else f"{at_ms:+g} ms"
         x = frame.x(at_ns)
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + 5}"/>')

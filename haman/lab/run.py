@@ -150,7 +150,7 @@ class Client:
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], READY_TIMEOUT_S)
         first = self.process.stdout.readline().split() if readable else []
-        if len(first) != 2 or first[0] != b"ready":  # noqa: PLR2004 - a word and an instant
+        if len(first) != 2 or first[0] != b"ready":
             self.__exit__()
             raise LabError(f"the client on {CLIENT!r} did not come to work; see its output above")
         self.started_ns = int(first[1])

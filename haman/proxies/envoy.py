@@ -77,7 +77,7 @@ def parse_version(body: bytes) -> str:
     """
     told = _mapping(body, INFO).get("version")
     parts = told.split("/") if isinstance(told, str) else []
-    if len(parts) < 2:  # noqa: PLR2004 - commit and version
+    if len(parts) < 2:
         raise MalformedError(f"{INFO}: version is {str(told)[:60]!r}")
     return parts[1]
 

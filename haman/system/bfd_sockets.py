@@ -30,7 +30,7 @@ class BfdListener:
     def __init__(self, local: IPAddress) -> None:
         self._socket = _opened(local)
         try:
-            if local.version == 4:  # noqa: PLR2004 - the family
+            if local.version == 4:
                 self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
             else:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
@@ -81,7 +81,7 @@ class BfdSender:
         option = self._socket.setsockopt
         try:
             option(socket.SOL_SOCKET, socket.SO_PRIORITY, _PRIORITY_CONTROL)
-            if local.version == 4:  # noqa: PLR2004 - the family
+            if local.version == 4:
                 option(socket.IPPROTO_IP, socket.IP_TTL, TTL)
                 option(socket.IPPROTO_IP, socket.IP_TOS, _TRAFFIC_CLASS)
             else:
@@ -108,7 +108,7 @@ class BfdSender:
 
 
 def _opened(local: IPAddress) -> socket.socket:
-    family = socket.AF_INET if local.version == 4 else socket.AF_INET6  # noqa: PLR2004 - the family
+    family = socket.AF_INET if local.version == 4 else socket.AF_INET6
     return socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
 

@@ -322,7 +322,7 @@ def _attributes(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _signed(value: bytes) -> int:
-    if len(value) != 4:  # noqa: PLR2004 - an int32
+    if len(value) != 4:
         raise MalformedNetlinkError(f"integer of {len(value)} bytes")
     return int(struct.unpack("=i", value)[0])
 

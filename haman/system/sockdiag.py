@@ -162,7 +162,7 @@ def _plain(address: bytes) -> bytes:
 
 
 def _text(address: bytes) -> str:
-    return str(IPv4Address(address) if len(address) == 4 else IPv6Address(address))  # noqa: PLR2004 - bytes
+    return str(IPv4Address(address) if len(address) == 4 else IPv6Address(address))
 
 
 def _with_port(address: str, port: int) -> str:

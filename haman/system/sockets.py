@@ -39,7 +39,7 @@ class Datagram:
 
 def ip_packet(source: IPAddress, destination: IPAddress, payload: bytes) -> bytes:
     """A whole IP packet around a VRRP payload; the kernel fills in the IPv4 header checksum."""
-    if source.version == 4:  # noqa: PLR2004 - the family
+    if source.version == 4:
         length = _V4.size + len(payload)
         fixed = (0x45, _TRAFFIC_CLASS, length, 0, 0, _TTL, _VRRP, 0)
         return _V4.pack(*fixed, source.packed, destination.packed) + payload

@@ -83,7 +83,7 @@ def figure(value: float | None) -> str:
             return f"{value / scale:.1f}{unit}"
     if round(value, 2) == int(value):
         return f"{int(value):,}"
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}"  # noqa: PLR2004 - two digits
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def heat(ratio: float | None, soft: float | None, hard: float | None) -> str:

@@ -54,7 +54,7 @@ def _heading(peering: Peering) -> Iterator[str]:
     yield "! On the router, for connections to spread by address and port, not by address alone:"
     for version in peering.versions:
         yield f"!   sysctl -w net.ipv{version}.fib_multipath_hash_policy=1"
-    if 6 in peering.versions:  # noqa: PLR2004
+    if 6 in peering.versions:
         yield "! For IPv6, in /etc/frr/daemons: add --v6-rr-semantics to zebra_options. Without it zebra deletes a"
         yield "! route and adds it again at each change of next hops or weights: 1 ms without a route, each time."
     yield "! A node that shuts (65535:0) or sends a smaller link bandwidth is honoured without a line here."

@@ -152,7 +152,7 @@ def encode(packet: ControlPacket) -> bytes:
         raise ValueError("a packet cannot both ask and answer a poll (RFC 5880 section 6.5)")
     if not packet.my_discriminator or not packet.detect_mult:
         raise ValueError(f"a discriminator or multiplier of 0 is always discarded: {packet}")
-    if not 0 <= packet.diagnostic <= 31:  # noqa: PLR2004 - five bits
+    if not 0 <= packet.diagnostic <= 31:
         raise ValueError(f"diagnostic {packet.diagnostic} is not in 0-31")
     flags = (
         packet.state << 6
