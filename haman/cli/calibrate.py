@@ -27,7 +27,7 @@ PROTOCOLS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 KNEE = 0.9
 """Of a core, where latency leaves the ground."""
 BAR_WIDTH = 40
-RELOAD = "the agent uses it from its next reload on (systemctl reload haman)"
+USED = "an agent that runs takes it up within a second or two"
 
 
 def _addresses(
@@ -178,7 +178,7 @@ def calibrate(
     found = Calibration(time.time_ns(), config.proxy.kind, costs, _knee_of(config, costs))
     if not dry_run:
         target = _write(config, calibration.FILE, calibration.encode(found))
-        click.echo(f"\nwritten to {target}; {RELOAD}")
+        click.echo(f"\nwritten to {target}; {USED}")
 
 
 def _knee_of(config: Config, costs: tuple[HandshakeCost, ...]) -> float | None:
@@ -195,9 +195,7 @@ def _keep(config: Config, knee: float) -> None:
     if before is None:
         fail(REFUSED, problem or "measure what handshakes cost first: haman calibrate")
     after = replace(before, knee_full_per_s=knee)
-    click.echo(
-        f"written to {_write(config, calibration.FILE, calibration.encode(after))}; {RELOAD}"
-    )
+    click.echo(f"written to {_write(config, calibration.FILE, calibration.encode(after))}; {USED}")
 
 
 def _probed(config: Config) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from haman.config.forms import split_host_port
 from haman.config.model import Config
 from haman.controller.asking import Asking
+from haman.controller.kept import Kept
 from haman.controller.ports import Clock
 from haman.controller.portwalk import PortWalk
 from haman.controller.probe import Answered, Prober
@@ -26,9 +27,6 @@ from haman.controller.sampler import Sampler
 from haman.controller.settings import (
     gate_settings,
     meter_settings,
-    read_calibration,
-    read_tickets,
-    tickets_shared,
 )
 from haman.controller.storm import storm_report
 from haman.controller.ticker import Ticker
@@ -111,11 +109,9 @@ class Senses:
         self._on_change = on_change
         self._interval_s = config.saturation.interval_ms / 1000
         self._gate = Gate(gate_settings(config), clock.monotonic_ns())
-        calibration, self._calibration_problem = read_calibration(config)
-        self._tickets_problem = read_tickets(config)
-        self._tickets_shared = tickets_shared(config)
+        self._kept = Kept(config)
         self._baseline = Baseline()
-        settings = meter_settings(config, calibration)
+        settings = meter_settings(config, self._kept.calibration)
         self._meter = Meter(settings)
         self._arrivals = Arrivals(settings.stale_ns)
         self._trap = Trap(settings.client_timeout_s)
@@ -203,6 +199,8 @@ class Senses:
         while True:
             self._judge()  # unless an answer has come since the last round
             now_ns = self._clock.monotonic_ns()
+            if self._kept.look(now_ns):
+                self._meter.calibrate(self._kept.calibration)
             serving = self._processes.serving
             others = tuple(p for p in self._processes.members if p not in serving)
             self._sampler.sample(serving, others, self._near, now_ns)
@@ -273,7 +271,7 @@ class Senses:
                 self._meter,
                 self._baseline.known,
                 self._config.saturation.client_timeout_ms / 1000,
-                tickets_shared=self._tickets_shared,
+                tickets_shared=self._kept.tickets_shared,
                 now_ns=now_ns,
             ),
         )
@@ -297,11 +295,13 @@ class Senses:
             yield "proxy-partly-sensed", Severity.WARNING, partly
         if self._watch.problem:
             yield "proxy-not-watched", Severity.WARNING, self._watch.problem
-        if self._calibration_problem:
-            text = f"the calibration is not used: {self._calibration_problem}"
+        if self._kept.calibration_problem:
+            text = f"the calibration is not used: {self._kept.calibration_problem}"
             yield "calibration-unusable", Severity.WARNING, text
-        if self._tickets_problem:
-            yield "tickets-not-shared", Severity.WARNING, self._tickets_problem
+        if text := self._meter.drift:
+            yield "calibration-drift", Severity.WARNING, text
+        if self._kept.tickets_problem:
+            yield "tickets-not-shared", Severity.WARNING, self._kept.tickets_problem
         if self._asking is not None and self._watch.alive and (why := self._asking.silence):
             # The dead say nothing, and that is no news.
             text = f"{why}: tls and connections are unknown, {gate.condition} is held"

@@ -19,6 +19,7 @@ SCHEMA = 1
 FILE = "calibration.json"
 US_PER_S = 1e6
 COST_MAX_US = 1e6
+UNIFORM = 1.25
 
 
 class CalibrationError(ValueError):
@@ -65,6 +66,11 @@ class Calibration:
     def costliest(self) -> HandshakeCost:
         """What counts while the proxy does not tell which certificate a handshake was for."""
         return max(self.costs, key=lambda cost: cost.full_s)
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all certificates cost about the same, so that their mix does not matter."""
+        return self.costliest.full_s <= UNIFORM * min(cost.full_s for cost in self.costs)
 
 
 def decode(text: bytes | str) -> Calibration:

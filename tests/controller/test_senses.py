@@ -20,9 +20,11 @@ from haman.config.model import (
     Proxy,
     ResourceThresholds,
     Saturation,
+    State,
 )
 from haman.controller import watch
 from haman.controller.senses import Senses, SensesSnapshot
+from haman.core.calibration import FILE, Calibration, HandshakeCost, encode
 from haman.core.words import Condition, Severity
 from tests.proxies.rig import (
     FakeStats,
@@ -249,6 +251,23 @@ async def test_handshakes_become_load(tmp_path) -> None:
             assert reason.code == "saturated"
             assert reason.data["resource"] == "tls"
             assert "fault" not in watched.conditions
+
+
+@haproxy
+async def test_a_calibration_is_taken_up_without_a_restart(tmp_path) -> None:
+    with running(tmp_path, master=False) as proxy:
+        settled_in = msgspec.structs.replace(config(proxy), state=State(directory=str(tmp_path)))
+        async with sensing(settled_in) as watched:
+
+            def confidence() -> list[str]:
+                found = watched.snapshot.resources
+                return [str(r.confidence) for r in found if r.name == "tls" and r.ceiling]
+
+            await until(lambda: confidence() == ["default"], "tls is known")
+            cost = HandshakeCost("127.0.0.1:443", "rsa-2048", "TLSv1.3", 1e-3, 5e-4)
+            measured = Calibration(7, "haproxy", (cost,), knee_full_per_s=500)
+            (tmp_path / FILE).write_text(encode(measured))
+            await until(lambda: confidence() == ["calibrated"], "the calibration is used")
 
 
 @haproxy

@@ -23,6 +23,8 @@ class ThreadMeter:
         self._smoother = Smoother()
         self.total_cores: float | None = None
         """Of all threads in the last interval."""
+        self.spent_ns = 0
+        """By all threads, in all intervals that were seen."""
 
     def step(self, now: ProcessesSampled) -> Iterator[Finding]:
         """A new process, a new thread or a gap says nothing for one interval."""
@@ -40,7 +42,9 @@ class ThreadMeter:
             return
         took_ns = now.at_ns - before.at_ns
         hottest_ns, thread, process = max(spent)
-        self.total_cores = sum(each for each, _, _ in spent) / took_ns
+        spent_ns = sum(each for each, _, _ in spent)
+        self.spent_ns += spent_ns
+        self.total_cores = spent_ns / took_ns
         used = self._smoother.add(hottest_ns / took_ns, now.at_ns)
         detail = f"thread {thread} of process {process.pid}"
         yield Finding(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from haman.core.calibration import Calibration
+from haman.core.drift import Drift, Spent, advice
 from haman.core.resources import counts
 from haman.core.resources.cpu import QuotaMeter, SoftirqMeter, ThreadMeter
 from haman.core.resources.findings import NS_PER_S, UNITS, Finding
@@ -86,6 +87,8 @@ class Meter:
         self._quotas = QuotaMeter(settings.stale_ns)
         self._softirq = SoftirqMeter(slow_ns)
         self._tls = TlsMeter(settings.stale_ns, settings.calibration)
+        self._calibration = settings.calibration
+        self._drift = Drift()
         self._memory = MemoryMeter(slow_ns)
         self._nic = NicMeter(slow_ns)
         self._accepts = AcceptMeter(settings.stale_ns, settings.client_timeout_s)
@@ -140,8 +143,36 @@ class Meter:
         self._accepts.counters(reading)
         self._memory.counters(reading)
         yield from self._tls.step(reading, self._quotas.quota_cores)
+        self._compare(reading.at_ns)
         yield from counts.connections(reading)
         yield from queued(reading, self._tls, self._settings.client_timeout_s)
+
+    def _compare(self, at_ns: int) -> None:
+        """What handshakes cost with what was calibrated; a queue is full of half of them."""
+        tls, threads = self._tls, self._threads
+        if tls.done_per_s is None or threads.total_cores is None or tls.queued:
+            self._drift.interrupt()
+            return
+        full, resumed = tls.handshakes
+        expected_ns = (full * tls.full_s + resumed * tls.resumed_s) * NS_PER_S
+        self._drift.step(Spent(at_ns, threads.spent_ns, full + resumed, expected_ns))
+
+    def calibrate(self, calibration: Calibration | None) -> None:
+        """Go by another calibration from now on."""
+        self._calibration = calibration
+        self._tls.calibrate(calibration)
+        self._drift = Drift()
+
+    @property
+    def drift(self) -> str:
+        """What is wrong with the calibration by what handshakes cost; "" if nothing is known to be.
+
+        Where certificates cost differently, their mix is not told, and so nothing is.
+        """
+        ratio = self._drift.ratio
+        if ratio is None or self._calibration is None or not self._calibration.uniform:
+            return ""
+        return advice(ratio, self._tls.full_s)
 
     def _forget(self, name: str, sources: set[str]) -> None:
         """Let go of sources that are no more: a group that was left limits nothing."""

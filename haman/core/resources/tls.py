@@ -39,16 +39,22 @@ class TlsMeter:
 
     def __init__(self, stale_ns: int, calibration: Calibration | None) -> None:
         self._stale_ns = stale_ns
-        self._calibration = calibration
         self._before: CountersSampled | None = None
         self._smoother = Smoother()
-        self.full_s = calibration.costliest.full_s if calibration else COST_FULL_S
-        self.resumed_s = calibration.costliest.resumed_s if calibration else COST_RESUMED_S
+        self.calibrate(calibration)
         self.done_per_s: float | None = None
         """Handshakes completed in the last interval; None when unknown."""
         self.cores: float | None = None
         """That do handshakes: threads, or the quota if that is less; None when unknown."""
         self._full = self._resumed = 0
+        self.queued = False
+        """More tasks waited for a thread, at the last reading, than the threads keep up with."""
+
+    def calibrate(self, calibration: Calibration | None) -> None:
+        """Go by other costs from now on."""
+        self._calibration = calibration
+        self.full_s = calibration.costliest.full_s if calibration else COST_FULL_S
+        self.resumed_s = calibration.costliest.resumed_s if calibration else COST_RESUMED_S
 
     def step(self, now: CountersSampled, quota_cores: float | None) -> Iterator[Finding]:
         """A reset or a gap says nothing for one interval."""
@@ -76,7 +82,7 @@ class TlsMeter:
         took_s = (now.at_ns - before.at_ns) / NS_PER_S
         self.done_per_s = (full + resumed) / took_s
         cost_s = full * self.full_s + resumed * self.resumed_s
-        queued = _queued(now)
+        self.queued = queued = _queued(now)
         if queued and now.begun is not None and before.begun is not None:
             cost_s = max(cost_s, (now.begun - before.begun) * self._mean_s(full, resumed))
         elif now.queue is not None and before.queue is not None and usable:
@@ -85,6 +91,11 @@ class TlsMeter:
         rise_s = RISE_QUEUED_S if queued else RISE_S
         used = self._smoother.add(max(0.0, cost_s / took_s), now.at_ns, rise_s)
         yield self._found(now.at_ns, used, usable)
+
+    @property
+    def handshakes(self) -> tuple[int, int]:
+        """Full and resumed ones that were seen to complete."""
+        return self._full, self._resumed
 
     @property
     def resumed_share(self) -> float:
