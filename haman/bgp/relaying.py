@@ -383,7 +383,10 @@ class Relaying:
 
     def _problem(self) -> str:
         if any(said.late for said in self._said):
-            return "ExaBGP does not acknowledge what it is told"
+            return (
+                "ExaBGP does not acknowledge what it is told: it is busy or hangs; if that lasts, end it"
+                " with kill -9, and the engine starts it again"
+            )
         refused = sorted(str(prefix) for prefix in self._waiting)
         if refused:
             return f"ExaBGP refused a command about {refused[0]}; its log says why"

@@ -31,6 +31,7 @@ class Watch:
     def __init__(self, neighbor: Neighbor, now_ns: int) -> None:
         self.neighbor = neighbor
         self._session: SessionReport | None = None
+        self._before: SessionReport | None = None
         self._finding: Finding | None = None
         self._moved_ns = now_ns
         self._asked_ns: int | None = None
@@ -62,15 +63,15 @@ class Watch:
         return sum(now_ns - at_ns <= FLAP_WINDOW_S * NS_PER_S for at_ns in self._downs)
 
     def lost(self) -> None:
-        """The relay is gone, and with it what it counted."""
-        self._session = None
+        """The relay is not reached; if it is the same one afterwards, it goes on counting."""
+        self._before, self._session = self._session or self._before, None
 
     def heard(
         self, session: SessionReport, bgp: Bgp, now_ns: int, wall_ns: int
     ) -> tuple[Event, ...]:
         """Take in what the relay reports; returns what is worth telling."""
-        before = self._session or SessionReport(session.address)
-        self._session = session
+        before = self._session or self._before or SessionReport(session.address)
+        self._session, self._before = session, None
         counts = (session.connects, session.ups, session.downs)
         if counts != (before.connects, before.ups, before.downs):
             self._failed += max(0, session.connects - before.connects)

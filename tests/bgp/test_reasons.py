@@ -127,6 +127,23 @@ def test_what_a_router_said_when_it_ended_the_session_outlasts_its_silence() -> 
     assert [r.code for r in watch.report(BGP, 7 * S).reasons] == ["connection-lost"]
 
 
+def test_a_relay_that_was_out_of_reach_has_not_lost_its_sessions_again() -> None:
+    watch = Watch(TOR, 0)
+    counted = SessionReport("10.0.1.1", "up", "", 1, "", 5, 5, 4)
+    (up,) = watch.heard(counted, BGP, 0, 0)
+    assert up.type == "bgp-session-up"
+    watch.lost()
+    watch.lost()
+    assert watch.heard(counted, BGP, S, 0) == ()
+    assert watch.report(BGP, S).reasons == ()
+    # Another relay counts from the beginning.
+    watch.lost()
+    assert watch.heard(SessionReport("10.0.1.1", "up", "", 1, "", 1, 1), BGP, S, 0) == ()
+    watch.lost()
+    (down,) = watch.heard(SessionReport("10.0.1.1", "connected", "", 1, "", 1), BGP, S, 0)
+    assert down.type == "bgp-session-down"
+
+
 def test_what_is_written_is_quoted_or_refused(tmp_path) -> None:
     text = compose(BGP, tmp_path, {"tor1": "a;b {c}#d\\e"})
     assert 'md5-password "a;b {c}#d\\\\e";' in text
