@@ -18,7 +18,7 @@ from haman.cluster.packets import (
 )
 from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.facts import VipReport
-from haman.core.reports import NodeReport
+from haman.core.reports import NodeReport, StormReport
 from haman.core.words import Condition, Confidence, Reason, Role, Stance, Utilization
 
 REASON = Reason("proxy-died", "proxy haproxy pid 123 died", {"pid": 123, "age_s": 0.5, "how": "x"})
@@ -55,6 +55,16 @@ REPORT = NodeReport(
         ),
     ),
     neighbors=(NeighborReport("tor1", "10.0.1.1", "down", 1, (REASON,), "init"),),
+    storm=StormReport(
+        2.0,
+        433e-6,
+        201e-6,
+        5.0,
+        Confidence.CALIBRATED,
+        tickets_shared=True,
+        backlog=4096,
+        base={"cpu": 0.02},
+    ),
 )
 
 
@@ -72,6 +82,14 @@ def test_packet_survives_the_way(packet: Packet) -> None:
     body = encode(packet)
     assert body is not None
     assert decode(body) == packet
+
+
+def test_a_report_of_an_older_version_tells_nothing_of_storms() -> None:
+    tag, report = msgspec.msgpack.decode(encode(Report(REPORT)) or b"")
+    del report["storm"]
+    found = decode(msgspec.msgpack.encode([tag, report]))
+    assert isinstance(found, Report)
+    assert found.report.storm is None
 
 
 @given(st.binary(max_size=200))

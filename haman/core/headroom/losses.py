@@ -9,7 +9,8 @@ and what it carries itself is unknown. What is unknown on either side stays unkn
 worse than `tight`.
 """
 
-from haman.core.headroom.phases import Outlook, outlook
+from haman.core.headroom.outlook import Outlook
+from haman.core.headroom.phases import outlook
 from haman.core.headroom.sound import Node, sound
 from haman.core.headroom.telling import are_lost, no_survivor, reason
 from haman.core.headroom.verdicts import (
@@ -23,6 +24,9 @@ from haman.core.headroom.verdicts import (
 from haman.core.reports import NodeReport, PeerView
 from haman.core.shares import shares
 from haman.core.words import Reason
+
+TOLD_MAX = 8
+"""Survivors of one loss that are told in words, worst first; all of them have their figures."""
 
 
 def assess(own: NodeReport, peers: tuple[PeerView, ...]) -> Headroom:
@@ -118,7 +122,7 @@ def _loss(lost: tuple[Node, ...], nodes: tuple[Node, ...]) -> LossScenario:
         names,
         verdict,
         tuple(_load(each) for each in found),
-        (*silent, *(reason(names, each) for each in found)),
+        (*silent, *(reason(names, each) for each in found[:TOLD_MAX])),
         None if silent else _least([each.survivable for each in takers]),
         None if silent else _most([each.drain_s for each in takers]),
     )

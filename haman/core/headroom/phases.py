@@ -13,19 +13,12 @@ client adds: from that comes the number that could be survived.
 """
 
 import math
-from dataclasses import dataclass, field
 
+from haman.core.headroom.outlook import FULL, Figure, Gap, Outlook
 from haman.core.headroom.sound import Node
-from haman.core.headroom.verdicts import STEADY, STEP, STORM, Verdict
+from haman.core.headroom.verdicts import STEADY, STEP, STORM
 from haman.core.reports import StormReport
 from haman.core.words import Utilization
-
-TIGHT = 0.75
-INSUFFICIENT = 0.90
-"""The default thresholds of the gate: at `tight` a survivor would alert, at `insufficient` it would
-itself ask to shed, so a loss would only pass the overload on."""
-FULL = 1.0
-"""Where the limit is no knee but the end: an accept queue, and half of the clients' timeout."""
 
 RATES = ("cpu", "tls", "ports", "nic")
 STOCKS = ("connections", "fds", "conntrack")
@@ -37,98 +30,6 @@ FDS_PER_CLIENT = 2.0
 """Towards the client and towards the back end."""
 IDLE_LEAST = 0.01
 """Of the cores, for the storm: the kernel shares even a full one with newcomers."""
-SURVIVABLE_MAX = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One resource of one survivor in one phase, as fractions of its ceiling.
-
-    Attributes:
-        limit: from here on it is insufficient.
-        per_client: what one more client of the lost nodes adds; 0 in the steady phase.
-    """
-
-    resource: str
-    phase: str
-    own: float
-    added: float
-    limit: float = INSUFFICIENT
-    per_client: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """After the loss."""
-        return self.own + self.added
-
-    @property
-    def verdict(self) -> Verdict:
-        """By this figure alone."""
-        if self.total >= self.limit:
-            return Verdict.INSUFFICIENT
-        return Verdict.TIGHT if self.total >= TIGHT else Verdict.OK
-
-    @property
-    def survivable(self) -> int:
-        """The most clients of the lost nodes for which it stays below its limit."""
-        room = self.limit - self.own
-        if room <= 0:
-            return 0
-        return max(0, math.ceil(min(room / self.per_client, SURVIVABLE_MAX)) - 1)
-
-    @property
-    def badness(self) -> tuple[float, float]:
-        """Sorts by how near the limit is."""
-        return self.total / self.limit, self.total
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """What cannot be told, and why."""
-
-    resource: str
-    phase: str
-    why: str
-
-
-@dataclass(slots=True)
-class Outlook:
-    """What a loss would do to one survivor.
-
-    Attributes:
-        share: the largest that it takes of any lost node's load; 0 = nothing.
-        clients: that come to it; None when unknown.
-        cost_s: of one handshake on it, in CPU seconds; None when unknown.
-        drain_s: how long it needs for the handshakes of all of them; None when unknown.
-    """
-
-    survivor: Node
-    share: float
-    clients: float | None = 0.0
-    cost_s: float | None = None
-    drain_s: float | None = 0.0
-    figures: list[Figure] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-
-    @property
-    def worst(self) -> Figure | None:
-        """The figure nearest its limit; None if nothing is known."""
-        return max(self.figures, key=lambda f: f.badness, default=None)
-
-    @property
-    def verdict(self) -> Verdict:
-        """A known overload outweighs what is unknown, and that outweighs everything else."""
-        worst = self.worst
-        if worst is not None and worst.verdict is Verdict.INSUFFICIENT:
-            return Verdict.INSUFFICIENT
-        return Verdict.UNKNOWN if self.gaps or worst is None else worst.verdict
-
-    @property
-    def survivable(self) -> int | None:
-        """The most clients of the lost nodes for which step and storm pass here."""
-        if any(gap.phase != STEADY for gap in self.gaps):
-            return None
-        return min((f.survivable for f in self.figures if f.per_client > 0), default=None)
 
 
 def outlook(lost: tuple[Node, ...], survivor: Node, shares: dict[str, float]) -> Outlook:
@@ -139,6 +40,7 @@ def outlook(lost: tuple[Node, ...], survivor: Node, shares: dict[str, float]) ->
         _moved_load(name, moved, found)
     if moved:
         _arrivals(lost, moved, found)
+    found.conclude()
     return found
 
 
@@ -146,10 +48,11 @@ def _moved_load(name: str, moved: list[tuple[Node, float]], found: Outlook) -> N
     """Own load plus the shares, in native units."""
     survivor = found.survivor
     phase = STEP if moved and name in STOCKS else STEADY
-    if not _concerns(name, survivor, [node for node, _ in moved]):
-        return
     mine = survivor.resources.get(name)
-    if mine is None or mine.utilization is None:
+    own = mine.utilization if mine is not None else None
+    if mine is None or own is None:
+        if not _concerns(name, survivor, [node for node, _ in moved]):
+            return
         found.gaps.append(Gap(name, phase, _problem(name, survivor)))
         return
     added = 0.0
@@ -163,7 +66,7 @@ def _moved_load(name: str, moved: list[tuple[Node, float]], found: Outlook) -> N
             found.gaps.append(Gap(name, phase, why))
             return
         added += share * _dynamic(theirs, node, survivor) / _capacity(mine, survivor, node)
-    found.figures.append(Figure(name, phase, mine.utilization, added))
+    found.figures.append(Figure(name, phase, own, added))
 
 
 def _concerns(name: str, survivor: Node, lost: list[Node]) -> bool:

@@ -1,6 +1,6 @@
 """One line for people, with the numbers in it, for what a loss does to a survivor."""
 
-from haman.core.headroom.phases import TIGHT, Figure, Outlook
+from haman.core.headroom.outlook import TIGHT, Figure, Outlook
 from haman.core.headroom.sound import Node
 from haman.core.headroom.verdicts import STEP, STORM, Verdict
 from haman.core.words import Reason, percent
