@@ -22,6 +22,14 @@ yet speak (`core.ladder`), and two ticks. The unit's watchdog kills the engine a
 ExaBGP with it; it is not needed for this."""
 
 
+def shortest_interval_ms(config: Config) -> int | None:
+    """At which a neighbour or peer wants to hear of this node, by BFD or adverts; None = none does."""
+    neighbors = config.bgp.neighbor if config.bgp else ()
+    adverts = [vip.advert_interval_ms for vip in config.vip]
+    bfd = [neighbor.bfd.interval_ms for neighbor in neighbors if neighbor.bfd]
+    return min(adverts + bfd, default=None)
+
+
 def take_over_ms(vip: Vip) -> int:
     """Upper bound of the time after which a backup takes over from a silent active router, in ms.
 

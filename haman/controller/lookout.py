@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from haman.config.lease import shortest_interval_ms
 from haman.config.model import Config
 from haman.controller.engine_side import EngineSide
 from haman.core.alerts import Picture, derive
@@ -41,8 +42,7 @@ class Lookout:
             if each.soft is not None
         }
         self._soft = {"": config.saturation.soft} | own
-        intervals = [vip.advert_interval_ms for vip in config.vip]
-        self._advert_interval_ms = min(intervals, default=None)
+        self._shortest_interval_ms = shortest_interval_ms(config)
 
     def is_due(self, now_ns: int) -> bool:
         """Nobody looked for a second."""
@@ -85,7 +85,7 @@ class Lookout:
             vips=self._vips,
             soft=self._soft,
             isolated=isolated,
-            advert_interval_ms=self._advert_interval_ms,
+            shortest_interval_ms=self._shortest_interval_ms,
             engine=engine.reported,
             engine_age_ms=engine.age_ms(now_ns),
             rejected=self._lately(rejected, now_ns),

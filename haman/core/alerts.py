@@ -36,7 +36,7 @@ remembers: an alert with the same code, node and service keeps the instant when 
     engine-silent       critical            the engine has not reported for 2 s
     no-realtime         warning             the engine was refused its real-time policy
     engine-late         warning             the engine's p99 lateness is over a tenth of the
-                                            shortest advert interval
+                                            shortest interval of adverts and BFD
     guard-dead          warning             nothing would release the addresses if the engine died
     journal-not-durable warning             journal or intent cannot be written
 
@@ -68,7 +68,7 @@ class Picture:
         anycast: names of the configured anycast services.
         bgp: what this node knows of its part in BGP; None = it has none.
         soft: threshold per resource; "" is the default one.
-        advert_interval_ms: the shortest of this node's VIPs; None without any.
+        shortest_interval_ms: of adverts and BFD packets; None where neither is sent.
         engine_age_ms: since the engine last said anything.
         conflicts: what the engine reported as a conflict lately, per VIP; "" = of no known VIP.
         rejected: datagrams that failed authentication, of reasons that were seen lately, since the
@@ -83,7 +83,7 @@ class Picture:
     vips: tuple[str, ...] = ()
     soft: dict[str, float] | None = None
     isolated: bool = False
-    advert_interval_ms: float | None = None
+    shortest_interval_ms: float | None = None
     engine: EngineReported | None = None
     engine_age_ms: float = 0.0
     conflicts: dict[str, str] | None = None
@@ -259,9 +259,9 @@ def _engine(picture: Picture) -> Iterator[Alert]:
         text = f"the engine does not run in real time: {picture.engine.realtime_problem}"
         yield _alert("no-realtime", Severity.WARNING, text, node)
     late = picture.engine.lateness.p99_ms
-    interval = picture.advert_interval_ms
+    interval = picture.shortest_interval_ms
     if interval is not None and late > interval * LATENESS_SHARE:
-        text = f"the engine wakes {late:.1f} ms late (p99); the advert interval is {interval:g} ms"
+        text = f"the engine wakes {late:.1f} ms late (p99), and has adverts or BFD every {interval:g} ms"
         yield _alert("engine-late", Severity.WARNING, text, node)
     if not picture.engine.guard:
         text = "the guard is dead: nothing releases the addresses at once if the engine dies"

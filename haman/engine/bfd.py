@@ -10,8 +10,9 @@ another try follows every second, and the report says why.
 
 import errno
 import random
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
 
@@ -49,6 +50,9 @@ from haman.system import clock
 from haman.system.bfd_sockets import BfdListener, BfdSender
 
 RETRY_NS: Final = 1_000_000_000
+TOLD_MAX: Final = 10
+TOLD_WITHIN_NS: Final = 60_000_000_000
+"""So many changes of a session become events in that time; a neighbour may flap with each packet."""
 
 _Ends = tuple[str, str]
 """Local address and neighbour's: what makes it another session when it changes."""
@@ -65,6 +69,8 @@ class _Running:
         until_heard: only a packet of the neighbour's ends the problem.
         heard: the last datagram that was taken in, and what it was read as.
         sent: the last packet, encoded.
+        told_ns: when the last changes became events.
+        untold: changes since then that did not.
     """
 
     neighbor: Neighbor
@@ -77,6 +83,8 @@ class _Running:
     until_heard: bool = False
     heard: tuple[bytes, ControlReceived] | None = None
     sent: tuple[ControlPacket, bytes] | None = None
+    told_ns: deque[int] = field(default_factory=lambda: deque(maxlen=TOLD_MAX))
+    untold: int = 0
 
     @property
     def place(self) -> str:
@@ -266,10 +274,14 @@ class BfdSessions:
     def _changed(self, running: _Running, change: StateChanged, why: str) -> None:
         self._reporter.changed = True
         running.since_wall_ns = clock.wall_ns()
+        if SessionState.UP not in (change.old, change.new) or self._is_too_much(running):
+            return
         data: dict[str, int | float | str] = {"neighbor": running.neighbor.name}
+        if running.untold:
+            data["suppressed"], running.untold = running.untold, 0
         if change.new is SessionState.UP:
             self._reporter.event("bfd-up", f"BFD with {running.place} is up", data=data)
-        elif change.old is SessionState.UP:
+        else:
             code, text = _why_down(change)
             data["diagnostic"] = diagnostic_words(change.diagnostic)
             data["remote_diagnostic"] = diagnostic_words(change.remote_diagnostic)
@@ -280,6 +292,16 @@ class BfdSessions:
                 reasons=(Reason(code, text, data),),
                 data=data,
             )
+
+    def _is_too_much(self, running: _Running) -> bool:
+        """Whether its changes fill the journal; the state is reported all the same."""
+        now_ns = clock.monotonic_ns()
+        told_ns = running.told_ns
+        if len(told_ns) == TOLD_MAX and now_ns - told_ns[0] < TOLD_WITHIN_NS:
+            running.untold += 1
+            return True
+        told_ns.append(now_ns)
+        return False
 
     def _discard(self, reason: Discard, text: str, running: _Running | None) -> None:
         self._reporter.counters[f"bfd_discarded:{reason}"] += 1

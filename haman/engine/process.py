@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from haman.config.lease import shortest_interval_ms
 from haman.config.model import Config
 from haman.config.reload import fixed_for_life
 from haman.core.facts import EngineReported, StancesDeclared, TakeoverOrdered, ToEngine
@@ -150,8 +151,8 @@ class Engine:
 
     def _configure(self, config: Config, passwords: dict[str, bytes]) -> None:
         self._config = config
-        shortest_ms = min((vip.advert_interval_ms for vip in config.vip), default=LATE_MS_MAX)
-        self._late_ns = min(shortest_ms, LATE_MS_MAX) * 1_000_000
+        shortest_ms = shortest_interval_ms(config)
+        self._late_ns = min(shortest_ms or LATE_MS_MAX, LATE_MS_MAX) * 1_000_000
         now_ns = clock.monotonic_ns()
         routers, services = members(config, passwords), anycast_claims(config)
         claims: dict[Key, Claim] = {**routers, **services}

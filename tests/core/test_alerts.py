@@ -24,7 +24,7 @@ QUIET = Picture(
     headroom=Headroom(Verdict.OK),
     vips=("web",),
     soft={"": 0.75, "tls": 0.5},
-    advert_interval_ms=100,
+    shortest_interval_ms=100,
     engine=ENGINE,
     engine_age_ms=10,
 )

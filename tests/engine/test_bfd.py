@@ -5,12 +5,14 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from haman.core.announcements import BfdReport
 from haman.core.bfd.packet import ControlPacket, SessionState, decode, encode
+from haman.engine.bfd import TOLD_MAX
 from tests.engine.conftest import Agents
 from tests.engine.net import Agent, Host, Lan, toml, wait
 
@@ -312,3 +314,19 @@ def test_a_flood_of_rubbish_is_counted_and_not_told_each_time(met: tuple[Agent, 
     assert len(agent.told("packet-dropped")) <= 2
     stranger.say(encode(DOWN))
     wait(lambda: bfd(agent).state == "init", what="served after the flood")
+
+
+def test_a_neighbour_that_flaps_with_each_packet_does_not_fill_the_journal(
+    met: tuple[Agent, Stranger],
+) -> None:
+    agent, stranger = met
+    mine = stranger.hear()[0].my_discriminator
+    init = replace(DOWN, state=SessionState.INIT, your_discriminator=mine)
+    taken = agent.counter("bfd_packets_received")
+    for _ in range(TOLD_MAX):
+        stranger.say(encode(init))
+        stranger.say(encode(replace(init, state=SessionState.DOWN)))
+    wait(lambda: agent.counter("bfd_packets_received") == taken + 2 * TOLD_MAX)
+    assert len(agent.told("bfd-up")) == len(agent.told("bfd-down")) == TOLD_MAX // 2
+    stranger.say(encode(init))
+    wait(is_up(agent), what="the state is reported all the same")
