@@ -1,10 +1,11 @@
 """What makes an operator's act unsafe: nobody to serve, or no room; told with the numbers."""
 
 from haman.controller.surface import ClusterSnapshot, Refused
+from haman.core.announcements import AnycastReport
 from haman.core.headroom import Verdict
 from haman.core.heirs import ConfiguredVip, can_serve
 from haman.core.reports import NodeReport, PeerView
-from haman.core.words import Reason
+from haman.core.words import Reason, Stance
 
 
 def nobody_serves(now: ClusterSnapshot, what: str, stranded: tuple[str, ...]) -> Refused:
@@ -50,6 +51,13 @@ def no_holder(service: str, reports: tuple[NodeReport, ...]) -> Refused:
     return Refused("no-holder", f"no node that is heard holds {service}")
 
 
+def _announced(said: AnycastReport) -> str:
+    if said.stance is Stance.WITHDRAWN or said.carried:
+        return str(said.stance)
+    unheard = f"{', '.join(said.unheard)} " if said.neighbors_up else ""
+    return f"{said.stance}, {unheard}heard by no router"
+
+
 def _why_not(peer: PeerView, group: tuple[ConfiguredVip, ...]) -> Reason:
     if peer.report is None:
         text = f"{peer.name} was not heard yet"
@@ -59,7 +67,7 @@ def _why_not(peer: PeerView, group: tuple[ConfiguredVip, ...]) -> Reason:
         text = f"{peer.name} could, but is not the one that was asked for"
     else:
         roles = [f"{vip.vip}: {vip.role}" for vip in peer.report.vips]
-        roles += [f"{each.service}: {each.stance}" for each in peer.report.anycast]
+        roles += [f"{each.service}: {_announced(each)}" for each in peer.report.anycast]
         said = ", ".join(roles) or "no VIP"
         text = f"{peer.name} is {peer.report.condition.predicate} ({said})"
     return Reason("cannot-take-over", text, {"node": peer.name})

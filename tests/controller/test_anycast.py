@@ -200,6 +200,25 @@ async def test_drain_of_the_last_announcer_is_refused_unless_forced(tmp_path: Pa
         assert isinstance(await lb2.controller.drain("", force=False), Accepted)
 
 
+async def test_drain_beside_a_node_that_is_half_heard_is_refused(tmp_path: Path) -> None:
+    prefixes = (*EDGE.prefixes, "2001:db8::100/128")
+    async with both(tmp_path, msgspec.structs.replace(EDGE, prefixes=prefixes)) as (lb1, lb2):
+        tor1, tor2 = lb2.announcer.now.neighbors
+        six = replace(tor2, address="fd00::2")
+        lb2.announcer.show(neighbors=(replace(tor1, session="down"), six))
+
+        def unheard() -> bool:
+            (peer,) = lb1.controller.snapshot().peers
+            said = peer.report.service("edge") if peer.report is not None else None
+            return said is not None and said.unheard == EDGE.prefixes
+
+        await until(unheard)
+        refused = await lb1.controller.drain("", force=False)
+        assert isinstance(refused, Refused)
+        (why,) = refused.reasons
+        assert why.text == "lb2 is in-service (edge: full, 192.0.2.100/32 heard by no router)"
+
+
 async def test_drain_that_does_not_fit_is_refused_with_the_numbers(tmp_path: Path) -> None:
     async with both(tmp_path) as (lb1, lb2):
         for each in (lb1, lb2):
