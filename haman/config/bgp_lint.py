@@ -13,6 +13,8 @@ from haman.core.alerts import LATENESS_SHARE
 FAST_MS = 100
 """BFD or adverts below this need the real-time policy to survive a busy host."""
 
+_BLACKHOLE = {"blackhole", "65535:666"}
+
 Found = Iterator[tuple[str, str]]
 
 
@@ -53,6 +55,9 @@ def bgp_warnings(config: Config, facts: Facts) -> Found:
             )
         else:
             yield from _bfd(neighbor.bfd, f"{label}.bfd", config, facts)
+            if neighbor.ttl_security:
+                text = "with bfd: FRR cannot have both with one neighbor; BIRD can"
+                yield f"{label}.ttl_security", text
     families: set[int] = {ip_address(neighbor.address).version for neighbor in neighbors}
     for service, label in zip(config.anycast, anycast_labels(config), strict=True):
         yield from _service(service, label, families, facts)
@@ -84,6 +89,10 @@ def _bfd(bfd: Bfd, label: str, config: Config, facts: Facts) -> Found:
 
 
 def _service(service: Anycast, label: str, families: set[int], facts: Facts) -> Found:
+    for place, community in enumerate(service.community, 1):
+        if community in _BLACKHOLE:
+            text = f'"{community}" asks routers to discard what is sent to the service (RFC 7999)'
+            yield f"{label}.community[{place}]", text
     for place, text in enumerate(service.prefixes, 1):
         prefix = ip_network(text)
         if prefix.version not in families:

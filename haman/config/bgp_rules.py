@@ -11,6 +11,7 @@ from haman.config.walk import Findings, labels, repeats
 
 MD5_BYTES_MAX = 80
 """TCP_MD5SIG_MAXKEYLEN of linux/tcp.h."""
+_GRACEFUL_SHUTDOWN = {"graceful-shutdown", "65535:0"}
 _PRINTABLE = re.compile(rb"[ -~]+")
 
 
@@ -91,10 +92,17 @@ def _check_lease(config: Config, findings: Findings) -> None:
 
 def _check_services(config: Config, findings: Findings) -> None:
     if config.anycast and (config.bgp is None or not config.bgp.neighbor):
-        findings.add_rule("is missing: anycast services need a router to announce to", "bgp")
+        key = "bgp" if config.bgp is None else "bgp.neighbor"
+        findings.add_rule("is missing: anycast services need a router to announce to", key)
     for service, label in zip(config.anycast, anycast_labels(config), strict=True):
         if not service.prefixes:
             findings.add_rule("must name at least one prefix", f"{label}.prefixes")
+        for place, community in enumerate(service.community, 1):
+            if community in _GRACEFUL_SHUTDOWN:
+                findings.add_rule(
+                    f'"{community}" says that a node is shut, which haman sends itself when it is so',
+                    f"{label}.community[{place}]",
+                )
         steps = (service.weight, *service.reduced_weights)
         if any(lower >= higher for higher, lower in itertools.pairwise(steps)):
             findings.add_rule(
@@ -117,6 +125,8 @@ def _check_prefixes(config: Config, findings: Findings) -> None:
             prefix = _prefix(text)
             if prefix is None:
                 continue  # the reader has said so
+            if unservable := _unservable(prefix):
+                findings.add_rule(f"{prefix} cannot be announced: it is {unservable}", here)
             for address, there in vips:
                 if address in prefix:
                     findings.add_rule(f"{prefix} holds the VIP {address} ({there})", here, there)
@@ -133,6 +143,18 @@ def _prefix(text: str) -> IPv4Network | IPv6Network | None:
         return ip_network(text)
     except ValueError:
         return None
+
+
+def _unservable(prefix: IPv4Network | IPv6Network) -> str:
+    if not prefix.prefixlen:
+        return "the default route"
+    kinds = {
+        "multicast": prefix.is_multicast,
+        "loopback": prefix.is_loopback,
+        "link-local": prefix.is_link_local,
+        "unspecified": prefix.is_unspecified,
+    }
+    return next((kind for kind, so in kinds.items() if so), "")
 
 
 def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
