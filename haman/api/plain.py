@@ -10,6 +10,9 @@ from haman.core.words import Reason
 
 SESSION_DOWN = "session-down"
 """Code of a stance's reason that says of a router what the node's neighbours say in full."""
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
+_STEP = 1024.0
+_HUNDRED = 100
 _ROUTING = ("announcement-", "bfd-", "bgp-", "exabgp-", "lease-", "relay-")
 
 
@@ -58,3 +61,22 @@ def listing(names: Iterable[str]) -> str:
 def sentence(text: str) -> str:
     """End a sentence that has no end yet."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def amount(value: float, unit: str) -> str:
+    """A quantity as people read it: "1.5 GiB", "0.41 cores", "12 ms", "28232"."""
+    if unit.startswith("bytes"):
+        step = 0
+        while abs(value) >= _STEP and step < len(_BINARY) - 1:
+            value, step = value / _STEP, step + 1
+        return f"{value:.{1 if step else 0}f} {_BINARY[step]}B{unit.removeprefix('bytes')}"
+    if unit == "count":
+        return f"{value:.0f}"
+    if unit == "s" and abs(value) < 1:
+        return f"{_digits(value * 1000)} ms"
+    return f"{_digits(value)} {'core' if unit == 'cores' and value == 1 else unit}"
+
+
+def _digits(value: float) -> str:
+    """Three digits, and no exponent: 0.041, 12.5, 1800."""
+    return f"{value:.0f}" if abs(value) >= _HUNDRED else f"{round(value, 3):.3g}"

@@ -1,5 +1,6 @@
 """Text for people: tables, colours where there is a terminal, waits that show what they wait for."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ COLOURS = {
     "critical": "red",
 }
 
+_COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
+
 
 def paint(word: str) -> str:
     """Colour a word by what it means; click takes colours away where there is no terminal."""
@@ -54,6 +57,18 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join([click.style(lines[0], dim=True), *lines[1:]])
+
+
+def cut(line: str, width: int) -> str:
+    """Shorten a line to `width` columns, colours apart; "…" stands for what is left out."""
+    if len(click.unstyle(line)) <= width:
+        return line
+    kept, left = [], width - 1
+    for place, part in enumerate(_COLOUR.split(line)):
+        colour = place % 2
+        kept.append(part if colour else part[: max(0, left)])
+        left -= 0 if colour else len(part)
+    return "".join(kept) + "…"
 
 
 def percent(fraction: float | None) -> str:

@@ -1,5 +1,6 @@
 """`haman top`: this node's resources, one line each, the binding one marked."""
 
+import shutil
 import sys
 import time
 from collections import deque
@@ -7,9 +8,11 @@ from collections import deque
 import click
 
 from haman.api import schema
+from haman.api.plain import amount
+from haman.api.times import duration
 from haman.cli.command import Command
 from haman.cli.reach import REFUSED, agent_options, fail, reach
-from haman.cli.text import paint, percent, reasons, table
+from haman.cli.text import cut, paint, percent, reasons, table
 
 LOOKS = 30
 """How many looks the trend remembers."""
@@ -17,15 +20,7 @@ STEADY = 0.02
 """Less than this much utilization between the older and the newer looks is no trend."""
 TREND_LOOKS = 4
 SPARKS = "▁▂▃▄▅▆▇█"
-BAR_WIDTH = 20
-ORIGINS = {
-    "measured": "read from the system",
-    "calibrated": "calibrated here",
-    "configured": "configured",
-    "default": "assumed",
-}
-_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
-_STEP = 1024.0
+BAR_WIDTH = 10
 
 
 @click.command(
@@ -56,7 +51,8 @@ def top(*, once: bool, interval: float, socket_path: str, ssh: str | None) -> No
             while True:
                 found = client.status()
                 trends.add(own(found))
-                shown = render(found, trends)
+                width = shutil.get_terminal_size().columns
+                shown = render(found, trends, width)
                 click.clear()
                 click.echo(shown)
                 time.sleep(interval)
@@ -96,8 +92,11 @@ class Trends:
         return f"{line} {arrow}"
 
 
-def render(found: schema.Status, trends: Trends) -> str:
-    """The node's line, its resources, fullest first, and what is wrong with it."""
+def render(found: schema.Status, trends: Trends, width: int | None = None) -> str:
+    """The node's line, its resources, fullest first, and what is wrong with it.
+
+    Lines of the table end at `width`: a live view must not wrap. What matters is said below it.
+    """
     node = own(found)
     proxy = " ".join(part for part in (node.proxy.kind, node.proxy.version) if part) or "no proxy"
     clients = "" if node.connections is None else f", {node.connections} clients"
@@ -107,8 +106,10 @@ def render(found: schema.Status, trends: Trends) -> str:
     rows = [_row(r, trends, binding=r.name == node.binding) for r in reversed(ordered)]
     blocks = [head]
     if rows:
-        titles = ("", "RESOURCE", "", "", "USED", "CEILING", "ORIGIN", "TREND", "WHERE")
-        blocks.append(table(titles, rows))
+        titles = ("", "RESOURCE", "", "", "USED", "CEILING", "TREND", "ORIGIN", "WHERE")
+        lines = table(titles, rows).splitlines()
+        blocks.append("\n".join(lines if width is None else (cut(line, width) for line in lines)))
+        blocks += ["\n".join(notes)] if (notes := _notes(node)) else []
     else:
         blocks.append("no resource is sensed yet")
     alerts = [a for a in found.alerts if a.node == node.name]
@@ -117,8 +118,21 @@ def render(found: schema.Status, trends: Trends) -> str:
     return "\n\n".join(blocks)
 
 
+def _notes(node: schema.Node) -> list[str]:
+    """What the binding resource's ceiling is, and why others are unknown."""
+    told = []
+    for resource in node.resources:
+        if resource.name == node.binding and resource.ceiling is not None:
+            ceiling = amount(resource.ceiling, resource.unit)
+            told.append(f"{resource.name} runs out first, at {ceiling} ({_origin(resource)})")
+    unknown = (r for r in node.resources if r.utilization is None and r.problem)
+    return told + [f"{r.name} is unknown: {r.problem}" for r in unknown]
+
+
 def _row(resource: schema.Resource, trends: Trends, *, binding: bool) -> tuple[str, ...]:
-    known = resource.ceiling is not None
+    trend = trends.words(resource.name)
+    if resource.exhausted_in_s is not None:
+        trend = f"{trend or '↑'} used up in {duration(resource.exhausted_in_s)}"
     return (
         click.style("▶", bold=True) if binding else "",
         resource.name,
@@ -126,10 +140,18 @@ def _row(resource: schema.Resource, trends: Trends, *, binding: bool) -> tuple[s
         percent(resource.utilization),
         "unknown" if resource.used is None else amount(resource.used, resource.unit),
         amount(resource.ceiling, resource.unit) if resource.ceiling is not None else "unknown",
-        ORIGINS.get(resource.confidence, resource.confidence) if known else "",
-        trends.words(resource.name),
+        trend,
+        _origin(resource),
         resource.detail,
     )
+
+
+def _origin(resource: schema.Resource) -> str:
+    """How well the ceiling is known, and what it is: "measured: RLIMIT_NOFILE"."""
+    if resource.ceiling is None:
+        return ""
+    known = resource.confidence
+    return f"{known}: {resource.origin}" if resource.origin else known
 
 
 def _bar(resource: schema.Resource) -> str:
@@ -142,17 +164,3 @@ def _bar(resource: schema.Resource) -> str:
     if over is None and resource.soft is not None and used >= resource.soft:
         over = "yellow"
     return click.style("█" * filled, fg=over or "green") + "·" * (BAR_WIDTH - filled)
-
-
-def amount(value: float, unit: str) -> str:
-    """A quantity as people read it: "1.5 GiB", "0.41 cores", "12 ms", "28232"."""
-    if unit.startswith("bytes"):
-        step = 0
-        while abs(value) >= _STEP and step < len(_BINARY) - 1:
-            value, step = value / _STEP, step + 1
-        return f"{value:.{1 if step else 0}f} {_BINARY[step]}B{unit.removeprefix('bytes')}"
-    if unit == "count":
-        return f"{value:.0f}"
-    if unit == "s":
-        return f"{value * 1000:.3g} ms" if abs(value) < 1 else f"{value:.3g} s"
-    return f"{value:.3g} {unit}"

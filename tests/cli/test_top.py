@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from haman.api import schema
+from haman.api.plain import amount
 from haman.cli import top as command
 from haman.cli.root import cli
-from haman.cli.top import SPARKS, Trends, amount, render
+from haman.cli.top import SPARKS, Trends, render
 from tests.api.serving import Served, serving
 
 
@@ -75,26 +76,43 @@ def test_fullest_first_and_the_binding_one_marked() -> None:
     lines = shown(
         picture(
             resource("fds", 100, 1000, detail="process 7"),
-            resource("tls", 1.5, 1.8, unit="core-s/s", confidence="calibrated"),
-            resource("hol", 0.012, None, unit="s"),
+            resource(
+                "tls", 1.5, 1.8, unit="core-s/s", confidence="calibrated", origin="0.9 of 2 cores"
+            ),
+            resource("hol", 0.012, None, unit="s", problem="no probe is configured"),
             binding="tls",
         )
     )
     assert lines[0] == "lb1 in-service · haproxy 2.6.12, 17 clients · 12:03:11 UTC"
     tls, fds, hol = lines[3:6]
     assert tls.split() == [
-        *("▶", "tls", "█" * 17 + "···", "83", "%"),
-        *("1.5", "core-s/s", "1.8", "core-s/s", "calibrated", "here"),
+        *("▶", "tls", "█" * 8 + "··", "83", "%"),
+        *("1.5", "core-s/s", "1.8", "core-s/s", "calibrated:", "0.9", "of", "2", "cores"),
     ]
     assert fds.split()[:1] == ["fds"]
     assert fds.endswith("process 7")
-    assert hol.split() == ["hol", "·" * 20, "?", "12", "ms", "unknown"]
+    assert hol.split() == ["hol", "·" * 10, "?", "12", "ms", "unknown"]
+    assert lines[-2] == "tls runs out first, at 1.8 core-s/s (calibrated: 0.9 of 2 cores)"
+    assert lines[-1] == "hol is unknown: no probe is configured"
     assert "nic" not in "\n".join(lines)  # that is another node's
 
 
 def test_the_unknown_is_no_zero() -> None:
     line = shown(picture(resource("tls", None, 1.8, unit="core-s/s")))[3]
-    assert line.split()[:4] == ["tls", "·" * 20, "?", "unknown"]
+    assert line.split()[:4] == ["tls", "·" * 10, "?", "unknown"]
+
+
+def test_what_only_grows_says_when_it_is_used_up() -> None:
+    line = shown(picture(resource("fds", 500, 1000, exhausted_in_s=200.0)))[3]
+    assert "↑ used up in 3 min 20 s" in line
+
+
+def test_no_line_of_the_table_is_wider_than_the_terminal() -> None:
+    found = picture(resource("fds", 950, 1000, hard=0.9, origin="RLIMIT_NOFILE", detail="x" * 80))
+    narrow, wide = (render(found, Trends(), width).splitlines()[3] for width in (60, None))
+    assert len(click.unstyle(narrow)) == 60
+    assert click.unstyle(narrow).endswith("…")
+    assert narrow.count("\x1b[") == wide.count("\x1b[")
 
 
 def test_thresholds_are_colours() -> None:
@@ -144,6 +162,10 @@ def test_trends() -> None:
         (125e6, "bytes/s", "119.2 MiB/s"),
         (28232, "count", "28232"),
         (0.41, "cores", "0.41 cores"),
+        (1.0, "cores", "1 core"),
+        (0.000622, "core-s/s", "0.001 core-s/s"),
+        (1800, "full/s", "1800 full/s"),
+        (1200.0, "s", "1200 s"),
         (0.0123, "s", "12.3 ms"),
         (2.5, "s", "2.5 s"),
     ],

@@ -2,7 +2,7 @@
 
 from textual.content import Content
 
-from haman.api.plain import SESSION_DOWN
+from haman.api.plain import SESSION_DOWN, amount
 from haman.api.schema import Event, Member, Node, Reason, Resource, Service, Status
 from haman.core.words import Condition
 from tui.views.lists import history_view
@@ -33,7 +33,7 @@ def node_view(status: Status, node: Node, service: Service | None, width: int) -
         parts.extend(_because(r, width) for r in member.reasons if r.code != SESSION_DOWN)
     parts.extend(routers(node, status.at, width))
     if node.resources:
-        parts.extend(_resource(r, width, binding=r.name == node.binding) for r in node.resources)
+        parts.extend(_resource(r, width, binding=r.name == node.binding) for r in _fullest(node))
     else:
         parts.append(Content.styled("No resource is measured yet: utilization unknown.", QUIET))
     return Content("\n").join(parts)
@@ -97,13 +97,25 @@ def _member(service: Service, member: Member, now: str) -> Content:
     return Content.assemble(*parts)
 
 
+def _fullest(node: Node) -> list[Resource]:
+    """The fullest first, as in `haman top`: the binding one is seen on the smallest terminal."""
+    unknown = -1.0
+    return sorted(
+        node.resources,
+        key=lambda r: unknown if r.utilization is None else r.utilization,
+        reverse=True,
+    )
+
+
 def _resource(resource: Resource, width: int, *, binding: bool) -> Content:
     line_w = min(LINE_MAX_W, max(LINE_MIN_W, width - DETAIL_W))
     detail: list[tuple[str, str]] = [("  ", "")]
     if resource.ceiling is None:
-        detail.append((f"{figure(resource.used)} {resource.unit}, ceiling unknown", QUIET))
+        used = "" if resource.used is None else f"{amount(resource.used, resource.unit)}, "
+        detail.append((f"{used}{resource.problem or 'ceiling unknown'}", QUIET))
     else:
-        figures = f"{figure(resource.used)} of {figure(resource.ceiling)} {resource.unit}"
+        used = "unknown" if resource.used is None else amount(resource.used, resource.unit)
+        figures = f"{used} of {amount(resource.ceiling, resource.unit)}"
         detail.append((f"{figures}  {resource.confidence}", QUIET))
     if binding:
         detail.append(("  ◂ binding", "bold $foreground"))
