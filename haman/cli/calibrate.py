@@ -159,6 +159,8 @@ def calibrate(
         ask_first(socket_path, ssh, force=force)
         ramp(ramp_at, "".join(server_name[:1]), start_per_s, most_per_s, time_limit_s)
         return
+    if nodes:
+        _check_count(nodes)
     config, problems = read(path)
     if config is None:
         fail(USAGE, "\n".join(map(str, problems)))
@@ -253,11 +255,14 @@ def render(measured: list[Measured]) -> str:
     return "\n".join([table(titles, rows), "", *bars])
 
 
+def _check_count(nodes: tuple[str, ...]) -> None:
+    if not 2 <= len(set(nodes)) <= tickets.ADDRESSES_MAX:
+        fail(USAGE, f"--tickets wants 2 to {tickets.ADDRESSES_MAX} different addresses")
+
+
 def _check_tickets(
     config: Config, nodes: tuple[str, ...], client: TlsClient, *, dry_run: bool
 ) -> None:
-    if not 2 <= len(set(nodes)) <= tickets.ADDRESSES_MAX:
-        fail(USAGE, f"--tickets wants 2 to {tickets.ADDRESSES_MAX} different addresses")
     progress = Progress()
     try:
         found = check_tickets(tuple(dict.fromkeys(nodes)), client, time.time_ns(), progress.show)

@@ -1,5 +1,6 @@
 """The verbs of `haman`. Each is loaded when it is used, so that help and quick verbs stay quick."""
 
+import difflib
 import importlib
 from dataclasses import dataclass
 
@@ -72,6 +73,17 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{verb.module}.{cmd_name} is not a command")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the verb that was meant, where one is near."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if near := difflib.get_close_matches(args[0], self.list_commands(ctx), n=1):
+                error.message += f" Did you mean {near[0]}?"
+            raise
 
     def format_commands(
         self,

@@ -103,7 +103,7 @@ def equal_shares(hops: tuple[Hop, ...], nodes: tuple[str, ...]) -> bool:
 
 
 def _named(nodes: tuple[str, ...]) -> str:
-    return " and ".join(nodes) or "no node"
+    return ", ".join(nodes) or "no node"
 
 
 def up(
