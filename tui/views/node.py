@@ -97,6 +97,15 @@ def _member(service: Service, member: Member, now: str) -> Content:
     return Content.assemble(*parts)
 
 
+def _used_of(used: float | None, ceiling: float, unit: str) -> str:
+    """Both with their units, or with the one that they share: "0.41 of 1.8 core-s/s"."""
+    of = amount(ceiling, unit)
+    shown = "unknown" if used is None else amount(used, unit)
+    number, _, its = shown.partition(" ")
+    same = its.removesuffix("s") == of.partition(" ")[2].removesuffix("s")
+    return f"{number if same else shown} of {of}"
+
+
 def _fullest(node: Node) -> list[Resource]:
     """The fullest first, as in `haman top`: the binding one is seen on the smallest terminal."""
     unknown = -1.0
@@ -114,8 +123,7 @@ def _resource(resource: Resource, width: int, *, binding: bool) -> Content:
         used = "" if resource.used is None else f"{amount(resource.used, resource.unit)}, "
         detail.append((f"{used}{resource.problem or 'ceiling unknown'}", QUIET))
     else:
-        used = "unknown" if resource.used is None else amount(resource.used, resource.unit)
-        figures = f"{used} of {amount(resource.ceiling, resource.unit)}"
+        figures = _used_of(resource.used, resource.ceiling, resource.unit)
         detail.append((f"{figures}  {resource.confidence}", QUIET))
     if binding:
         detail.append(("  ◂ binding", "bold $foreground"))
