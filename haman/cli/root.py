@@ -81,9 +81,11 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            if near := difflib.get_close_matches(args[0], self.list_commands(ctx), n=1):
-                error.message += f" Did you mean {near[0]}?"
-            raise
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if not near:
+                raise
+            text = f"{error.message} Did you mean {near[0]}?"
+            raise click.UsageError(text, ctx) from error
 
     def format_commands(
         self,

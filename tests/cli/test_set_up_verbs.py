@@ -231,3 +231,16 @@ def test_a_second_agent_is_refused_and_touches_nothing(tmp_path: Path) -> None:
         result = run("agent", "-c", str(path))
     assert result.exit_code == 1
     assert f"another agent runs here ({api})" in result.stderr
+
+
+def test_a_verb_that_was_mistyped() -> None:
+    result = run("stauts")
+    assert result.exit_code == 2
+    assert "No such command 'stauts'. Did you mean status?" in result.output
+    assert "Did you mean" not in run("xyzzy").output
+
+
+def test_one_address_is_no_ticket_check() -> None:
+    result = run("calibrate", "-c", "/nonexistent.toml", "--tickets", "127.0.0.1:443")
+    assert result.exit_code == 2
+    assert "--tickets wants 2 to" in result.output
