@@ -16,7 +16,7 @@ PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy
 .PHONY: help setup demo test lint bench bench-sampler screenshots clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install system packages (as root) and build .venv, once
 

@@ -59,7 +59,10 @@ def _say() -> Callable[[str], None]:
 @RUNTIME
 @click.option("--keep", is_flag=True, help="Leave nodes up that do not come to serve.")
 def up(file: Path, runtime: str, *, keep: bool) -> None:
-    """Bring the topology FILE up and wait until its addresses are served."""
+    """Bring the topology FILE up.
+
+    Returns when its addresses are served.
+    """
     del runtime  # there is one so far
     with _plainly():
         from haman.lab import lab as labs
@@ -75,7 +78,10 @@ def up(file: Path, runtime: str, *, keep: bool) -> None:
 @lab.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def keys(file: Path) -> None:
-    """Make the keys that the topology FILE binds, for `containerlab deploy`; `up` does so itself."""
+    """Make the keys that the topology FILE binds.
+
+    For `containerlab deploy`; `up` does so itself.
+    """
     with _plainly():
         from haman.lab import lab as labs
 
@@ -96,7 +102,10 @@ def down() -> None:
 @click.argument("node")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(node: str, command: Sequence[str]) -> None:
-    """Run COMMAND inside NODE, with this terminal; its exit status is passed on."""
+    """Run COMMAND inside NODE.
+
+    It has this terminal, and its exit status is passed on.
+    """
     with _plainly():
         from haman.lab import lab as labs
 
@@ -108,7 +117,10 @@ def exec_(node: str, command: Sequence[str]) -> None:
 
 @lab.command()
 def status() -> None:
-    """Show this checkout's lab: nodes, their processes, and who holds what."""
+    """Show this checkout's lab.
+
+    Its nodes, their processes, and who holds what.
+    """
     with _plainly():
         from haman.lab import kernel
         from haman.lab import lab as labs
@@ -127,7 +139,9 @@ def status() -> None:
 @RUNTIME
 @click.option("--no-heal", is_flag=True, help="Leave the lab as the faults made it.")
 def drill(file: Path, runtime: str, *, no_heal: bool) -> None:
-    """Run the drill FILE, print what clients saw, and judge it; exit 1 if an expectation failed.
+    """Run the drill FILE, print what clients saw, judge it.
+
+    Exit 1 if an expectation failed.
 
     Where its lab is not up, it is brought up for the drill and taken down after it.
     """
@@ -155,7 +169,10 @@ def drill(file: Path, runtime: str, *, no_heal: bool) -> None:
 
 @lab.command()
 def heal() -> None:
-    """Undo all faults: every process runs, every cable is in, and addresses are where they belong."""
+    """Undo all faults.
+
+    Every process runs, every cable is in, and addresses are where they belong.
+    """
     with _plainly():
         from haman.lab import lab as labs
         from haman.lab import run
