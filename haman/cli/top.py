@@ -11,6 +11,7 @@ from haman.api import schema
 from haman.api.plain import amount
 from haman.api.times import duration
 from haman.cli.command import Command
+from haman.cli.leftover import counted
 from haman.cli.reach import REFUSED, agent_options, fail, reach
 from haman.cli.text import cut, paint, percent, reasons, table
 
@@ -99,7 +100,7 @@ def render(found: schema.Status, trends: Trends, width: int | None = None) -> st
     """
     node = own(found)
     proxy = " ".join(part for part in (node.proxy.kind, node.proxy.version) if part) or "no proxy"
-    clients = "" if node.connections is None else f", {node.connections} clients"
+    clients = "" if node.connections is None else f", {counted(node.connections)}"
     why = f": {reasons(node.reasons)}" if node.reasons else ""
     head = f"{node.name} {paint(node.condition)}{why} · {proxy}{clients} · {found.at[11:19]} UTC"
     ordered = sorted(node.resources, key=lambda r: -1.0 if r.utilization is None else r.utilization)

@@ -64,7 +64,8 @@ def _facts(node: Node, status: Status, width: int) -> list[Content]:
     if node.connections is None:
         facts.append(("clients unknown", QUIET))
     else:
-        facts.append((f"{figure(node.connections)} clients", QUIET))
+        word = "client" if node.connections == 1 else "clients"
+        facts.append((f"{figure(node.connections)} {word}", QUIET))
     late = f"engine p99 {node.engine.lateness_p99_ms:.1f} ms"
     facts.append((late, QUIET) if node.engine.realtime else (f"{late}, not real-time", WATCH))
     if not node.engine.guard:
