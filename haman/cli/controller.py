@@ -1,6 +1,7 @@
 """`haman controller`: the controller process, put together. The engine starts it, nobody else."""
 
 import asyncio
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ def controller(*, path: Path, engine_fd: int) -> None:
         click.echo(problem, err=True)
     if config is None:
         sys.exit(USAGE)
+    gc.collect()
+    gc.freeze()  # what was imported stays: no collection need walk it again
     try:
         status = asyncio.run(run(config, path, engine_fd, SystemClock(), serve))
     except SocketInUseError as error:
