@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,6 +140,36 @@ def test_without_permission_and_probe_it_is_unknown_and_says_what_to_do(port, wh
     assert isinstance(told, str)
     assert "the sockets of process 7 may not be looked at by this user (CAP_SYS_PTRACE)" in told
     assert why in told
+
+
+class Counting:
+    """A reader that tells how often its descriptors were looked at."""
+
+    def __init__(self, *inodes: int) -> None:
+        self.inodes, self.looks = set(inodes), 0
+
+    def sockets(self) -> set[int]:
+        self.looks += 1
+        return self.inodes
+
+
+def listeners(*inodes: int) -> list[Listener]:
+    return [Listener(f"0.0.0.0:{inode}", inode, 0, 511, inode) for inode in inodes]
+
+
+def test_descriptors_are_looked_at_for_new_sockets_alone_and_rarely_where_there_are_many() -> None:
+    own, few, many = OwnListeners(None), Counting(1), Counting(*range(20_000))
+    readers: Any = {ProcessId(7, 7): few}
+    assert own.among(listeners(1, 2), readers, 0) == {1}
+    assert own.among(listeners(1), readers, 10 * NS_PER_S) == {1}
+    assert few.looks == 1  # a socket that closed is no news
+    few.inodes.add(3)
+    assert own.among(listeners(1, 3), readers, 20 * NS_PER_S) == {1, 3}
+    assert few.looks == 2
+    own, readers = OwnListeners(None), {ProcessId(7, 7): many}
+    for second in range(30):
+        own.among(listeners(1, 100_000 + second), readers, second * NS_PER_S)
+    assert many.looks == 1
 
 
 def test_a_process_that_listens_on_nothing_has_no_queue() -> None:
