@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests import leash
 from tests.engine.net import Namespace, wait
 
 FRR_DAEMONS = Path("/usr/lib/frr")
@@ -58,6 +59,7 @@ class Group:
                 start_new_session=True,
                 env={**os.environ, **environment},
             )
+        leash.hold(self.pid)
 
     @property
     def pid(self) -> int:
@@ -80,6 +82,7 @@ class Group:
             self.signal(signal.SIGKILL)
             self.process.wait()
         self.signal(signal.SIGKILL)
+        leash.give_back(self.pid)
 
 
 class Router:

@@ -59,7 +59,9 @@ class Namespace:
         return f"/proc/{self.holder.pid}/ns/net"
 
     def command(self, *arguments: str) -> list[str]:
-        return ["nsenter", f"--net={self.path}", *arguments]
+        # Killed with the thread that starts it, which is the main one of the tests, unless it changes
+        # its user (`tests.leash` holds those that do).
+        return ["nsenter", f"--net={self.path}", "setpriv", "--pdeathsig", "KILL", *arguments]
 
     def run(self, line: str) -> str:
         done = subprocess.run(
