@@ -151,7 +151,12 @@ def _anycast(snapshot: ClusterSnapshot) -> Iterator[Metric]:
     )
     for neighbor in snapshot.own.neighbors:
         session.add_metric((neighbor.name,), neighbor.session == "up")
-    yield from (weight, stance, routers, session)
+    counted = CounterMetricFamily(
+        "haman_bgp_events", "What the BGP driver and its relay count.", labels=("name",)
+    )
+    for name, count in sorted(snapshot.bgp_counters.items()):
+        counted.add_metric((name,), count)
+    yield from (weight, stance, routers, session, counted)
 
 
 def _cluster(snapshot: ClusterSnapshot) -> Iterator[Metric]:

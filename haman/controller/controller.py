@@ -133,6 +133,7 @@ class Controller:
             headroom=headroom,
             engine=self._engine.reported,
             datagrams_rejected=self._peers.rejected,
+            bgp_counters=self._bgp.snapshot().counters,
         )
 
     async def drain(self, node: str, *, force: bool) -> Outcome:

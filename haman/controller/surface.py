@@ -20,6 +20,7 @@ class ClusterSnapshot:
         own: this node's latest report of itself.
         engine: the engine's last report; None before the first.
         datagrams_rejected: from the cluster's port, since the start, by reason.
+        bgp_counters: of the BGP driver and its relay, by name; empty without `[bgp]`.
     """
 
     cluster: str
@@ -32,6 +33,7 @@ class ClusterSnapshot:
     headroom: Headroom
     engine: EngineReported | None = None
     datagrams_rejected: dict[str, int] = field(default_factory=dict)
+    bgp_counters: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """The exposition, as Prometheus's own parser reads it."""
 
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from haman.api.metrics import TRANSITIONS_MAX, Metrics
@@ -73,7 +75,8 @@ def test_anycast() -> None:
         assert found[key] == value, key
     agent.announce("lb1", Stance.REDUCED, BUSY, weight=50)
     router_down(agent, "lb1", "tor1")
-    found = samples(metrics)
+    found = samples(Metrics(lambda: replace(agent.snapshot(), bgp_counters={"acks_late": 3})))
+    assert found["haman_bgp_events_total", "name=acks_late"] == 3
     assert found["haman_anycast_weight", "service=edge"] == 50
     assert found["haman_anycast_stance", "service=edge,stance=reduced"] == 1
     assert found["haman_anycast_routers", "service=edge"] == 1

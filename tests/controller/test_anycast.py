@@ -115,6 +115,8 @@ async def test_nothing_is_declared_before_the_relay_was_heard(tmp_path: Path) ->
         assert codes == ["relay-awaited", "relay-not-reached"]
         lb1.announcer.connect(replace(FULL, weight=50))
         await until(lambda: at(lb1, Stance.FULL, 100))
+        lb1.announcer.show(counters={"commands": 2})
+        assert lb1.controller.snapshot().bgp_counters == {"commands": 2}
         assert () not in lb1.announcer.declared
 
 
