@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from haman.core.announcements import AnycastStance, ExabgpReport, NeighborReport
+from haman.core.because import listed
 from haman.core.readback import Finding
 from haman.core.reports import NodeReport, PeerView
 from haman.core.shares import carries
@@ -44,7 +45,7 @@ def service_alerts(
             text = f"{name} is announced by {serving[0]} alone, of {len(members)} nodes"
             yield _alert("degraded", Severity.WARNING, text, service=name)
         elif not serving and shut:
-            text = f"{name} is announced as shut only, by {' and '.join(shut)}: the last resort"
+            text = f"{name} is announced as shut only, by {listed(shut)}: the last resort"
             yield _alert("degraded", Severity.WARNING, text, service=name)
         elif not serving and all(p.fresh for p in peers):
             text = f"{name} is announced by no node"

@@ -1,5 +1,7 @@
 """The reasons of stances, in words and numbers: what operators read later."""
 
+from collections.abc import Sequence
+
 from haman.core.words import Condition, Reason, Role, Utilization, percent
 
 LAST_RESORT_PRIORITY = 1
@@ -106,7 +108,7 @@ def addresses_missing(service: str, engine: tuple[Reason, ...]) -> Reason:
 
 def shut_before_withdrawal(service: str, servers: tuple[str, ...], drain_s: float) -> Reason:
     """On the way out, in order."""
-    others = _listed(servers)
+    others = listed(servers)
     text = f"{service} is left to {others}: withdrawn once it was shut for {drain_s:g} s"
     return Reason("shut-before-withdrawal", text, {"drain_s": drain_s, "servers": others})
 
@@ -122,7 +124,7 @@ def climbing(
     service: str, weight: int, full_weight: int, servers: tuple[str, ...], step_s: float
 ) -> Reason:
     """On the way up; each step moves connections of every node, so there are few."""
-    others = _listed(servers)
+    others = listed(servers)
     text = f"{service} returns in steps of {step_s:g} s, at weight {weight} of {full_weight} now"
     data: dict[str, int | float | str] = {
         "weight": weight,
@@ -133,5 +135,6 @@ def climbing(
     return Reason("climbing", f"{text}; carried by {others} meanwhile", data)
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Write A, b and c."""
     return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
