@@ -18,6 +18,8 @@ from haman.proxies.adapter import Adapter
 from haman.proxies.answers import Answer, Unavailable
 from haman.proxies.process import ProcessSet
 
+SERVED_MIN = 2
+"""Fewer may have been probes of our own, counted late."""
 SILENT_ANSWERS = 3
 """Questions without an answer before the operator is told: one can be lost to a busy moment."""
 TOLD = ("tls", "connections")
@@ -95,6 +97,25 @@ class Asking:
         return self._answer.missing if self._answer else {}
 
     @property
+    def latest(self) -> Answer | None:
+        """The last answer; None before the first."""
+        return self._answer
+
+    def served_since(self, answer: Answer | None, *, tls: bool) -> int:
+        """New clients between an earlier `latest` answer and the one now; 0 if it cannot be told.
+
+        Args:
+            answer: what `latest` was.
+            tls: count finished handshakes, not connections: a proxy may accept and go no further.
+        """
+        if answer is None or self._answer is None or answer.pid != self._answer.pid:
+            return 0
+        before, now = _served(answer, tls=tls), _served(self._answer, tls=tls)
+        if before is None or now is None or now - before < SERVED_MIN:
+            return 0
+        return now - before
+
+    @property
     def fds(self) -> tuple[int | None, int | None]:
         """Descriptors and their limit, by the proxy's own word; None when it did not answer."""
         if self._answer is None or self._unanswered:
@@ -155,6 +176,14 @@ class Asking:
             self._watch.look(wide=True)
             self._processes.confirm(answer.pid)
         return next((p for p in self._processes.members if p.pid == answer.pid), None)
+
+
+def _served(answer: Answer, *, tls: bool) -> int | None:
+    if not tls:
+        return answer.accepted
+    if answer.full is None or answer.resumed is None:
+        return None
+    return answer.full + answer.resumed
 
 
 def _usable(threads: int | None, pid: int) -> int | None:

@@ -50,6 +50,8 @@ class Prober:
     def __init__(self, settings: Probe) -> None:
         self._settings = settings
         self.interval_s = settings.interval_ms / 1000
+        self.tls = settings.tls
+        self.path = settings.path
         self._host, self._port = split_host_port(settings.address)
         self._tls = _context() if settings.tls else None
         self._closing: asyncio.StreamWriter | None = None

@@ -233,6 +233,7 @@ class Senses:
     async def _probe_for_ever(self, prober: Prober) -> None:
         ticker = Ticker(prober.interval_s)
         while True:
+            latest = self._asking.latest if self._asking is not None else None
             result = await prober.probe()
             self._probes += 1
             now_ns = self._clock.monotonic_ns()
@@ -242,9 +243,12 @@ class Senses:
                 self._feed(ProbeSucceeded())
             else:
                 self._counters["probe_failures"] += 1
+                served = 0
                 if result.waited_s is not None:
                     self._meter.take(ProbeTimedOut(now_ns, result.waited_s))
-                self._feed(ProbeFailed(result.text))
+                    if self._asking is not None and not prober.path:
+                        served = self._asking.served_since(latest, tls=prober.tls)
+                self._feed(ProbeFailed(result.text, served))
             await ticker.tick()
 
     def snapshot(self) -> SensesSnapshot:

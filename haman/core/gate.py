@@ -19,7 +19,8 @@ States
     saturated               no cause left, and hold over                      in-service
     fault                   ProxyFound, `rise` probe successes, hold over     in-service
 
-Without a probe a serving process is proof enough. The first success is enough in `starting`,
+A probe that times out while the proxy serves others is neither a success nor a failure, and ends a
+row of either. Without a probe a serving process is proof enough. The first success is enough in `starting`,
 because no failure speaks against it; `rise` is the proof after a fault.
 
 Timers
@@ -108,9 +109,16 @@ class ProbeSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class ProbeFailed:
-    """The proxy did not answer the self-probe; `text` says how."""
+    """The proxy did not answer the self-probe.
+
+    Attributes:
+        text: how.
+        served: new clients that it served while the probe waited in vain. One that serves others
+            is busy and not broken (law 3), whatever the probe says.
+    """
 
     text: str
+    served: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +219,8 @@ class Gate:
                 self._found()
             case ProbeSucceeded():
                 self._succeeded()
+            case ProbeFailed(_, served) if served:
+                self._failures = self._successes = 0
             case ProbeFailed(text):
                 self._failed(text)
             case UtilizationSampled(utilizations, hard_facts):

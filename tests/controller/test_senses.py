@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -235,6 +236,20 @@ async def test_a_stopped_proxy_is_deaf(proxy) -> None:
         assert watched.snapshot.proxy_up
         os.kill(proxy.worker, signal.SIGCONT)
         await watched.becomes("in-service")
+
+
+@haproxy
+async def test_probes_that_time_out_while_others_are_served_are_no_fault(tmp_path) -> None:
+    with running(tmp_path) as proxy, socket.create_server(("127.0.0.1", 0)) as deaf:
+        probe = Probe(f"127.0.0.1:{deaf.getsockname()[1]}", tls=True, **PROBE)  # type: ignore[arg-type]
+        async with sensing(config(proxy, probe)) as watched:
+            await until(lambda: watched.resource("tls") is not None, "tls is known")
+            while watched.snapshot.counters.get("probe_failures", 0) < 2 * probe.fall:
+                await asyncio.to_thread(handshake, proxy.tls_port)
+            assert "fault" not in watched.conditions
+            await watched.becomes(
+                "fault"
+            )  # nobody is served any more, and the probe is not answered
 
 
 @haproxy

@@ -33,6 +33,20 @@ OK = ProbeSucceeded()
 BAD = ProbeFailed("timed out after 500 ms")
 
 
+BUSY = ProbeFailed("timed out after 500 ms", served=40)
+
+
+def test_a_proxy_that_serves_others_is_busy_and_not_broken() -> None:
+    running = in_service(fall=3)
+    running.feed(*[BUSY] * 10, every_ns=TICK)
+    running.feed(BAD, BAD, BUSY, BAD, BAD, every_ns=TICK)
+    assert running.condition is Condition.IN_SERVICE
+    running.feed(BAD, every_ns=TICK)
+    assert running.condition is Condition.FAULT
+    running.feed(OK, OK, BUSY, OK, OK, every_ns=TICK)
+    assert running.condition is Condition.FAULT  # nor is it a proof of health
+
+
 def load(tls: float | None, name: str = "tls", age_ms: float = 0.0) -> UtilizationSampled:
     return UtilizationSampled((Utilization(name, tls, 1.0, "core-s/s", age_ms=age_ms),))
 
