@@ -294,7 +294,8 @@ class Relaying:
         if said.prefix is None:
             if said.routes_asked and self._look is not None:
                 look, self._look = self._look, None
-                self._compare(look) if accepted else None
+                if accepted:
+                    self._compare(look)
         elif not accepted:
             self._doubted.add(said.prefix)
             self._waiting[said.prefix] = now_ns + RETRY_NS

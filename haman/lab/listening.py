@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
 from haman.lab import kernel
@@ -22,7 +23,7 @@ RECEIVE_BYTES = 1 << 18
 ANSWER_TIMEOUT_S = 2.0
 
 
-class Listener:
+class Listener(ABC):
     """Listens to the namespaces of processes from `listen` to `end`; what is heard goes to `hear`.
 
     Attributes:
@@ -38,9 +39,9 @@ class Listener:
         self._stop_read, self._stop_write = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, name=name, daemon=True)
 
+    @abstractmethod
     def hear(self, node: str, data: bytes, now_ns: int) -> None:
         """Take the notifications of one namespace down."""
-        raise NotImplementedError
 
     def listen(self) -> None:
         """Begin to listen; what was notified since the sockets were made comes first."""
