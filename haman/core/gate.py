@@ -20,8 +20,8 @@ States
     fault                   ProxyFound, `rise` probe successes, hold over     in-service
 
 A probe that times out while the proxy serves others is neither a success nor a failure, and ends a
-row of either. Without a probe a serving process is proof enough. The first success is enough in `starting`,
-because no failure speaks against it; `rise` is the proof after a fault.
+row of either. Without a probe a serving process is proof enough. The first success is enough in
+`starting`, because no failure speaks against it; `rise` is the proof after a fault.
 
 Timers
     hold    runs from the start of `saturated` or `fault` and bounds how soon it ends. Each start is
