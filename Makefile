@@ -37,7 +37,7 @@ demo: $(STAMP)$(if $(filter anycast,$(DEMO)),-router) ## Real proxies, one kille
 	@$(SUDO) env DEMO=$(DEMO) lab/demo.sh $(VENV)/bin/haman
 
 test: $(STAMP)-peers ## The whole suite; privileged parts run when root
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(PYTEST_FLAGS)
 
 lint: $(STAMP) ## ruff and mypy, both clean or it fails
 	$(PYTHON) -m ruff check .
