@@ -145,16 +145,22 @@ class ProcessReader:
     def sample(self) -> ProcessSample | ProcessGone:
         """CPU time by thread, descriptors and their limit, now."""
         try:
-            cpu_ns = self._cpu_ns()
+            schedstat = self._schedstat()
             now_ns = time.monotonic_ns()
             if now_ns >= self._limit_due_ns:
                 self._limit, self._limit_due_ns = self._soft_limit(), now_ns + LIMITS_NS
-            return ProcessSample(self._process, cpu_ns, self._count(now_ns), self._limit)
+            return ProcessSample(
+                self._process,
+                {thread: ran_ns for thread, (ran_ns, _) in schedstat.items()},
+                self._count(now_ns),
+                self._limit,
+                {thread: waited_ns for thread, (_, waited_ns) in schedstat.items()},
+            )
         except _VANISHED:
             return ProcessGone(self._process.pid)
 
-    def _cpu_ns(self) -> dict[int, int]:
-        """Field 1 of schedstat: ns on a CPU. Empty without CONFIG_SCHED_INFO."""
+    def _schedstat(self) -> dict[int, tuple[int, int]]:
+        """Fields 1 and 2: ns on a CPU, and on a run queue. Empty without CONFIG_SCHED_INFO."""
         if os.fstat(self._task).st_nlink - 2 != len(self._threads):
             self._find_threads()
         try:
@@ -163,11 +169,12 @@ class ProcessReader:
             self._find_threads()
             return self._read_threads()
 
-    def _read_threads(self) -> dict[int, int]:
-        return {
-            thread: int(os.pread(fd, 64, 0).split(b" ", 1)[0])
-            for thread, fd in self._threads.items()
-        }
+    def _read_threads(self) -> dict[int, tuple[int, int]]:
+        found = {}
+        for thread, fd in self._threads.items():
+            ran_ns, waited_ns, _ = os.pread(fd, 64, 0).split(b" ", 2)
+            found[thread] = int(ran_ns), int(waited_ns)
+        return found
 
     def _find_threads(self) -> None:
         alive = {int(thread) for thread in _names(self._task)}

@@ -185,7 +185,7 @@ async def main() -> None:
             idle = Run(config(proxy, 200, 2000))
             print("idle      ", await idle.during(lambda: asyncio.sleep(IDLE_S)))
 
-            calm = Run(config(proxy, 100, 200))
+            calm = Run(config(proxy, 200, 2000))
 
             async def load() -> None:
                 await offer(proxy.tls_port, 0.7 * knee, LOAD_S)
@@ -193,7 +193,7 @@ async def main() -> None:
             print("70 %      ", await calm.during(load), "| named:", calm.named or "never")
             wait(lambda: not handshakes_left(proxy), "the proxy is calm")
 
-            storm, begun = Run(config(proxy, 100, 200)), [0]
+            storm, begun = Run(config(proxy, 200, 2000)), [0]
 
             async def twice() -> None:
                 begun[0] = await offer(proxy.tls_port, 2 * knee, STORM_S)

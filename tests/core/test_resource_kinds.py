@@ -70,6 +70,13 @@ def threads(at_ns: int, *cpu_ns: int) -> ProcessesSampled:
     return ProcessesSampled(at_ns, (sample,))
 
 
+def waiting(at_ns: int, ran_ns: int, waited_ns: int) -> ProcessesSampled:
+    """One thread, that had not always the CPU that it wanted."""
+    return ProcessesSampled(
+        at_ns, (ProcessSample(WORKER, {100: ran_ns}, waited_ns={100: waited_ns}),)
+    )
+
+
 def quota(at_ns: int, used_ns: int | None, periods: int, throttled: int, cores: float = 0.4):
     return GroupsSampled(at_ns, (GroupCpu("/proxy", cores, used_ns, periods, throttled),))
 
@@ -83,6 +90,20 @@ def test_a_quota_binds_before_the_thread_does() -> None:
     assert metered["cpu"].ceiling == 0.4
     assert metered["cpu"].detail == "control group /proxy"
     assert metered.hard == {}
+
+
+def test_a_thread_that_waits_for_a_cpu_is_as_busy_as_one_that_runs() -> None:
+    metered = Metered().feed(waiting(0, 0, 0))
+    for i in range(1, 4):
+        metered.feed(waiting(i * TICK, i * TICK // 2, i * TICK * 45 // 100))
+    assert metered["cpu"].utilization == pytest.approx(0.95)
+    assert metered["cpu"].detail.endswith("45 % of the time without the CPU that it wanted")
+    assert metered.meter._threads.total_cores == pytest.approx(0.5)
+
+
+def test_a_wait_that_began_before_the_last_reading_is_no_more_than_all_of_the_time() -> None:
+    metered = Metered().feed(waiting(0, 0, 0), waiting(TICK, TICK // 2, 3 * TICK))
+    assert metered["cpu"].utilization == 1.0
 
 
 def test_throttled_in_every_period_is_a_hard_fact_and_in_some_is_not() -> None:

@@ -205,10 +205,21 @@ def test_smoothing_drops_a_lone_spike_and_is_fast_up_and_slow_down() -> None:
     assert up > 0.9
     for _ in range(15):
         down = smoother.add(0.0, at_ns := at_ns + TICK)
-    assert down > 0.75
+    assert down > 0.6
     for _ in range(300):
         down = smoother.add(0.0, at_ns := at_ns + TICK)
     assert down < 0.05
+
+
+def test_a_burst_is_over_when_it_is_over() -> None:
+    smoother = Smoother()
+    at_ns = 0
+    for value in [0.1] * 10 + [2.0] * 3:
+        up = smoother.add(value, at_ns := at_ns + TICK)
+    assert up > 1.2
+    for _ in range(8):
+        down = smoother.add(0.1, at_ns := at_ns + TICK)
+    assert down < 0.7
 
 
 @given(

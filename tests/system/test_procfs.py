@@ -173,6 +173,19 @@ def test_cpu_of_a_busy_process_is_what_the_kernel_charged_it(procfs) -> None:
     assert 0.05 < spent_s <= took_s + 0.05
 
 
+def test_the_wait_for_a_cpu_is_what_the_kernel_says(procfs) -> None:
+    with child("while True: pass") as process, child("while True: pass") as rival:
+        for each in (process, rival):
+            os.sched_setaffinity(each.pid, {min(os.sched_getaffinity(0))})
+        reader = reader_of(procfs, process.pid)
+        before = sampled(reader)
+        end = time.monotonic() + 10
+        while sampled(reader).waited_ns[process.pid] - before.waited_ns[process.pid] < NS_PER_S / 5:
+            assert time.monotonic() < end, "two processes on one CPU do not wait for each other"
+            time.sleep(0.02)
+        reader.close()
+
+
 def test_cpu_is_told_by_thread(procfs) -> None:
     stop = Event()
     sleeper = Thread(target=stop.wait)

@@ -1,17 +1,24 @@
 """cpu: the hottest thread, the tightest quota, and the CPU that is busiest with interrupts.
 
-A proxy's threads do not help each other out, so one that is full is full. A quota is another
+A proxy's threads do not help each other out, so one that is full is full. Full is also one that is
+runnable all the time and gets a part of a CPU, because others want it too: a thread that runs for
+0.6 s and waits for 0.4 s cannot do more, whatever its CPU time says. A quota is another
 ceiling of the same resource: a proxy that is stopped in every period looks idle to itself (HAProxy
 said 60 % idle while all of its periods were cut short). Packets are taken in by soft interrupts,
 which can fill a CPU on which no thread of the proxy is seen.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from haman.core.processes import ProcessId
 from haman.core.resources.findings import NS_PER_S, Finding, measured
 from haman.core.resources.readings import GroupsSampled, ProcessesSampled, SoftirqSampled
 from haman.core.smoothing import Smoother
+from haman.core.words import percent
+
+WAITED_TOLD = 0.05
+"""From this share of the time on, waiting for a CPU is part of the story."""
 
 
 class ThreadMeter:
@@ -41,26 +48,47 @@ class ThreadMeter:
         if not spent:
             return
         took_ns = now.at_ns - before.at_ns
-        hottest_ns, thread, process = max(spent)
-        spent_ns = sum(each for each, _, _ in spent)
+        hottest = max(spent)
+        spent_ns = sum(each.ran_ns for each in spent)
         self.spent_ns += spent_ns
         self.total_cores = spent_ns / took_ns
-        used = self._smoother.add(hottest_ns / took_ns, now.at_ns)
-        detail = f"thread {thread} of process {process.pid}"
+        # A wait is booked when it ends, so that it may have begun before the last reading.
+        used = self._smoother.add(min(1.0, hottest.wanted_ns / took_ns), now.at_ns)
+        detail = f"thread {hottest.thread} of process {hottest.process.pid}"
+        if hottest.waited_ns >= WAITED_TOLD * took_ns:
+            share = min(1.0, hottest.waited_ns / took_ns)
+            detail += f", {percent(share)} of the time without the CPU that it wanted"
         yield Finding(
             now.at_ns, "thread", measured("cpu", used, 1.0, detail=detail, origin="one core")
         )
 
 
-def _spent(before: ProcessesSampled, now: ProcessesSampled) -> list[tuple[int, int, ProcessId]]:
-    known = {p.process: p.cpu_ns for p in before.processes}
-    return [
-        (cpu_ns - known[p.process][thread], thread, p.process)
-        for p in now.processes
-        if p.process in known
-        for thread, cpu_ns in p.cpu_ns.items()
-        if cpu_ns >= known[p.process].get(thread, cpu_ns + 1)
-    ]
+@dataclass(frozen=True, slots=True, order=True)
+class _Spent:
+    """What one thread did in one interval; sorts by how much it wanted to run."""
+
+    wanted_ns: int
+    ran_ns: int
+    waited_ns: int
+    thread: int
+    process: ProcessId
+
+
+def _spent(before: ProcessesSampled, now: ProcessesSampled) -> list[_Spent]:
+    known = {p.process: p for p in before.processes}
+    found = []
+    for sample in now.processes:
+        was = known.get(sample.process)
+        if was is None:
+            continue
+        for thread, cpu_ns in sample.cpu_ns.items():
+            ran_ns = cpu_ns - was.cpu_ns.get(thread, cpu_ns + 1)
+            if ran_ns < 0:
+                continue
+            waited_ns = sample.waited_ns.get(thread, 0)
+            waited_ns = max(0, waited_ns - was.waited_ns.get(thread, waited_ns))
+            found.append(_Spent(ran_ns + waited_ns, ran_ns, waited_ns, thread, sample.process))
+    return found
 
 
 class QuotaMeter:

@@ -3,7 +3,7 @@
 Counters are cumulative; what they mean is made out by the meters. None = it is not told.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from haman.core.processes import ProcessId
 
@@ -14,6 +14,8 @@ class ProcessSample:
 
     Attributes:
         cpu_ns: time on a CPU since its start, by thread id.
+        waited_ns: time in which a thread was runnable and had no CPU, since its start, by thread id;
+            no entry = not told.
         fds: open file descriptors; None when they could not be counted.
         fd_limit: soft RLIMIT_NOFILE; None when unlimited or unknown.
     """
@@ -22,6 +24,7 @@ class ProcessSample:
     cpu_ns: dict[int, int]
     fds: int | None = None
     fd_limit: int | None = None
+    waited_ns: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,13 @@ few: offered twice its ceiling, HAProxy completed 200 to 700 of the 1,000 handsh
 can do, for most of the first second (2.6, RSA-2048, one thread). So while tasks queue up, what counts is the TLS connections that
 were begun, where the proxy tells them; and else the growth of the queue, while handshakes are most of
 what is done. The queue is the guard: bare connections that never shake hands wait for nobody.
+
+Half as much again as the ceiling, asked for while a queue stands, is a hard fact: what is left over in
+every second waits for ever, and no smoothing makes it less.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from haman.core.calibration import Calibration
 from haman.core.resources.findings import CORE_SECONDS, NS_PER_S, Finding
@@ -31,6 +35,8 @@ QUEUED_PER_THREAD = 10
 """Runnable tasks for each thread beyond which it does not keep up: at 70 % of the knee there were 4 at
 the median and 19 at most, in the third round of a storm 300. A guard against bare connections alone:
 what is begun at 70 % of the knee is no more than that."""
+OVERLOAD = 1.5
+"""Times the ceiling: at 70 % of it, no three intervals in a row came near it."""
 RISE_QUEUED_S = 0.05
 """How fast a rise is followed that such a queue confirms."""
 
@@ -90,8 +96,16 @@ class TlsMeter:
             mostly_tls = cost_s >= MOSTLY * usable * took_s
             cost_s += (now.queue - before.queue) * self.full_s if mostly_tls else 0.0
         rise_s = RISE_QUEUED_S if queued else RISE_S
-        used = self._smoother.add(max(0.0, cost_s / took_s), now.at_ns, rise_s)
-        yield self._found(now.at_ns, used, usable)
+        demand = max(0.0, cost_s / took_s)
+        used = self._smoother.add(demand, now.at_ns, rise_s)
+        finding = self._found(now.at_ns, used, usable)
+        ceiling = finding.utilization.ceiling
+        if queued and ceiling and demand >= OVERLOAD * ceiling:
+            text = (
+                f"clients ask for {demand / ceiling:.1f} times what can be done, {now.queue} wait"
+            )
+            finding = replace(finding, hard=text)
+        yield finding
 
     @property
     def handshakes(self) -> tuple[int, int]:
