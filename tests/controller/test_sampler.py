@@ -1,6 +1,5 @@
 """One round of readings: whose sockets are the proxy's, other namespaces, and processes that come and go."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -173,9 +172,10 @@ def test_descriptors_are_looked_at_for_new_sockets_alone_and_rarely_where_there_
 
 
 def test_a_process_that_listens_on_nothing_has_no_queue() -> None:
-    with closing(Sampled()) as sampled:
-        process = identity(os.getppid())
+    with closing(Sampled()) as sampled, subprocess.Popen(["sleep", "60"]) as sleeper:
+        process = identity(sleeper.pid)
         failed = [r for r in sampled.round(process) if isinstance(r, SourceFailed)]
+        sleeper.kill()
     assert ("accept_queue", "the proxy listens on no TCP socket") in [
         (r.resource, r.why) for r in failed
     ]

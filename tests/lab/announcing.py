@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +15,8 @@ from haman.cli.lab import make_cluster_key
 from haman.lab import kernel, lab, routes
 from haman.lab.paths import Route
 from tests.lab.adversity import BUSY_HOST, eventually
-from tests.lab.labs import quiet
+from tests.lab.labs import announcing, quiet
 
-SHIPPED = Path(__file__).parents[2] / "lab"
 SERVICE = "edge"
 PREFIXES = ("192.0.2.100/32", "2001:db8::100/128")
 NODES = ("lb1", "lb2", "lb3")
@@ -202,8 +200,7 @@ def is_well(status: schema.Status) -> bool:
 @contextmanager
 def announcing_fleet(tree: Path) -> Iterator[Fleet]:
     """The shipped lab in a checkout of its own, with a short lease, every node announcing in full."""
-    (tree / ".git").mkdir(parents=True)
-    path = Path(shutil.copytree(SHIPPED, tree / "lab")) / "anycast.clab.yml"
+    path = announcing(tree)
     for node in NODES:
         file = tree / f"lab/nodes/anycast/{node}/haman.toml"
         file.write_text(file.read_text().replace("[bgp]", SHORT_LEASE))

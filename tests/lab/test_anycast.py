@@ -1,6 +1,5 @@
 """The anycast lab for real: FRR or BIRD, three announcing nodes, and every shipped drill."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,11 +14,10 @@ from haman.lab.kernel import wait_until
 from haman.lab.paths import Hop, Route
 from haman.lab.topology import Bind, read_topology
 from haman.lab.verdict import judge
-from tests.lab.labs import quiet, relaxed
+from tests.lab.labs import SHIPPED, announcing, quiet, relaxed
 
 pytestmark = [pytest.mark.privileged, pytest.mark.real("haproxy"), pytest.mark.real("vtysh")]
 
-SHIPPED = Path(__file__).parents[2] / "lab"
 DRILLS = sorted((SHIPPED / "drills").glob("anycast-*.toml"))
 PREFIXES = ("192.0.2.100/32", "2001:db8::100/128")
 NODES = ("lb1", "lb2", "lb3")
@@ -29,8 +27,7 @@ DEADLINE_S = 30.0
 @contextmanager
 def brought_up(tree: Path, router: str) -> Iterator[lab.Lab]:
     """The shipped lab in a checkout of its own, its router running FRR or BIRD."""
-    (tree / ".git").mkdir(parents=True)
-    path = Path(shutil.copytree(SHIPPED, tree / "lab")) / "anycast.clab.yml"
+    path = announcing(tree)
     topology = read_topology(path)
     if router == "bird":
         binds = (
