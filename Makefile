@@ -3,6 +3,8 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
+# Most tests wait for real programs: two at a time take half as long, and leave a core each.
+JOBS ?= 2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # Program:package. Every lab needs the first line, the anycast lab a router too, benchmark and tests the
@@ -37,7 +39,7 @@ demo: $(STAMP)$(if $(filter anycast,$(DEMO)),-router) ## Real proxies, one kille
 	@$(SUDO) env DEMO=$(DEMO) lab/demo.sh $(VENV)/bin/haman
 
 test: $(STAMP)-peers ## The whole suite; privileged parts run when root
-	$(PYTHON) -m pytest $(PYTEST_FLAGS)
+	$(PYTHON) -m pytest --numprocesses=$(JOBS) --dist=loadfile
 
 lint: $(STAMP) ## ruff and mypy, both clean or it fails
 	$(PYTHON) -m ruff check .
