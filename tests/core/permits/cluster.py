@@ -297,10 +297,10 @@ class Cluster:
         for _ in range(int(seconds * 1000 / ms)):
             self.step(ms)
 
-    def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
-        for _ in range(int(seconds * 10)):
+    def until(self, true: Callable[[], bool], seconds: float = 60, ms: int = 100) -> None:
+        for _ in range(int(seconds * 1000 / ms)):
             if true():
                 return
-            self.step()
+            self.step(ms)
         told = {n.name: (n.rung(), n.cpu, n.holding) for n in self.nodes.values()}
         raise AssertionError(f"not within {seconds} s: {told}")
