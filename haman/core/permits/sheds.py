@@ -48,9 +48,10 @@ class Sheds:
         return tuple(self._sheds)
 
     @property
-    def deadline_ns(self) -> int | None:
-        """When the first hold ends."""
-        return min((s.since_ns + s.hold_ns for s in self._sheds.values()), default=None)
+    def due_ns(self) -> tuple[int, ...]:
+        """When holds end, past ones too; after ten of them also what is unknown decays."""
+        sheds = self._sheds.values()
+        return tuple(s.since_ns + n * s.hold_ns for s in sheds for n in (1, HOLDS_MAX))
 
     def notes(self) -> tuple[Note, ...]:
         """Take what is to be noted."""

@@ -590,3 +590,18 @@ def test_a_service_that_is_not_configured_any_more_is_forgotten() -> None:
     lb1.permits.reconfigure(replace(cluster.settings("lb1"), anycast=(ConfiguredAnycast("dns"),)))
     cluster.run(SETTLE_NS / S + 2)
     assert lb1.sheds == ()
+
+
+def test_deadlines_lie_ahead_and_are_enough_to_go_on_by() -> None:
+    """A driver that steps only when something is heard or due gets to the same end."""
+    cluster = busy()
+    lb1 = cluster.nodes["lb1"]
+    seen = 0
+    for _ in range(900):
+        for node in cluster.nodes.values():
+            deadline_ns = node.core.deadline_ns
+            assert deadline_ns is None or deadline_ns > cluster.now_ns
+            seen += deadline_ns is not None
+        cluster.step()
+    assert seen
+    assert lb1.rung() == HALF
