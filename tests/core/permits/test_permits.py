@@ -93,6 +93,15 @@ def test_it_comes_back_rung_by_rung_once_the_load_would_stay_below_recover() -> 
     assert min(b - a for a, b in pairwise(ups)) >= 30 * S
 
 
+def test_load_of_its_own_does_not_keep_a_node_down_when_little_would_come() -> None:
+    """Its own load tells too much, for only a part of it grows with the share; the others' tells."""
+    cluster = busy()
+    lb1 = cluster.nodes["lb1"]
+    cluster.until(lambda: lb1.rung() == HALF, 3)
+    cluster.demand, lb1.own_load = 0.1, 0.11
+    cluster.until(lambda: lb1.rung() == FULL, 60)
+
+
 def test_each_shed_within_a_while_holds_longer() -> None:
     cluster = busy()
     lb1 = cluster.nodes["lb1"]
