@@ -294,12 +294,12 @@ class Cluster:
                 node.roles[wanted.vip] = Role.BACKUP
 
     def run(self, seconds: float, ms: int = 0) -> None:
-        ms = ms or (100 if seconds <= 30 else 250)
+        ms = ms or (100 if seconds <= 5 else 250)
         for _ in range(int(seconds * 1000 / ms)):
             self.step(ms)
 
     def until(self, true: Callable[[], bool], seconds: float = 60, ms: int = 0) -> None:
-        ms = ms or (100 if seconds <= 30 else 250)
+        ms = ms or (100 if seconds <= 5 else 250)
         for _ in range(int(seconds * 1000 / ms)):
             if true():
                 return
