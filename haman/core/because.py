@@ -41,45 +41,59 @@ def last_resort(vip: str, condition: Condition) -> Reason:
     )
 
 
-def failover(vip: str, to: str) -> Reason:
-    """Lets go for `to`, "" = whoever takes it."""
+def failover(vip: str, to: str, *, permitted: bool = False) -> Reason:
+    """Lets go for `to`, "" = whoever takes it; for the operator, or because it was too busy."""
     target = to or "a peer"
+    if permitted:
+        return Reason("failover", f"{vip} moves to {target}, which consented: too busy here")
     return Reason("failover", f"the operator moves {vip} to {target}")
 
 
 def yielded(vip: str) -> Reason:
-    """Does not preempt after a failover."""
-    return Reason("yielded", f"the operator moved {vip} away: it is not taken back by preemption")
+    """Does not preempt after a failover, the operator's or one by permit."""
+    return Reason("yielded", f"{vip} was moved away: it is not taken back by preemption")
 
 
 def placed(vip: str, away_from: str) -> Reason:
-    """Does not preempt what the operator moved from one peer to another."""
-    text = f"the operator moved {vip} away from {away_from}; not taken by preemption"
+    """Does not preempt what was moved from one peer to another, on purpose."""
+    text = f"{vip} was moved away from {away_from}; not taken by preemption"
     return Reason("placed", text, {"node": away_from})
 
 
-def saturated_holding(vip: str, resources: tuple[Utilization, ...], role: Role | None) -> Reason:
-    """Over the hard threshold; `role` of this node decides what it does about it."""
+def saturated_holding(
+    vip: str, resources: tuple[Utilization, ...], role: Role | None, holding: Reason | None = None
+) -> Reason:
+    """Over the hard threshold; `role` of this node decides what it does about it.
+
+    Args:
+        vip: its name.
+        resources: of this node.
+        role: of this node, to the VIP.
+        holding: why no load may be moved, by `permits`.
+    """
     act = f"keeps {vip}" if role is Role.ACTIVE else f"does not preempt for {vip}"
-    return _saturated(act, resources)
+    return _saturated(act, resources, holding)
 
 
-def saturated_rung(service: str, resources: tuple[Utilization, ...]) -> Reason:
+def saturated_rung(
+    service: str, resources: tuple[Utilization, ...], holding: Reason | None = None
+) -> Reason:
     """Over the hard threshold, and the ladder of an anycast service stays where it is."""
-    return _saturated(f"neither asks for more of {service} nor sheds it", resources)
+    return _saturated(f"neither asks for more of {service} nor sheds it", resources, holding)
 
 
-def _saturated(act: str, resources: tuple[Utilization, ...]) -> Reason:
+def _saturated(act: str, resources: tuple[Utilization, ...], holding: Reason | None) -> Reason:
     known = [r for r in resources if r.utilization is not None]
     binding = max(known, key=lambda r: r.utilization or 0.0, default=None)
-    why = "no permit: shedding is not available yet"
+    why = holding.text if holding is not None else "no permit was asked for yet"
+    code: dict[str, int | float | str] = {} if holding is None else {"code": holding.code}
     if binding is None or binding.utilization is None or binding.used is None:
-        return Reason("saturated-holding", f"saturated; {act}; {why}")
+        return Reason("saturated-holding", f"saturated; {act}; {why}", code)
     used = f"{binding.used:.4g} of {binding.ceiling:.4g} {binding.unit}"
     return Reason(
         "saturated-holding",
         f"{binding.name} at {percent(binding.utilization)} of its ceiling ({used}); {act}; {why}",
-        {"resource": binding.name, "utilization": round(binding.utilization, 2)},
+        {"resource": binding.name, "utilization": round(binding.utilization, 2), **code},
     )
 
 

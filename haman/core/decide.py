@@ -12,7 +12,7 @@ of the group (a VIP without a group is its own).
     drained, others can serve             released  –           –           drained
     drained, nobody else can              contend   1           no          last-resort
     failover pending                      released  –           –           failover
-    saturated                             contend   configured  no          saturated-holding
+    saturated, no permit to move it       contend   configured  no          saturated-holding
     starting, but in the election         contend   configured  no          the proxy's own
     data is late                          contend   configured  no          stale
     paused                                contend   configured  no          paused
@@ -29,7 +29,8 @@ Failover of a VIP: `none ─ordered─► pending ─peer seen active─► yiel
 pending one that sees no active peer for 5 s goes back to `none`, so that someone always serves; one
 that meets a fault or a drain does too, since those release the VIP anyway.
 
-Invariants: a dead proxy never contends. Saturation, pause and late data never release. A node that
+Invariants: a dead proxy never contends. Pause and late data never release, saturation not without
+a permit, whose failover is ordered like the operator's. A node that
 is drained, or held down after flapping, is the last to serve, at priority 1, and yet serves.
 """
 
@@ -53,10 +54,16 @@ _OUT_OF_SERVICE = (Condition.STARTING, Condition.FAULT, Condition.DRAINED)
 
 @dataclass(frozen=True, slots=True)
 class FailoverOrdered:
-    """The operator moves a VIP away from this node; `to` "" = whoever takes it."""
+    """A VIP shall move away from this node.
+
+    Attributes:
+        to: "" = to whoever takes it.
+        permitted: this node is too busy and its peers consented; otherwise the operator wants it.
+    """
 
     vip: str
     to: str = ""
+    permitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,10 @@ class Decision:
 class _Pending:
     to: str
     deadline_ns: int
+    permitted: bool = False
+
+    def reason(self, vip: str) -> Reason:
+        return because.failover(vip, self.to, permitted=self.permitted)
 
 
 class Decider:
@@ -136,7 +147,8 @@ class Decider:
     def order(self, failover: FailoverOrdered, now_ns: int) -> None:
         """Begin a failover; the next `step` releases the VIP, and the others of its group."""
         for vip in group_of(self._vips, failover.vip):
-            self._pending[vip.name] = _Pending(failover.to, now_ns + FAILOVER_NS)
+            deadline_ns = now_ns + FAILOVER_NS
+            self._pending[vip.name] = _Pending(failover.to, deadline_ns, failover.permitted)
 
     def step(self, situation: Situation, now_ns: int) -> Decision:
         """Decide for every service."""
@@ -150,9 +162,7 @@ class Decider:
                 taker = self.heir(vip.name, situation.peers)
                 stances.append(_out_of_service(vip, condition, reasons, situation, taker))
             elif vip.name in self._pending:
-                stances.append(
-                    _released(vip, (because.failover(vip.name, self._preferred(vip.name)),))
-                )
+                stances.append(_released(vip, (self._pending[vip.name].reason(vip.name),)))
             else:
                 yields = _is_yielded(vip.name, situation.intent, transitions)
                 stance = _contending(vip, reasons, situation, yields=yields)
@@ -221,7 +231,8 @@ def _contending(
     holds: list[Reason] = []
     if situation.condition is Condition.SATURATED:
         role = next((r.role for r in situation.roles if r.vip == vip.name), None)
-        holds.append(because.saturated_holding(vip.name, situation.resources, role))
+        holding = situation.permits.holding
+        holds.append(because.saturated_holding(vip.name, situation.resources, role, holding))
     if situation.is_late:
         holds.append(because.STALE)
     if situation.intent.paused:

@@ -10,7 +10,9 @@ controller announced. Full and reduced serve. Another node serves if its report 
 is not in fault, and a router hears it at full or reduced.
 
 The first row that applies says where a step leads. "Well": the proxy is in service or saturated.
-"Held": saturated, paused, late data or isolated; each is a reason to move nothing.
+"Held": saturated, paused, late data or isolated; each is a reason to move nothing. A node *sheds*
+while a permit (`permits`) bounds its rung; "by permit": that rung is ordered now, down with the
+peers' consent or up because one took it back.
 
     when                                               from                      to
     -------------------------------------------------  ------------------------  ----------------
@@ -24,9 +26,11 @@ The first row that applies says where a step leads. "Well": the proxy is in serv
         others serve, shut in force for `drain`        shut                      withdrawn
         nobody else serves, proxy well, addresses up   withdrawn                 shut: last resort
     starting, or addresses not up                      any                       stays
+    well, others serve, by permit                      full, reduced, shut       permitted rung
     well, held, nobody else serves                     shut, withdrawn           lowest rung
     well, held                                         any                       stays
     well, nobody else serves                           any                       full
+    well, others serve, sheds                          at the permitted rung     stays
     well, others serve                                 shut, withdrawn           lowest rung
     well, others serve, in force for `step`            reduced                   next rung up
 
@@ -37,7 +41,8 @@ the rung in force. What ExaBGP did not acknowledge has changed nothing, and its 
 
 Invariants
     A dead proxy, or one that was not judged yet, never comes to be announced.
-    Saturation, pause, late data and a silent cluster never lower the rung.
+    Pause, late data and a silent cluster never lower the rung; saturation does by permit alone,
+    never to withdrawn, and never while nobody else serves.
     Only a fault, or addresses that are gone, withdraw while nobody else serves.
     Nothing comes to be announced before all addresses are up, and they are held while anything is.
     From one rung to the next an announcement changes in place; no step passes through a withdrawal.
@@ -115,6 +120,21 @@ WITHDRAWN = Rung(Stance.WITHDRAWN, 0)
 
 
 @dataclass(frozen=True, slots=True)
+class Shed:
+    """A node serves less of a service than configured, for it is, or was, too busy.
+
+    Attributes:
+        rung: none above it while others serve; full, reduced or shut.
+        ordered: go there now, saturated or not; otherwise it only bounds the way up.
+        reasons: why, best first.
+    """
+
+    rung: Rung
+    ordered: bool = False
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Footing:
     """What one step of a ladder stands upon.
 
@@ -126,6 +146,7 @@ class Footing:
         in_force: what the relay holds; None while it is not reached.
         servers: the other nodes that serve.
         holds: why nothing should move, best first; empty = nothing is against it.
+        shed: what permits say; None = nothing.
         reasons: of the node's condition.
         missing: the engine's reasons why addresses are not there.
     """
@@ -138,6 +159,7 @@ class Footing:
     in_force: Rung | None = None
     servers: tuple[str, ...] = ()
     holds: tuple[Reason, ...] = ()
+    shed: Shed | None = None
     reasons: tuple[Reason, ...] = ()
     missing: tuple[Reason, ...] = ()
 
@@ -244,6 +266,8 @@ class Ladder:
             return self._down(at, footing, now_ns)
         if not footing.well or not footing.complete:
             return at
+        if footing.shed is not None and footing.servers:
+            return self._shedding(at, footing.shed, footing, now_ns)
         return self._up(at, footing, now_ns)
 
     def _down(self, at: Rung, footing: Footing, now_ns: int) -> Rung:
@@ -255,6 +279,19 @@ class Ladder:
                 return WITHDRAWN
             return at
         return shut if footing.wanted and footing.complete else at
+
+    def _shedding(self, at: Rung, shed: Shed, footing: Footing, now_ns: int) -> Rung:
+        permitted = self._nearest(shed.rung)
+        if shed.ordered and at != WITHDRAWN:
+            return permitted
+        up = self._up(at, footing, now_ns)
+        return up if self._height(up) <= self._height(permitted) else at
+
+    def _height(self, rung: Rung) -> int:
+        rungs = self._configured.rungs
+        if rung in rungs:
+            return len(rungs) - rungs.index(rung)
+        return 0 if rung.stance is Stance.SHUT else -1
 
     def _up(self, at: Rung, footing: Footing, now_ns: int) -> Rung:
         rungs = self._configured.rungs
@@ -302,7 +339,8 @@ class Ladder:
         elif footing.stands_down and shut:
             first.append(because.last_announcer(name, drained=footing.drained))
         elif not footing.stands_down and footing.well and at != self._configured.rungs[0]:
-            first += footing.holds or (self._climbing(at, footing),)
+            shed = footing.shed.reasons if footing.shed is not None and footing.servers else ()
+            first += (*shed, *footing.holds) or (self._climbing(at, footing),)
         elif not footing.stands_down:
             first += footing.holds
         said = {reason.code for reason in first}

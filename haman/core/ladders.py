@@ -61,6 +61,7 @@ def _footing(
         in_force=None if announced is None else in_force(service, announced),
         servers=servers(service.name, situation.peers),
         holds=_holds(service.name, situation),
+        shed=situation.permits.sheds.get(service.name),
         reasons=reasons,
         missing=missing,
     )
@@ -80,7 +81,9 @@ def _addresses(service: str, situation: Situation) -> tuple[bool | None, tuple[R
 def _holds(service: str, situation: Situation) -> tuple[Reason, ...]:
     holds = []
     if situation.condition is Condition.SATURATED:
-        holds.append(because.saturated_rung(service, situation.resources))
+        holds.append(
+            because.saturated_rung(service, situation.resources, situation.permits.holding)
+        )
     if situation.is_late:
         holds.append(because.STALE)
     if situation.intent.paused:

@@ -40,6 +40,25 @@ class StormReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PermitReport:
+    """What peers must know of a node to tell whether load may move.
+
+    Attributes:
+        sheds: services of which it serves less than configured, since it is, or was, too busy.
+        asks: the service for which it asks its peers now; "" = none.
+        granted_to: the peer for which it holds room; "" = none.
+        reserved: what of that has not arrived yet, by resource, in the native unit.
+        reserved_clients: the same in connections.
+    """
+
+    sheds: tuple[str, ...] = ()
+    asks: str = ""
+    granted_to: str = ""
+    reserved: dict[str, float] = field(default_factory=dict)
+    reserved_clients: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class NodeReport:
     """Everything one node says of itself; sent a few times a second, and at once on a change.
 
@@ -54,6 +73,7 @@ class NodeReport:
         anycast: what the node is to each anycast service that it is configured for.
         neighbors: its BGP neighbours.
         storm: for the arithmetic of reconnect storms; None = it does not tell, as older versions.
+        permits: None = it neither asks nor grants, as older versions.
     """
 
     node: str
@@ -77,6 +97,7 @@ class NodeReport:
     anycast: tuple[AnycastReport, ...] = ()
     neighbors: tuple[NeighborReport, ...] = ()
     storm: StormReport | None = None
+    permits: PermitReport | None = None
 
     def vip(self, name: str) -> VipReport | None:
         """What this node is to the VIP `name`; None if it is not configured for it."""

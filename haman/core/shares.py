@@ -37,7 +37,7 @@ def shares(lost: NodeReport, able: tuple[NodeReport, ...]) -> Shares:
     orphans: list[str] = []
     parts = [(vip.vip, _next_holder(vip.vip, able)) for vip in lost.vips if _holds(vip.role)]
     parts += [
-        (said.service, _ecmp(said.service, able))
+        (said.service, ecmp(said.service, able))
         for said in lost.anycast
         if _carries(said, lost, able)
     ]
@@ -75,13 +75,20 @@ def _carries(said: AnycastReport, lost: NodeReport, able: tuple[NodeReport, ...]
     return said.stance in SERVING or not any(said.service in carries(r) for r in others)
 
 
-def _ecmp(service: str, able: tuple[NodeReport, ...]) -> dict[str, float]:
+def ecmp(service: str, able: tuple[NodeReport, ...], *, weighted: bool = True) -> dict[str, float]:
+    """How routers spread an anycast service over those of `able` that announce it, by node.
+
+    Args:
+        service: its name.
+        able: nodes that may announce it.
+        weighted: False = routers were found to ignore the weights.
+    """
     said = {r.node: a for r in able if (a := r.service(service)) is not None}
     heard = {node: a for node, a in said.items() if a.neighbors_up}
     serving = {node: a for node, a in heard.items() if a.stance in SERVING}
     shut = {node: a for node, a in heard.items() if a.stance is Stance.SHUT}
     takers = serving or shut or said
-    weighted = all(a.weighted for a in takers.values())
+    weighted = weighted and all(a.weighted for a in takers.values())
     weights = {n: (a.weight or a.full_weight) if weighted else 1 for n, a in takers.items()}
     total = sum(weights.values())
     if takers and not total:

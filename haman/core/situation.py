@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from haman.core import because
 from haman.core.announcements import Announcement, HeldAddresses
 from haman.core.facts import VipReport
+from haman.core.permits.standing import Standing
 from haman.core.reports import PeerView
 from haman.core.words import Condition, Reason, Utilization
 
@@ -44,6 +45,7 @@ class Situation:
         announced: what the relay holds; None while it is not reached.
         ending: the agent was told to end.
         engine_age_ms: since the engine last said anything.
+        permits: what this node may do about its load.
     """
 
     condition: Condition
@@ -58,6 +60,7 @@ class Situation:
     announced: tuple[Announcement, ...] | None = None
     ending: bool = False
     engine_age_ms: float = 0.0
+    permits: Standing = field(default_factory=Standing)
 
     @property
     def engine_lost(self) -> bool:

@@ -193,8 +193,7 @@ def test_row(situation: Situation, stance: tuple[bool, int, bool], code: str | N
 def test_saturated_reason_has_the_numbers() -> None:
     reason = decide(Situation(Condition.SATURATED, resources=BUSY, roles=HELD)).reasons[0]
     assert reason.text == (
-        "tls at 96 % of its ceiling (1.92 of 2 core-s/s); keeps web; "
-        "no permit: shedding is not available yet"
+        "tls at 96 % of its ceiling (1.92 of 2 core-s/s); keeps web; no permit was asked for yet"
     )
     assert reason.data == {"resource": "tls", "utilization": 0.96}
 

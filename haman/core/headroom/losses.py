@@ -122,7 +122,7 @@ def _loss(lost: tuple[Node, ...], nodes: tuple[Node, ...]) -> LossScenario:
         names,
         verdict,
         tuple(_load(each) for each in found),
-        (*silent, *(reason(names, each) for each in found[:TOLD_MAX])),
+        (*silent, *(reason(are_lost(names), each) for each in found[:TOLD_MAX])),
         None if silent else _least([each.survivable for each in takers]),
         None if silent else _most([each.drain_s for each in takers]),
     )

@@ -1,6 +1,7 @@
 """What a loss would do to one survivor: figures, what is missing among them, and what binds."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from haman.core.headroom.sound import Node
@@ -72,6 +73,7 @@ class Outlook:
 
     Attributes:
         share: the largest that it takes of any lost node's load; 0 = nothing.
+        limits: by resource, where it is not `INSUFFICIENT`; infinite = it does not count.
         clients: that come to it; None when unknown.
         cost_s: of one handshake on it, in CPU seconds; None when unknown.
         drain_s: how long it needs for the handshakes of all of them; None when unknown.
@@ -81,6 +83,7 @@ class Outlook:
 
     survivor: Node
     share: float
+    limits: Mapping[str, float] = field(default_factory=dict)
     clients: float | None = 0.0
     cost_s: float | None = None
     drain_s: float | None = 0.0
@@ -88,6 +91,10 @@ class Outlook:
     gaps: list[Gap] = field(default_factory=list)
     worst: Figure | None = None
     verdict: Verdict = Verdict.UNKNOWN
+
+    def limit(self, resource: str) -> float:
+        """From here on the resource is insufficient."""
+        return self.limits.get(resource, INSUFFICIENT)
 
     def conclude(self) -> None:
         """Find what binds, once all is known: each survivor of each loss is asked for it often.

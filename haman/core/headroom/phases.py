@@ -13,6 +13,7 @@ client adds: from that comes the number that could be survived.
 """
 
 import math
+from collections.abc import Mapping
 
 from haman.core.headroom.outlook import FULL, Figure, Gap, Outlook
 from haman.core.headroom.sound import Node
@@ -32,12 +33,25 @@ IDLE_LEAST = 0.01
 """Of the cores, for the storm: the kernel shares even a full one with newcomers."""
 
 
-def outlook(lost: tuple[Node, ...], survivor: Node, shares: dict[str, float]) -> Outlook:
-    """What the loss of `lost` does to `survivor`, which takes `shares` of them, by name."""
+def outlook(
+    lost: tuple[Node, ...],
+    survivor: Node,
+    shares: Mapping[str, float],
+    limits: Mapping[str, float] | None = None,
+) -> Outlook:
+    """What it does to `survivor` to take `shares` of the load of `lost`, by name.
+
+    Args:
+        lost: nodes whose load moves, wholly or in part.
+        survivor: the one that gets it.
+        shares: 0 to 1.
+        limits: by resource, where they are others than the default; infinite = it does not count.
+    """
     moved = [(node, share) for node in lost if (share := shares.get(node.name, 0.0)) > 0]
-    found = Outlook(survivor, max((share for _, share in moved), default=0.0))
+    found = Outlook(survivor, max((share for _, share in moved), default=0.0), limits or {})
     for name in RATES + STOCKS:
-        _moved_load(name, moved, found)
+        if found.limit(name) < math.inf:
+            _moved_load(name, moved, found)
     if moved:
         _arrivals(lost, moved, found)
     found.conclude()
@@ -66,7 +80,7 @@ def _moved_load(name: str, moved: list[tuple[Node, float]], found: Outlook) -> N
             found.gaps.append(Gap(name, phase, why))
             return
         added += share * _dynamic(theirs, node, survivor) / _capacity(mine, survivor, node)
-    found.figures.append(Figure(name, phase, own, added))
+    found.figures.append(Figure(name, phase, own, added, found.limit(name)))
 
 
 def _concerns(name: str, survivor: Node, lost: list[Node]) -> bool:
@@ -148,7 +162,8 @@ def _scale_stocks(found: Outlook, everybody: float, fraction: float) -> None:
 
 def _memory(storm: StormReport, fraction: float, found: Outlook) -> None:
     mine = found.survivor.resources.get("memory")
-    if not _concerns("memory", found.survivor, []):
+    limit = found.limit("memory")
+    if limit == math.inf or not _concerns("memory", found.survivor, []):
         return
     if mine is None or mine.utilization is None:
         found.gaps.append(Gap("memory", STEP, _problem("memory", found.survivor)))
@@ -156,7 +171,7 @@ def _memory(storm: StormReport, fraction: float, found: Outlook) -> None:
         each = storm.connection_bytes / mine.ceiling
         added = (found.clients or 0.0) * each
         found.figures.append(
-            Figure("memory", STEP, mine.utilization, added, per_client=fraction * each)
+            Figure("memory", STEP, mine.utilization, added, limit, fraction * each)
         )
 
 
@@ -167,7 +182,8 @@ def _accept_queue(storm: StormReport, fraction: float, found: Outlook) -> None:
         )
         return
     each = 1 / storm.backlog
-    own, added = storm.waiting * each, (found.clients or 0.0) * each
+    waiting = storm.waiting + found.survivor.awaited
+    own, added = waiting * each, (found.clients or 0.0) * each
     found.figures.append(Figure("accept_queue", STEP, own, added, FULL, fraction * each))
 
 
@@ -185,8 +201,9 @@ def _storm(storm: StormReport, lost: list[Node], fraction: float, found: Outlook
     limit_s = storm.client_timeout_s / 2
     found.cost_s = cost_s
     found.drain_s = (found.clients or 0.0) * each_s
+    awaited = survivor.awaited * each_s / limit_s
     found.figures.append(
-        Figure("tls", STORM, 0.0, found.drain_s / limit_s, FULL, fraction * each_s / limit_s)
+        Figure("tls", STORM, awaited, found.drain_s / limit_s, FULL, fraction * each_s / limit_s)
     )
 
 

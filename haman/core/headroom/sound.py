@@ -2,6 +2,8 @@
 
 Reports are authenticated, and may be wrong all the same: another version, a broken clock, a counter
 that ran over. Nonsense must neither raise nor look like room.
+
+What a node has granted to another, and has not arrived there yet, counts as load that it has.
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,8 +31,9 @@ class Node:
 
     Attributes:
         report: None = there is none to decide upon, and `silence` says why.
-        resources: by name, only those that make sense.
+        resources: by name, only those that make sense; what is reserved on them counts as used.
         nonsense: why a resource does not, by name.
+        awaited: clients for which it has granted room, and that have not come yet.
         clients: connected now; None = `clients_problem` says why it is not known.
         storm: None = `storm_problem` says why.
     """
@@ -42,6 +45,7 @@ class Node:
     nonsense: dict[str, str] = field(default_factory=dict)
     clients: float | None = None
     clients_problem: str = ""
+    awaited: float = 0.0
     storm: StormReport | None = None
     storm_problem: str = ""
 
@@ -77,6 +81,7 @@ def sound(view: PeerView) -> Node:
         nonsense=nonsense,
         clients=clients,
         clients_problem=clients_problem,
+        awaited=report.permits.reserved_clients if report.permits is not None else 0.0,
         storm=storm,
         storm_problem=storm_problem,
     )
@@ -99,13 +104,18 @@ def _standing_problem(name: str, report: NodeReport) -> str:
             said.neighbors_up, CLIENTS_MAX
         ):
             return f"weight {said.weight} of {said.full_weight} for {said.service}"
+    permits = report.permits
+    if permits is not None and not _within(permits.reserved_clients, CLIENTS_MAX):
+        return f"it awaits {permits.reserved_clients:g} clients"
     return ""
 
 
 def _resources(report: NodeReport) -> tuple[dict[str, Utilization], dict[str, str]]:
     found: dict[str, Utilization] = {}
     nonsense: dict[str, str] = {}
+    reserved = report.permits.reserved if report.permits is not None else {}
     for each in report.resources:
+        more = reserved.get(each.name, 0.0)
         if each.name in found:
             nonsense[each.name] = "it is told twice"
         elif each.used is not None and not _within(each.used, HUGE):
@@ -114,7 +124,10 @@ def _resources(report: NodeReport) -> tuple[dict[str, Utilization], dict[str, st
             nonsense[each.name] = f"{each.ceiling:g} {each.unit} is no ceiling"
         elif not _within(each.age_ms, AGE_MAX_MS):
             nonsense[each.name] = f"its reading is {each.age_ms:g} ms old, which cannot be"
-        found[each.name] = each
+        elif not _within(more, HUGE):
+            nonsense[each.name] = f"{more:g} {each.unit} cannot be reserved"
+        used = each.used
+        found[each.name] = replace(each, used=used + more) if used is not None and more else each
     return {name: each for name, each in found.items() if name not in nonsense}, nonsense
 
 

@@ -12,11 +12,11 @@ def are_lost(lost: tuple[str, ...]) -> str:
     return f"if {', '.join(most)} and {last} are lost" if most else f"if {last} is lost"
 
 
-def reason(lost: tuple[str, ...], found: Outlook) -> Reason:
-    """Why the verdict on one survivor is what it is."""
+def reason(lead: str, found: Outlook) -> Reason:
+    """Why the verdict on one survivor is what it is; `lead` says what happens to it."""
     worst = found.worst
     data = _data(found, worst)
-    lead = f"{are_lost(lost)}, "
+    lead = f"{lead}, "
     if found.verdict is Verdict.UNKNOWN:
         return Reason("unknown-load", lead + _unknown(found, worst), data)
     if worst is None:  # then it was unknown

@@ -1,0 +1,150 @@
+"""What this node sheds of its anycast services, and how it takes that back, one rung at a time."""
+
+from dataclasses import dataclass
+
+from haman.core.ladder import ConfiguredAnycast, Rung, Shed
+from haman.core.permits.fit import fits_back
+from haman.core.permits.moves import rung_in_force
+from haman.core.permits.scene import Scene, standing_problem
+from haman.core.permits.standing import NS_PER_S, Note, PermitSettings
+from haman.core.words import Condition, Reason, Stance
+
+HOLDS_MAX = 10
+"""A hold grows to as many times the first; one flap is forgiven in as long; and without knowing what
+would come, a node waits for so long before it takes a rung back: missing data decays to serving."""
+
+
+@dataclass(slots=True)
+class _Shed:
+    """Attributes: `ordered`: not in force yet, down or up."""
+
+    rung: Rung
+    since_ns: int
+    hold_ns: int
+    why: tuple[Reason, ...]
+    ordered: bool
+    waits: Reason | None = None
+
+
+class Sheds:
+    """The sheds of one node; at most one for each service."""
+
+    def __init__(self, settings: PermitSettings) -> None:
+        self._settings = settings
+        self._sheds: dict[str, _Shed] = {}
+        self._flaps: dict[str, tuple[int, int]] = {}
+        self._notes: list[Note] = []
+
+    def reconfigure(self, settings: PermitSettings) -> None:
+        """Take over other services and times."""
+        self._settings = settings
+        names = {service.name for service in settings.anycast}
+        self._sheds = {name: shed for name, shed in self._sheds.items() if name in names}
+        self._flaps = {name: flaps for name, flaps in self._flaps.items() if name in names}
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Of which less is served."""
+        return tuple(self._sheds)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the first hold ends."""
+        return min((s.since_ns + s.hold_ns for s in self._sheds.values()), default=None)
+
+    def notes(self) -> tuple[Note, ...]:
+        """Take what is to be noted."""
+        notes, self._notes = tuple(self._notes), []
+        return notes
+
+    def standing(self, scene: Scene) -> dict[str, Shed]:
+        """For the ladders. Nothing is ordered while automatic moves are off."""
+        off = standing_problem(scene.own) is not None
+        return {
+            name: Shed(shed.rung, shed.ordered and not off, _told(shed))
+            for name, shed in self._sheds.items()
+        }
+
+    def order(self, service: str, rung: Rung, why: Reason, now_ns: int) -> None:
+        """Go down, by permit."""
+        first_ns = self._settings.hold_ns
+        count, last_ns = self._flaps.get(service, (0, now_ns))
+        forgiven = (now_ns - last_ns) // (HOLDS_MAX * first_ns) if first_ns else count
+        count = max(0, count - forgiven) + 1
+        self._flaps[service] = (count, now_ns)
+        hold_ns = min(first_ns << min(count - 1, HOLDS_MAX), HOLDS_MAX * first_ns)
+        self._sheds[service] = _Shed(rung, now_ns, hold_ns, (why,), ordered=True)
+
+    def undo(self, service: str, rung: Rung, why: Reason, now_ns: int) -> None:
+        """Go back up to where it was, saturated or not."""
+        shed = self._sheds.get(service)
+        if shed is not None:
+            shed.rung, shed.since_ns, shed.ordered = rung, now_ns, True
+            shed.why = (Reason("permit-revoked", f"takes {service} back: {why.text}"),)
+            shed.waits = None
+
+    def step(self, scene: Scene, now_ns: int, *, moving: str) -> None:
+        """See what is in force, and take back what is due.
+
+        Args:
+            scene: as it is.
+            now_ns: the monotonic instant.
+            moving: the service whose permit is not over; it is left alone.
+        """
+        for service in self._settings.anycast:
+            shed = self._sheds.get(service.name)
+            at = rung_in_force(service.name, scene)
+            if shed is None or at is None:
+                continue
+            if shed.ordered and at == shed.rung:
+                shed.ordered = False
+                shed.since_ns = now_ns
+            withdrawn = at.stance is Stance.WITHDRAWN and service.name != moving
+            if withdrawn or (not shed.ordered and _is_over(service, shed, at)):
+                del self._sheds[service.name]
+            elif not shed.ordered and service.name != moving and at == shed.rung:
+                self._take_back(service, shed, scene, now_ns)
+
+    def _take_back(
+        self, service: ConfiguredAnycast, shed: _Shed, scene: Scene, now_ns: int
+    ) -> None:
+        own, held_ns = scene.own, now_ns - shed.since_ns
+        if standing_problem(own) is not None or own.condition is not Condition.IN_SERVICE:
+            shed.waits = None
+            return
+        if held_ns < shed.hold_ns:
+            text = f"takes nothing back for {shed.hold_ns / NS_PER_S:g} s"
+            shed.waits = Reason("shed-hold", text)
+            return
+        rung = above(service, shed.rung)
+        found = fits_back(service.name, rung, scene, self._settings)
+        blind = not found.known and held_ns >= HOLDS_MAX * max(shed.hold_ns, 1)
+        if not found.fits and not blind:
+            shed.waits = found.reason
+            return
+        text = f"{service.name} is taken back to weight {rung.weight}: {found.reason.text}"
+        self._notes.append(Note("permit-ended", text, service.name, (found.reason,)))
+        if rung == service.rungs[0]:
+            del self._sheds[service.name]
+            return
+        shed.rung, shed.since_ns, shed.waits = rung, now_ns, None
+
+
+def above(service: ConfiguredAnycast, rung: Rung) -> Rung:
+    """The next rung up; full stays full."""
+    rungs = service.rungs
+    if rung not in rungs:
+        return rungs[-1]
+    return rungs[max(0, rungs.index(rung) - 1)]
+
+
+def _is_over(service: ConfiguredAnycast, shed: _Shed, at: Rung) -> bool:
+    """Back in full; or something else has moved it up: nobody else served."""
+    if shed.rung == service.rungs[0]:
+        return True
+    places = (*service.rungs, service.shut)
+    return at in places and shed.rung in places and places.index(at) < places.index(shed.rung)
+
+
+def _told(shed: _Shed) -> tuple[Reason, ...]:
+    return shed.why if shed.waits is None else (*shed.why, shed.waits)
