@@ -42,6 +42,7 @@ class Relay:
     def __init__(
         self,
         host: str,
+        *,
         loop: Loop,
         random: Random,
         process: Process,

@@ -9,6 +9,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from haman.core.decide import FAILOVER_NS
+from haman.core.permits import Message, VipMove
 from haman.core.words import Condition, Role, Stance
 from haman.sim.bgp import Route, Routers
 from haman.sim.faults import Faults
@@ -56,6 +57,8 @@ class Truth(Protocol):
     faults: Faults
     hosts: dict[str, Host]
     vips: tuple[VipPlan, ...]
+    leapt: set[str]
+    """Hosts whose monotonic clock has leapt, which none may: their leases ended early."""
 
     def holders(self, vip: str) -> list[str]:
         """Those that answer for a VIP."""
@@ -79,6 +82,18 @@ class Checker:
 
     def gate_changed(self, host: str) -> None:
         """A gate changed its condition."""
+
+    def told(self, host: str, peer: str, message: Message) -> None:
+        """A node sent a word about permits."""
+
+    def heard(self, host: str, peer: str, message: Message) -> None:
+        """A node has read one."""
+
+    def reported(self, host: str, peer: str) -> None:
+        """A node has read a peer's report."""
+
+    def moves(self, host: str, move: VipMove) -> None:
+        """A node is about to move a VIP by permit."""
 
     def fail(self, text: str) -> None:
         """Say what is wrong."""

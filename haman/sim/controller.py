@@ -22,6 +22,8 @@ from haman.core.gate import (
     UtilizationSampled,
 )
 from haman.core.ladder import WITHDRAWN, in_force
+from haman.core.node import NodeCore
+from haman.core.permits import Heard, Message, Permits, VipMove
 from haman.core.reports import NodeReport
 from haman.core.situation import OperatorIntent, Situation
 from haman.core.wakefulness import Wakefulness
@@ -75,8 +77,14 @@ class Around(Protocol):
     def served(self) -> int:
         """New clients served lately."""
 
+    def tell(self, peer: str, message: Message) -> None:
+        """Send a peer a word about permits."""
+
     def gate_changed(self) -> None:
         """The condition of the proxy is another one."""
+
+    def moves(self, move: VipMove) -> None:
+        """A VIP is about to move by permit."""
 
     def note(self, what: str, why: str = "") -> None:
         """Into the transcript."""
@@ -88,6 +96,7 @@ class Controller:
     def __init__(
         self,
         plan: NodePlan,
+        *,
         names: tuple[str, ...],
         life: int,
         clock: Clock,
@@ -104,6 +113,10 @@ class Controller:
         self._sensor = Sensor(server)
         self._gate = Gate(plan.gate, now_ns)
         self._decider = Decider(plan.configured_vips, plan.anycast)
+        self.permits = Permits(plan.permits, clock.wall_ns, now_ns)
+        self._core = NodeCore(self._decider, self.permits)
+        self._heard: tuple[Heard, ...] = ()
+        self._due_ns: int | None = None
         self._peers = Peers(names, plan.fresh_ns, now_ns)
         self._wakefulness = Wakefulness(now_ns)
         self._said: EngineReported | None = None
@@ -163,6 +176,11 @@ class Controller:
             self._armed_ns = None
             self._feed(TimePassed())
 
+    @property
+    def condition(self) -> Condition:
+        """Of the proxy, by the gate."""
+        return self._gate.snapshot().condition
+
     # ---- decisions -----------------------------------------------------------------------------
 
     def decide(self) -> None:
@@ -188,8 +206,14 @@ class Controller:
             ending=said.ending if said is not None else False,
             engine_age_ms=(now_ns - heard_ns) / 1e6,
         )
-        before, decision = self.decision, self._decider.step(situation, now_ns)
+        heard, self._heard = self._heard, ()
+        stepped = self._core.step(situation, self.report(), now_ns, heard)
+        before, decision = self.decision, stepped.decision
         self.decision = decision
+        for note in stepped.notes:
+            self._around.note(f"{note.service}: {note.type}", note.text)
+        for tell in stepped.tells:
+            self._around.tell(tell.peer, tell.message)
         changed = self._declare(decision, now_ns)
         for transition in decision.transitions:
             self._follow_up(transition.vip, transition)
@@ -199,6 +223,27 @@ class Controller:
             changed = True
         if changed:
             self.publish_soon()
+        for move in stepped.moves:
+            self._around.moves(move)
+            self._decider.order(FailoverOrdered(move.vip, move.to, permitted=True), now_ns)
+        if stepped.moves:
+            self.decide()
+        else:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Decide again when the core wants to, though nothing may have changed."""
+        due_ns, now_ns = self._core.deadline_ns, self._clock.now_ns
+        if due_ns is None or due_ns <= now_ns:
+            return  # what has passed is looked at with every tick
+        if due_ns is not None and (self._due_ns is None or due_ns < self._due_ns):
+            self._due_ns = due_ns
+            self._process.at(due_ns, lambda: self._due(due_ns))
+
+    def _due(self, due_ns: int) -> None:
+        if self._due_ns == due_ns:
+            self._due_ns = None
+            self.decide()
 
     def _declare(self, decision: Decision, now_ns: int) -> bool:
         wanted = (decision.stances, decision.anycast)
@@ -261,6 +306,7 @@ class Controller:
         """Take over another configuration; a gate with other settings begins anew."""
         before, self._plan = self._plan, plan
         self._decider.reconfigure(plan.configured_vips, plan.anycast)
+        self.permits.reconfigure(plan.permits)
         if plan.gate != before.gate:
             self._gate = Gate(plan.gate, self._clock.now_ns)
             self._armed_ns = None
@@ -295,6 +341,11 @@ class Controller:
         """A peer's report."""
         if self._peers.hear(posted, self._clock.now_ns):
             self.decide()
+
+    def told(self, peer: str, message: Message) -> None:
+        """A peer's word about permits."""
+        self._heard = (*self._heard, Heard(peer, message))
+        self.decide()
 
     def peer_released(self, peer: str, vip: str, reasons: tuple[Reason, ...]) -> None:
         """A peer let a VIP go, and this node is its heir."""
@@ -358,6 +409,7 @@ class Controller:
             paused=intent.paused,
             anycast=tuple(self._anycast_reports(decision)),
             storm=self._sensor.storm,
+            permits=self.permits.snapshot().report,
         )
 
     def _anycast_reports(self, decision: Decision | None) -> list[AnycastReport]:

@@ -5,7 +5,6 @@ removes addresses and renews their leases from its own loop, tells the controlle
 keeps what it holds while there is no controller.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 

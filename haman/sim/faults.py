@@ -17,6 +17,8 @@ from haman.sim.plans import NS_PER_S, NodePlan
 
 CHANNELS: Final = (WIRE, MESH, BGP)
 LIES: Final = ("negative", "nan", "huge", "from-the-future", "empty", "no-storm")
+EARLIEST_NS: Final = 4 * NS_PER_S
+"""All hosts are up by then."""
 TWIN_EVERY_NS: Final = 200 * NS_PER_MS
 TWIN_LIFE: Final = 1_000_000
 
@@ -45,7 +47,9 @@ class Fault:
         where += f" → {self.other}" if self.other else ""
         where += f" on {self.channel}" if self.channel else ""
         size = f" {self.amount:g}" if self.amount else ""
-        return f"{self.at_ns / 1e9:8.3f} s  for {self.for_ns / 1e9:7.3f} s  {self.kind}{where}{size}"
+        return (
+            f"{self.at_ns / 1e9:8.3f} s  for {self.for_ns / 1e9:7.3f} s  {self.kind}{where}{size}"
+        )
 
 
 def draw(options: Options, random: Random) -> tuple[Fault, ...]:
@@ -54,7 +58,7 @@ def draw(options: Options, random: Random) -> tuple[Fault, ...]:
     found = []
     for _ in range(options.faults):
         kind = random.choice(options.kinds)
-        at_ns = random.randrange(options.safety_ns)
+        at_ns = random.randrange(EARLIEST_NS, options.safety_ns)
         longest_s = random.choice((0.3, 2.0, 8.0, 20.0))
         for_ns = int(random.uniform(0.05, 1.0) * longest_s * NS_PER_S)
         node, other = random.sample(names, 2)
@@ -346,6 +350,16 @@ class Faults:
         def undo() -> None:
             for clients in self._load.services.values():
                 clients.factor /= fault.amount
+
+        return undo
+
+    def _hot(self, fault: Fault) -> Callable[[], None]:
+        """Routers hash more clients to one node than its share."""
+        skew, times = self._load.skew, 1.5 + 3.0 * fault.amount
+        skew[fault.node] = skew.get(fault.node, 1.0) * times
+
+        def undo() -> None:
+            skew[fault.node] /= times
 
         return undo
 

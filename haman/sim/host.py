@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from haman.core.announcements import Announcement, AnycastStance
 from haman.core.facts import EngineReported, VipStance
+from haman.core.permits import Message, VipMove
 from haman.core.reports import NodeReport
 from haman.core.situation import OperatorIntent
 from haman.core.vrrp.group import Key
@@ -19,7 +20,7 @@ from haman.sim.engine import Engine
 from haman.sim.kernel import Kernel
 from haman.sim.loop import Loop
 from haman.sim.network import MESH, NS_PER_MS, WIRE, Network
-from haman.sim.peers import Posted
+from haman.sim.peers import SCHEMA, Posted
 from haman.sim.plans import NS_PER_S, NodePlan
 from haman.sim.process import Process
 from haman.sim.server import Server
@@ -48,6 +49,18 @@ class Surroundings(Protocol):
 
     def gate_changed(self, host: str) -> None:
         """For checkers."""
+
+    def told(self, host: str, peer: str, message: Message) -> None:
+        """For checkers: a word about permits was sent."""
+
+    def heard(self, host: str, peer: str, message: Message) -> None:
+        """For checkers: one has been read."""
+
+    def reported(self, host: str, peer: str) -> None:
+        """For checkers: a report of a peer has been read."""
+
+    def moves(self, host: str, move: VipMove) -> None:
+        """For checkers: a VIP is about to move by permit."""
 
 
 @dataclass(slots=True)
@@ -80,14 +93,17 @@ class Host:
         self.senses = Senses(late_ns=late_ns)
         self.clock = Clock(world.loop, drift_ppm, random.randrange(10**9, 10**14))
         self.kernel = Kernel(world.loop, random)
-        self.server = Server(
-            plan.capacity, plan.client_timeout_ns / 1e9, plan.capacity * BACKLOG_S
-        )
+        self.server = Server(plan.capacity, plan.client_timeout_ns / 1e9, plan.capacity * BACKLOG_S)
         self.engine_process = self._process()
         self.controller_process = self._process()
         self.relay_process = self._process()
         self.relay = Relay(
-            self.name, world.loop, random, self.relay_process, world.routers, self._relay_changed
+            self.name,
+            loop=world.loop,
+            random=random,
+            process=self.relay_process,
+            routers=world.routers,
+            changed=self._relay_changed,
         )
         self.engine = Engine(plan, self.clock, self.engine_process, self.kernel, self)
         self.controller: Controller | None = None
@@ -148,12 +164,12 @@ class Host:
         names = tuple(name for name in self._world.hosts if name != self.name)
         self.controller = Controller(
             self.plan,
-            names,
-            self.lives,
-            self.clock,
-            self.controller_process,
-            self.server,
-            self,
+            names=names,
+            life=self.lives,
+            clock=self.clock,
+            process=self.controller_process,
+            server=self.server,
+            around=self,
         )
         if self.server.alive:
             self.controller.proxy_found()
@@ -325,7 +341,12 @@ class Host:
         """A report is here."""
         controller = self.controller
         if self.reachable and controller is not None:
-            self.controller_process.soon(0, lambda: controller.heard(posted))
+            self.controller_process.soon(0, lambda: self._read(controller, posted))
+
+    def _read(self, controller: Controller, posted: Posted) -> None:
+        if posted.schema == SCHEMA:
+            self._world.reported(self.name, posted.report.node)
+        controller.heard(posted)
 
     def tell_released(self, heir: str, vip: str, reasons: tuple[Reason, ...]) -> None:
         """To the heir."""
@@ -347,7 +368,31 @@ class Host:
 
     def served(self) -> int:
         """New clients served lately."""
-        return 0 if self.senses.deaf or not self.server.alive else round(self.server.handshakes_per_s)
+        return (
+            0 if self.senses.deaf or not self.server.alive else round(self.server.handshakes_per_s)
+        )
+
+    def tell(self, peer: str, message: Message) -> None:
+        """To one peer."""
+        other = self._world.hosts[peer]
+        self._world.told(self.name, peer, message)
+        self._world.network.send(
+            (MESH, self.name, peer), lambda: other.permit_received(self.name, message)
+        )
+
+    def permit_received(self, peer: str, message: Message) -> None:
+        """A peer's word about permits is here."""
+        controller = self.controller
+        if self.reachable and controller is not None:
+            self.controller_process.soon(0, lambda: self._pass_on(controller, peer, message))
+
+    def _pass_on(self, controller: Controller, peer: str, message: Message) -> None:
+        self._world.heard(self.name, peer, message)
+        controller.told(peer, message)
+
+    def moves(self, move: VipMove) -> None:
+        """For checkers."""
+        self._world.moves(self.name, move)
 
     def gate_changed(self) -> None:
         """For checkers."""

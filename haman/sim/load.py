@@ -112,6 +112,8 @@ class Load:
         self._routers = routers
         self._holders = holders
         self._random = random
+        self.skew: dict[str, float] = {}
+        """How many times its share routers send to a node."""
         self.arriving: dict[str, float] = {}
         """Clients per second that came to each node in the last step."""
 
@@ -120,7 +122,12 @@ class Load:
         holders = self._holders(service)
         if holders:
             return dict.fromkeys(holders, 1.0 / len(holders))
-        return self._routers.shares(service)
+        shares = self._routers.shares(service)
+        if not self.skew:
+            return shares
+        skewed = {name: share * self.skew.get(name, 1.0) for name, share in shares.items()}
+        whole = sum(skewed.values())
+        return {name: share / whole for name, share in skewed.items()}
 
     def step(self, now_ns: int) -> None:
         """Let one step pass."""

@@ -41,7 +41,7 @@ NODE_FAULTS: Final = (
     "kill-relay",
 )
 NETWORK_FAULTS: Final = ("cut", "cut-one-way", "isolate", "lossy")
-LOAD_FAULTS: Final = ("surge", "storm")
+LOAD_FAULTS: Final = ("surge", "storm", "hot", "hot")
 KINDS: Final = NODE_FAULTS + NETWORK_FAULTS + LOAD_FAULTS
 KINDS_MOST: Final = 7
 FAULTS_MOST: Final = 10
@@ -123,19 +123,19 @@ def draw(seed: int, random: Random, shape: str = "") -> Options:
     rates = {vip.name: least * random.uniform(0.05, 0.7) / len(vips) for vip in vips}
     whole = sum(node.capacity for node in nodes)
     rates |= {a.name: whole * random.uniform(0.1, 0.8) * (0.5 if vips else 1) for a in anycast}
-    kinds = tuple(random.sample(KINDS, random.randint(1, KINDS_MOST)))
+    kinds = tuple(dict.fromkeys(random.sample(KINDS, random.randint(1, KINDS_MOST))))
     return Options(
         seed,
         shape,
         nodes,
         rates,
-        hold_s=random.choice((2.0, 10.0, 60.0)),
+        hold_s=random.choice((0.5, 2.0, 10.0)),
         quality=_quality(random),
         late_ns=random.choice((100_000, NS_PER_MS, 5 * NS_PER_MS)),
         drifts_ppm=tuple(random.randint(-300, 300) for _ in nodes),
         kinds=kinds,
         faults=random.randint(1, FAULTS_MOST),
-        safety_ns=random.randint(10, 40) * NS_PER_S,
+        safety_ns=random.randint(25, 50) * NS_PER_S,
     )
 
 

@@ -73,8 +73,10 @@ class Peers:
     def is_fresh(self, name: str, now_ns: int) -> bool:
         """Whether a peer was heard lately."""
         peer = self._peers.get(name)
-        return peer is not None and peer.report is not None and (
-            now_ns - peer.heard_ns <= self._fresh_ns
+        return (
+            peer is not None
+            and peer.report is not None
+            and (now_ns - peer.heard_ns <= self._fresh_ns)
         )
 
     def isolated(self, now_ns: int) -> bool:
@@ -95,4 +97,13 @@ class Peers:
 
 
 def _standing(report: NodeReport) -> tuple[object, ...]:
-    return (report.condition, report.vips, report.anycast, report.drained, report.paused)
+    said = report.permits
+    permits = (said.sheds, said.asks, said.granted_to) if said is not None else None
+    return (
+        report.condition,
+        report.vips,
+        report.anycast,
+        report.drained,
+        report.paused,
+        permits,
+    )

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 from haman.core.gate import GateSettings
 from haman.core.heirs import ConfiguredVip
 from haman.core.ladder import ConfiguredAnycast
+from haman.core.permits import PermitSettings
 from haman.core.vrrp.packet import IPAddress
 
 NS_PER_MS = 1_000_000
@@ -61,6 +62,7 @@ class NodePlan:
     probe_ns: int = NS_PER_S
     probe_timeout_ns: int = 500 * NS_PER_MS
     client_timeout_ns: int = 5 * NS_PER_S
+    max_shedding: int = 1
 
     @property
     def fresh_ns(self) -> int:
@@ -72,6 +74,18 @@ class NodePlan:
         """As decisions see them."""
         return tuple(
             ConfiguredVip(v.name, self.priorities[v.name], self.preempt, v.group) for v in self.vips
+        )
+
+    @property
+    def permits(self) -> PermitSettings:
+        """As permits see it."""
+        return PermitSettings(
+            self.configured_vips,
+            self.anycast,
+            self.gate.thresholds,
+            self.gate.resources,
+            self.max_shedding,
+            self.gate.hold_ns,
         )
 
     def source(self, family: int) -> IPAddress:

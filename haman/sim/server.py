@@ -49,6 +49,7 @@ class Server:
         capacity: float,
         timeout_s: float,
         backlog: float,
+        *,
         base: float = 0.03,
         request: float = 0.0,
         connections_max: float = 1e6,

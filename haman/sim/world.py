@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from haman.core.permits import Message, VipMove
 from haman.sim import faults as schedule
 from haman.sim import options as drawing
 from haman.sim.bgp import ROUTER, Routers
@@ -13,6 +14,7 @@ from haman.sim.load import STEP_NS, Clients, Load
 from haman.sim.loop import Loop
 from haman.sim.network import Network
 from haman.sim.options import Options
+from haman.sim.permit_checkers import PERMIT_CHECKERS, outstanding
 from haman.sim.plans import NS_PER_S
 from haman.sim.streams import Streams
 from haman.sim.transcript import Transcript
@@ -67,7 +69,8 @@ class World:
             streams.of("load"),
         )
         self.faults = Faults(self.hosts, self.network, self.load, options.safety_ns)
-        self.checkers: list[Checker] = [make(self) for make in CHECKERS]
+        self.leapt: set[str] = set()
+        self.checkers: list[Checker] = [make(self) for make in (*CHECKERS, *PERMIT_CHECKERS)]
         self.routers.attach(
             {name: host.relay for name, host in self.hosts.items()},
             lambda name: self.hosts[name].reachable,
@@ -97,12 +100,33 @@ class World:
         for checker in self.checkers:
             checker.gate_changed(host)
 
+    def told(self, host: str, peer: str, message: Message) -> None:
+        """For checkers: a word about permits was sent."""
+        for checker in self.checkers:
+            checker.told(host, peer, message)
+
+    def heard(self, host: str, peer: str, message: Message) -> None:
+        """For checkers: one has been read."""
+        for checker in self.checkers:
+            checker.heard(host, peer, message)
+
+    def reported(self, host: str, peer: str) -> None:
+        """For checkers: a report of a peer has been read."""
+        for checker in self.checkers:
+            checker.reported(host, peer)
+
+    def moves(self, host: str, move: VipMove) -> None:
+        """For checkers: a VIP is about to move by permit."""
+        for checker in self.checkers:
+            checker.moves(host, move)
+
     def run(self) -> Outcome:
         """Both phases; whatever is violated ends the run."""
         violation = None
         try:
             self._look()
             self._serve()
+            self.leapt = {f.node for f in self._planned if f.kind == "clock-leap"}
             self.faults.schedule(self._planned, lambda what: self.note("", what))
             self.loop.run_until(self.options.safety_ns)
             self._heal()
@@ -135,7 +159,7 @@ class World:
         began_ns = calm_from_ns = self.loop.now_ns
         while self.loop.now_ns - calm_from_ns < CALM_NS:
             self.loop.run_until(self.loop.now_ns + NS_PER_S // 2)
-            why = pending(self)
+            why = pending(self) or outstanding(self)
             if why:
                 calm_from_ns = self.loop.now_ns
                 if self.loop.now_ns - began_ns > self.options.heal_ns:
