@@ -7,32 +7,24 @@ report and the tick all lead to a decision; what changed is declared at once, th
 from dataclasses import replace
 from typing import Final, Protocol
 
-from haman.core.announcements import Announcement, AnycastReport, AnycastStance
+from haman.core.announcements import Announcement, AnycastStance
 from haman.core.decide import Decider, Decision, FailoverEnded, FailoverOrdered
-from haman.core.facts import EngineReported, VipReport, VipStance
+from haman.core.facts import EngineReported, VipStance
 from haman.core.gate import (
-    Gate,
     Health,
-    Observation,
-    ProbeFailed,
-    ProbeSucceeded,
-    ProxyDied,
-    ProxyFound,
-    TimePassed,
-    UtilizationSampled,
 )
-from haman.core.ladder import WITHDRAWN, in_force
 from haman.core.node import NodeCore
 from haman.core.permits import Heard, Message, Permits, VipMove
 from haman.core.reports import NodeReport
 from haman.core.situation import OperatorIntent, Situation
 from haman.core.wakefulness import Wakefulness
-from haman.core.words import Condition, Reason, Role, Stance
+from haman.core.words import Condition, Reason, Role
 from haman.sim.clocks import Clock
 from haman.sim.peers import Peers, Posted
 from haman.sim.plans import NS_PER_S, NodePlan
 from haman.sim.process import Process
-from haman.sim.sensor import Sensor
+from haman.sim.reporting import announcements, node_report
+from haman.sim.senses import Proxy, Senses
 from haman.sim.server import Server
 from haman.sim.transcript import first
 
@@ -44,7 +36,7 @@ TICK_MOST_NS: Final = 500_000_000
 _OUTRANKED: Final = {"higher-priority", "greater-address"}
 
 
-class Around(Protocol):
+class Around(Proxy, Protocol):
     """What a controller is surrounded by."""
 
     intent: OperatorIntent
@@ -71,23 +63,11 @@ class Around(Protocol):
     def tell_released(self, heir: str, vip: str, reasons: tuple[Reason, ...]) -> None:
         """Tell the heir that a VIP is free."""
 
-    def probe(self) -> bool:
-        """Whether the proxy answers a probe."""
-
-    def served(self) -> int:
-        """New clients served lately."""
-
     def tell(self, peer: str, message: Message) -> None:
         """Send a peer a word about permits."""
 
-    def gate_changed(self) -> None:
-        """The condition of the proxy is another one."""
-
     def moves(self, move: VipMove) -> None:
         """A VIP is about to move by permit."""
-
-    def note(self, what: str, why: str = "") -> None:
-        """Into the transcript."""
 
 
 class Controller:
@@ -110,8 +90,14 @@ class Controller:
         self._clock = clock
         self._process = process
         self._around = around
-        self._sensor = Sensor(server)
-        self._gate = Gate(plan.gate, now_ns)
+        self._senses = Senses(
+            plan,
+            clock=clock,
+            process=process,
+            server=server,
+            proxy=around,
+            changed=self.decide,
+        )
         self._decider = Decider(plan.configured_vips, plan.anycast)
         self.permits = Permits(plan.permits, clock.wall_ns, now_ns)
         self._core = NodeCore(self._decider, self.permits)
@@ -129,64 +115,33 @@ class Controller:
         self._published_ns = 0
         self._publishing = False
         self._counter = 0
-        self._armed_ns: int | None = None
 
     def start(self) -> None:
         """Sense, probe and tick from now on."""
-        self._sense()
-        if self._plan.gate.probe:
-            self._probe()
+        self._senses.start()
         self._tick()
 
     # ---- senses --------------------------------------------------------------------------------
 
     def proxy_died(self) -> None:
         """Its pidfd said so."""
-        self._feed(ProxyDied((Reason("proxy-dead", "the proxy has ended"),)))
+        self._senses.died()
 
     def proxy_found(self) -> None:
         """A process that serves was found."""
-        self._feed(ProxyFound())
-
-    def _sense(self) -> None:
-        now_ns = self._clock.now_ns
-        self._feed(UtilizationSampled(self._sensor.read(now_ns)))
-        self._process.at(now_ns + self._plan.sample_ns, self._sense)
-
-    def _probe(self) -> None:
-        if self._around.probe():
-            self._feed(ProbeSucceeded())
-        else:
-            self._feed(ProbeFailed("timed out", self._around.served()))
-        self._process.at(self._clock.now_ns + self._plan.probe_ns, self._probe)
-
-    def _feed(self, observed: Observation) -> None:
-        now_ns = self._clock.now_ns
-        for change in self._gate.step(observed, now_ns):
-            self._around.note(f"proxy: {change.old} → {change.new}", first(change.reasons))
-            self._around.gate_changed()
-            self.decide()
-        due_ns = self._gate.deadline_ns
-        if due_ns is not None and due_ns != self._armed_ns:
-            self._armed_ns = due_ns
-            self._process.at(due_ns, lambda: self._time_passed(due_ns))
-
-    def _time_passed(self, due_ns: int) -> None:
-        if self._armed_ns == due_ns:
-            self._armed_ns = None
-            self._feed(TimePassed())
+        self._senses.found()
 
     @property
     def condition(self) -> Condition:
         """Of the proxy, by the gate."""
-        return self._gate.snapshot().condition
+        return self._senses.snapshot().condition
 
     # ---- decisions -----------------------------------------------------------------------------
 
     def decide(self) -> None:
         """Decide, declare what changed, then tell everybody else."""
         now_ns = self._clock.now_ns
-        gate = self._gate.snapshot()
+        gate = self._senses.snapshot()
         ready = self._heard_ns is not None or now_ns - self._started_ns >= FIRST_REPORT_NS
         if gate.condition is Condition.STARTING and not ready:
             return
@@ -199,7 +154,7 @@ class Controller:
             intent=self._around.intent,
             peers=self._peers.views(now_ns),
             isolated=self._peers.isolated(now_ns),
-            resources=self._sensor.utilizations,
+            resources=self._senses.sensor.utilizations,
             roles=said.vips if said is not None else (),
             held=said.anycast if said is not None else None,
             announced=self._around.announced(),
@@ -253,19 +208,10 @@ class Controller:
             self._declared, self._declared_ns = wanted, now_ns
             self._around.declare(*wanted)
         if decision.announces:
-            announcements = tuple(
-                Announcement(
-                    s.service,
-                    (s.service,),
-                    shut=s.stance is Stance.SHUT,
-                    weight=s.weight,
-                )
-                for s in decision.anycast
-                if s.stance is not Stance.WITHDRAWN
-            )
-            if announcements != self._announced:
-                self._announced = announcements
-                self._around.announce(announcements)
+            wanted_routes = announcements(decision.anycast)
+            if wanted_routes != self._announced:
+                self._announced = wanted_routes
+                self._around.announce(wanted_routes)
         return changed
 
     def _note_stances(self, decision: Decision) -> None:
@@ -303,15 +249,11 @@ class Controller:
         return next((v.role for v in said if v.vip == vip), Role.INITIALIZE)
 
     def reconfigure(self, plan: NodePlan, *, proxy_alive: bool) -> None:
-        """Take over another configuration; a gate with other settings begins anew."""
-        before, self._plan = self._plan, plan
+        """Take over another configuration."""
+        self._plan = plan
         self._decider.reconfigure(plan.configured_vips, plan.anycast)
         self.permits.reconfigure(plan.permits)
-        if plan.gate != before.gate:
-            self._gate = Gate(plan.gate, self._clock.now_ns)
-            self._armed_ns = None
-            if proxy_alive:
-                self.proxy_found()
+        self._senses.reconfigure(plan, alive=proxy_alive)
         self.decide()
 
     # ---- what comes in -------------------------------------------------------------------------
@@ -388,57 +330,13 @@ class Controller:
 
     def report(self) -> NodeReport:
         """What this node says of itself."""
-        gate, decision, intent = self._gate.snapshot(), self.decision, self._around.intent
-        stances = {s.vip: s for s in decision.stances} if decision else {}
-        said = {v.vip: v for v in self._said.vips} if self._said is not None else {}
-        connections = self._sensor.utilizations[2].used if self._sensor.utilizations else None
-        return NodeReport(
-            node=self._plan.name,
-            site=self._plan.site,
-            version="sim",
-            condition=decision.condition if decision else gate.condition,
-            reasons=decision.reasons if decision else gate.reasons,
-            proxy_kind="haproxy",
-            proxy_up=gate.proxy_alive,
-            resources=self._sensor.utilizations,
-            connections=None if connections is None else round(connections),
-            vips=tuple(
-                _vip_report(v.name, said.get(v.name), stances.get(v.name)) for v in self._plan.vips
-            ),
-            drained=intent.drained,
-            paused=intent.paused,
-            anycast=tuple(self._anycast_reports(decision)),
-            storm=self._sensor.storm,
+        return node_report(
+            self._plan,
+            self._senses,
+            self._said,
+            self.decision,
+            self._around.intent,
+            announced=self._around.announced(),
+            sessions_up=self._around.sessions_up(),
             permits=self.permits.snapshot().report,
         )
-
-    def _anycast_reports(self, decision: Decision | None) -> list[AnycastReport]:
-        announced = self._around.announced()
-        reasons = {s.service: s.reasons for s in decision.anycast} if decision else {}
-        found = []
-        for service in self._plan.anycast:
-            rung = WITHDRAWN if announced is None else in_force(service, announced)
-            found.append(
-                AnycastReport(
-                    service.name,
-                    rung.stance,
-                    rung.weight,
-                    service.weight,
-                    0,
-                    prefixes=(service.name,),
-                    neighbors_up=0 if announced is None else self._around.sessions_up(),
-                    reasons=reasons.get(service.name, ()),
-                    weighted=service.weighted,
-                )
-            )
-        return found
-
-
-def _vip_report(name: str, said: VipReport | None, stance: VipStance | None) -> VipReport:
-    """The engine's word, with the reasons of the present stance after those of the role."""
-    wanted = stance.reasons if stance is not None else ()
-    if said is None:
-        return VipReport(name, Role.INITIALIZE, 0, 0, wanted)
-    codes = {reason.code for reason in said.reasons}
-    more = tuple(reason for reason in wanted if reason.code not in codes)
-    return replace(said, reasons=said.reasons + more) if more else said

@@ -160,12 +160,12 @@ class Faults:
             host.engine_process.soon(NS_PER_S, host.relay.start)
 
     def _late(self, fault: Fault) -> Callable[[], None]:
-        senses = self._hosts[fault.node].senses
+        troubles = self._hosts[fault.node].troubles
         more_ns = int(fault.amount * 150 * NS_PER_MS)
-        senses.late_ns += more_ns
+        troubles.late_ns += more_ns
 
         def undo() -> None:
-            senses.late_ns -= more_ns
+            troubles.late_ns -= more_ns
 
         return undo
 
@@ -177,11 +177,11 @@ class Faults:
         return host.start_proxy
 
     def _deaf_proxy(self, fault: Fault) -> Callable[[], None]:
-        senses = self._hosts[fault.node].senses
-        senses.deaf += 1
+        troubles = self._hosts[fault.node].troubles
+        troubles.deaf += 1
 
         def undo() -> None:
-            senses.deaf -= 1
+            troubles.deaf -= 1
 
         return undo
 
@@ -218,25 +218,25 @@ class Faults:
     # ---- reports -------------------------------------------------------------------------------
 
     def _lie(self, fault: Fault) -> Callable[[], None]:
-        senses = self._hosts[fault.node].senses
+        troubles = self._hosts[fault.node].troubles
         told = LIES[int(fault.amount * len(LIES))]
 
         def lie(report: NodeReport) -> NodeReport:
             return lied(report, told)
 
-        senses.lies += (lie,)
+        troubles.lies += (lie,)
 
         def undo() -> None:
-            senses.lies = tuple(each for each in senses.lies if each is not lie)
+            troubles.lies = tuple(each for each in troubles.lies if each is not lie)
 
         return undo
 
     def _other_schema(self, fault: Fault) -> Callable[[], None]:
-        senses = self._hosts[fault.node].senses
-        senses.schema = SCHEMA + 1
+        troubles = self._hosts[fault.node].troubles
+        troubles.schema = SCHEMA + 1
 
         def undo() -> None:
-            senses.schema = SCHEMA
+            troubles.schema = SCHEMA
 
         return undo
 

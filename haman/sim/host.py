@@ -1,29 +1,28 @@
 """One machine: power, clock, kernel, proxy, and the processes of the agent."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Final, Protocol
 
 from haman.core.announcements import Announcement, AnycastStance
 from haman.core.facts import EngineReported, VipStance
 from haman.core.permits import Message, VipMove
-from haman.core.reports import NodeReport
 from haman.core.situation import OperatorIntent
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import AdvertisementReceived, SendAdvertisement
 from haman.core.words import Reason
-from haman.sim.bgp import Relay, Routers
+from haman.sim.bgp import Relay
 from haman.sim.clocks import Clock
 from haman.sim.controller import LINK_NS, Controller
 from haman.sim.engine import Engine
 from haman.sim.kernel import Kernel
-from haman.sim.loop import Loop
-from haman.sim.network import MESH, NS_PER_MS, WIRE, Network
+from haman.sim.network import MESH, NS_PER_MS, WIRE
 from haman.sim.peers import SCHEMA, Posted
 from haman.sim.plans import NS_PER_S, NodePlan
 from haman.sim.process import Process
 from haman.sim.server import Server
+from haman.sim.surroundings import Surroundings, Troubles
 
 BOOT_NS: Final = NS_PER_S
 CONTROLLER_START_NS: Final = 400 * NS_PER_MS
@@ -33,64 +32,23 @@ BACKLOG_S: Final = 2.0
 """Of work that an accept queue holds."""
 
 
-class Surroundings(Protocol):
-    """The world around a host."""
+class World(Surroundings, Protocol):
+    """The surroundings, with all hosts in them."""
 
-    loop: Loop
-    network: Network
-    routers: Routers
-
-    @property
-    def hosts(self) -> "dict[str, Host]":
-        """All of them."""
-
-    def note(self, node: str, what: str, why: str = "") -> None:
-        """Into the transcript."""
-
-    def gate_changed(self, host: str) -> None:
-        """For checkers."""
-
-    def told(self, host: str, peer: str, message: Message) -> None:
-        """For checkers: a word about permits was sent."""
-
-    def heard(self, host: str, peer: str, message: Message) -> None:
-        """For checkers: one has been read."""
-
-    def reported(self, host: str, peer: str) -> None:
-        """For checkers: a report of a peer has been read."""
-
-    def moves(self, host: str, move: VipMove) -> None:
-        """For checkers: a VIP is about to move by permit."""
-
-
-@dataclass(slots=True)
-class Senses:
-    """What is wrong with a host, for as long as a fault lasts.
-
-    Attributes:
-        deaf: the proxy lives and answers nobody.
-        late_ns: how late processes wake, at most.
-        lies: what becomes of its reports.
-        schema: of the reports it sends.
-    """
-
-    deaf: int = 0
-    late_ns: int = 0
-    lies: tuple[Callable[[NodeReport], NodeReport], ...] = ()
-    schema: int = 1
+    hosts: "dict[str, Host]"
 
 
 class Host:
     """A machine of the cluster."""
 
     def __init__(
-        self, world: Surroundings, plan: NodePlan, random: Random, late_ns: int, drift_ppm: int
+        self, world: World, plan: NodePlan, random: Random, late_ns: int, drift_ppm: int
     ) -> None:
         self._world = world
         self._random = random
         self.plan = plan
         self.name = plan.name
-        self.senses = Senses(late_ns=late_ns)
+        self.troubles = Troubles(late_ns=late_ns)
         self.clock = Clock(world.loop, drift_ppm, random.randrange(10**9, 10**14))
         self.kernel = Kernel(world.loop, random)
         self.server = Server(plan.capacity, plan.client_timeout_ns / 1e9, plan.capacity * BACKLOG_S)
@@ -122,7 +80,7 @@ class Host:
         return Process(self._world.loop, self.clock, self._late_ns)
 
     def _late_ns(self) -> int:
-        return int(self._random.random() * self.senses.late_ns)
+        return int(self._random.random() * self.troubles.late_ns)
 
     # ---- life ----------------------------------------------------------------------------------
 
@@ -245,7 +203,7 @@ class Host:
     @property
     def serves(self) -> bool:
         """Whoever reaches its proxy is served."""
-        return self.reachable and self.server.alive and not self.senses.deaf
+        return self.reachable and self.server.alive and not self.troubles.deaf
 
     @property
     def well(self) -> bool:
@@ -325,9 +283,9 @@ class Host:
     def publish(self, posted: Posted) -> None:
         """To every peer."""
         report = posted.report
-        for lie in self.senses.lies:
+        for lie in self.troubles.lies:
             report = lie(report)
-        said = replace(posted, report=report, schema=self.senses.schema)
+        said = replace(posted, report=report, schema=self.troubles.schema)
         for name in self._world.hosts:
             if name != self.name:
                 self.post(name, said)
@@ -364,12 +322,14 @@ class Host:
     def probe(self) -> bool:
         """Whether the proxy answers in time."""
         timeout_s = self.plan.probe_timeout_ns / 1e9
-        return self.server.alive and not self.senses.deaf and self.server.delay_s < timeout_s
+        return self.server.alive and not self.troubles.deaf and self.server.delay_s < timeout_s
 
     def served(self) -> int:
         """New clients served lately."""
         return (
-            0 if self.senses.deaf or not self.server.alive else round(self.server.handshakes_per_s)
+            0
+            if self.troubles.deaf or not self.server.alive
+            else round(self.server.handshakes_per_s)
         )
 
     def tell(self, peer: str, message: Message) -> None:

@@ -16,7 +16,7 @@ def test_a_run_holds_and_heals(shape: str) -> None:
     assert outcome.violation is None, outcome.violation
     assert outcome.options.shape == shape
     assert outcome.faults
-    assert 0 < outcome.served
+    assert outcome.served > 0
     assert any("healed" in line.what for line in outcome.transcript.lines)
 
 
