@@ -279,12 +279,28 @@ def pending(world: Truth) -> str:
             why = decision.reasons[0].text if decision.reasons else ""
             return f"{name} is {decision.condition}: {why}"
         for stance in decision.anycast:
-            if stance.stance is not Stance.FULL and decision.condition is Condition.IN_SERVICE:
+            stays = stance.stance is Stance.FULL or _would_be_busy(world, host)
+            if not stays and decision.condition is Condition.IN_SERVICE:
                 why = stance.reasons[0].text if stance.reasons else ""
                 return f"{name} is {stance.stance} for {stance.service}: {why}"
             if name not in world.routers.shares(stance.service):
                 return f"routers send nothing of {stance.service} to {name}"
     return _pending_vips(world)
+
+
+def _would_be_busy(world: Truth, host: Host) -> bool:
+    """At its full weight it would not be below the threshold of recovery, or nearly not."""
+    wanted = 0.0
+    for clients in world.load.services.values():
+        routes = world.routers.routes.get(clients.service, {})
+        mine = routes.get(host.name)
+        if mine is not None:
+            full = max(a.weight for a in host.plan.anycast)
+            others = sum(_weight(r) for name, r in routes.items() if name != host.name)
+            wanted += clients.rate * clients.factor * full / (full + others)
+        elif host.name in world.holders(clients.service):
+            wanted += clients.rate * clients.factor
+    return host.server.demand(wanted) >= host.plan.gate.thresholds.recover * 0.9
 
 
 def _pending_vips(world: Truth) -> str:

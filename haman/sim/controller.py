@@ -99,8 +99,10 @@ class Controller:
             changed=self.decide,
         )
         self._decider = Decider(plan.configured_vips, plan.anycast)
-        self.permits = Permits(plan.permits, clock.wall_ns, now_ns)
-        self._core = NodeCore(self._decider, self.permits)
+        self._permits = Permits(plan.permits, clock.wall_ns, now_ns)
+        self._core = NodeCore(self._decider, self._permits)
+        self.permits = self._permits.snapshot()
+        """As of the last decision."""
         self._heard: tuple[Heard, ...] = ()
         self._due_ns: int | None = None
         self._peers = Peers(names, plan.fresh_ns, now_ns)
@@ -163,6 +165,7 @@ class Controller:
         )
         heard, self._heard = self._heard, ()
         stepped = self._core.step(situation, self.report(), now_ns, heard)
+        self.permits = self._permits.snapshot()
         before, decision = self.decision, stepped.decision
         self.decision = decision
         for note in stepped.notes:
@@ -252,7 +255,7 @@ class Controller:
         """Take over another configuration."""
         self._plan = plan
         self._decider.reconfigure(plan.configured_vips, plan.anycast)
-        self.permits.reconfigure(plan.permits)
+        self._permits.reconfigure(plan.permits)
         self._senses.reconfigure(plan, alive=proxy_alive)
         self.decide()
 
@@ -338,5 +341,5 @@ class Controller:
             self._around.intent,
             announced=self._around.announced(),
             sessions_up=self._around.sessions_up(),
-            permits=self.permits.snapshot().report,
+            permits=self.permits.report,
         )

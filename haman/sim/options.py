@@ -94,7 +94,12 @@ class Options:
 def draw(seed: int, random: Random, shape: str = "") -> Options:
     """The options of a seed; the shape of the cluster too, unless it is given."""
     shape = shape or random.choice(SHAPES)
-    count = {PAIR: 2, TRIO: 3, ANYCAST: random.randint(3, 8), MIXED: random.randint(2, 4)}[shape]
+    count = {
+        PAIR: 2,
+        TRIO: 3,
+        ANYCAST: random.choice((3, 3, 4, 5, 8)),
+        MIXED: random.randint(2, 4),
+    }[shape]
     vips = () if shape == ANYCAST else _vips(random, shape)
     anycast = () if shape in (PAIR, TRIO) else (_anycast(random),)
     capacity = random.choice((1000.0, 2000.0, 4000.0))
@@ -103,7 +108,7 @@ def draw(seed: int, random: Random, shape: str = "") -> Options:
         hold_ns=random.choice((2, 5, 10)) * NS_PER_S,
         dwell_ns=random.choice((1, 2)) * NS_PER_S,
     )
-    report_ns = random.choice((200, 200, 500)) * NS_PER_MS
+    report_ns = random.choice((200, 500, 500)) * NS_PER_MS
     nodes = tuple(
         NodePlan(
             name=f"lb{place}",

@@ -101,8 +101,8 @@ def _standing(report: NodeReport) -> tuple[object, ...]:
     permits = (said.sheds, said.asks, said.granted_to) if said is not None else None
     return (
         report.condition,
-        report.vips,
-        report.anycast,
+        [(v.role, v.priority, [r.code for r in v.reasons]) for v in report.vips],
+        [(a.stance, a.weight, a.neighbors_up) for a in report.anycast],
         report.drained,
         report.paused,
         permits,

@@ -56,7 +56,7 @@ class OneGrant(Checker):
         ask, controller = self._asks.get((host, answer.id)), self.world.hosts[host].controller
         if ask is None or controller is None or ask.share < 0.01:
             return
-        said = controller.permits.snapshot().report
+        said = controller.permits.report
         used = self.world.hosts[peer].server.tls_used
         if said.granted_to != peer or (used > 0.05 and not any(said.reserved.values())):
             self.fail(f"{host} granted {peer} {ask.share:.0%} of its load and reserves nothing")
@@ -108,7 +108,7 @@ class Unanimous(Checker):
             controller = host.controller
             if controller is None or not host.controller_process.running:
                 continue
-            said = controller.permits.snapshot()
+            said = controller.permits
             ordered = {s for s, shed in said.standing.sheds.items() if shed.ordered}
             for service in ordered - self._ordered.get(name, set()):
                 if not any(
@@ -138,7 +138,7 @@ class Ceiling(Checker):
         shedding = [
             name
             for name, host in self.world.hosts.items()
-            if host.controller is not None and host.controller.permits.snapshot().standing.sheds
+            if host.controller is not None and host.controller.permits.standing.sheds
         ]
         most = max(host.plan.max_shedding for host in self.world.hosts.values())
         if len(shedding) > most:
@@ -206,7 +206,7 @@ def outstanding(world: Truth) -> str:
     """Who still holds room for whom; "" = nobody."""
     for name, host in world.hosts.items():
         if host.controller is not None:
-            said = host.controller.permits.snapshot().report
+            said = host.controller.permits.report
             if said.granted_to:
                 return f"{name} still holds room for {said.granted_to}"
     return ""

@@ -1,6 +1,6 @@
 """A run: the world is built, faults happen, faults end, what is left must heal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from haman.core.permits import Message, VipMove
@@ -34,6 +34,7 @@ class Outcome:
         ended_ns: virtual time.
         offered: clients that came for the first time.
         served: handshakes that were worth something.
+        shaped: the shape was asked for, and not drawn.
     """
 
     options: Options
@@ -43,6 +44,7 @@ class Outcome:
     ended_ns: int
     offered: float
     served: float
+    shaped: bool = False
 
 
 class World:
@@ -172,9 +174,10 @@ def run_seed(seed: int, shape: str = "") -> Outcome:
     streams = Streams(seed)
     options = drawing.draw(seed, streams.of("options"), shape)
     faults = schedule.draw(options, streams.of("faults"))
-    return World(options, faults, streams).run()
+    return replace(World(options, faults, streams).run(), shaped=bool(shape))
 
 
 def run_again(outcome: Outcome, faults: tuple[Fault, ...]) -> Outcome:
     """The same run with another schedule of faults."""
-    return World(outcome.options, faults, Streams(outcome.options.seed)).run()
+    again = World(outcome.options, faults, Streams(outcome.options.seed)).run()
+    return replace(again, shaped=outcome.shaped)
