@@ -4,7 +4,7 @@ from typing import Final, Protocol
 
 from haman.sim.fleet.node import FULL_WEIGHT, Node
 
-LIVELY: Final = 0.55
+LIVELY: Final = 0.75
 """From this part of its capacity on a node is sampled and judged; below nothing can follow."""
 
 PRIORITY: Final = 200
@@ -34,7 +34,8 @@ class Cluster:
     Attributes:
         lively: by place.
         moves: changes of what is announced by a decision.
-        broken: connections that changes of shares have broken.
+        connections: established, of all nodes.
+        broken: of those, what changes of shares and storms have broken.
     """
 
     def __init__(self, nodes: list[Node], hold_s: float) -> None:
@@ -42,6 +43,7 @@ class Cluster:
         self.policy: Policy
         self.lively: dict[int, Node] = {}
         self.moves = 0
+        self.connections = 0.0
         self.broken = 0.0
         self.hold_s = hold_s
         self._order: list[Node] = []
@@ -52,11 +54,6 @@ class Cluster:
     def announces(self) -> bool:
         """Somebody takes clients."""
         return bool(self._order)
-
-    @property
-    def connections(self) -> float:
-        """Of all nodes."""
-        return self._rate * self.hold_s
 
     def _share(self) -> None:
         """Spread clients by weights; shut nodes count where nobody serves."""
@@ -69,17 +66,26 @@ class Cluster:
             node.share = node.weight * node.skew / total
         self._order = sorted(takers, key=lambda n: -n.share / n.server.capacity * n.server.slowness)
 
-    def reshare(self) -> float:
-        """Take over what changed; the connections that broke by it."""
+    def reshare(self, *, breaks: bool = True) -> float:
+        """Take over what changed; the connections that broke by it.
+
+        Args:
+            breaks: False: only new clients go elsewhere.
+        """
         before = {node.place: node.share for node in self.nodes}
         self._share()
         broken = sum(
             (old - node.share) * self.connections
             for node in self.nodes
-            if (old := before[node.place]) > node.share
+            if breaks and (old := before[node.place]) > node.share
         )
-        self.broken += broken
-        return broken
+        return self.cut(broken)
+
+    def cut(self, count: float) -> float:
+        """Connections break."""
+        self.connections -= count
+        self.broken += count
+        return count
 
     def follow(self) -> float:
         """Have announced what is wanted; the connections that broke by it."""
@@ -109,12 +115,13 @@ class Cluster:
             if not node.up:
                 gone += coming
                 continue
-            node.server.connections = node.arriving * self.hold_s
+            node.server.connections = self.connections * node.share
             ok, lost = node.server.step(now_s, span_s, coming)
             served += ok
             gone += lost
         if quiet > 1e-9:
             served += arrived * quiet
+        self.connections += served - self.connections * min(1.0, span_s / self.hold_s)
         return served, gone
 
     def quiet(self, node: Node) -> float:

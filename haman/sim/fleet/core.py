@@ -17,16 +17,18 @@ from haman.core.node import NodeCore
 from haman.core.permits import Heard, Permits, PermitSettings, Tell
 from haman.core.reports import NodeReport, PeerView
 from haman.core.situation import OperatorIntent, Situation
-from haman.core.words import Condition, Role, Stance
+from haman.core.words import Condition, Role, Stance, Utilization
 from haman.sim.fleet.cluster import PRIORITY, PRIORITY_STEP, Cluster, VipCluster
-from haman.sim.fleet.node import Node
+from haman.sim.fleet.node import FULL_WEIGHT, Node
 from haman.sim.plans import NS_PER_S
 
 SERVICE: Final = "edge"
 ROUNDS_MAX: Final = 4
 """Of words that go to and fro within one step."""
-AGAIN_NS: Final = 2 * NS_PER_S
-"""A busy node that waits looks again this often."""
+AGAIN_NS: Final = 30 * NS_PER_S
+"""A node that waits looks again this often, and at once when any condition or shed has changed."""
+SAME: Final = 0.01
+"""Of the capacity: a quiet node whose load has changed by less says the same again."""
 GATE: Final = GateSettings()
 
 
@@ -44,6 +46,12 @@ class _Core:
     decision: Decision | None = None
     heard: list[Heard] = field(default_factory=list)
     due_ns: int = 0
+    saw: int = -1
+    condition: Condition = Condition.IN_SERVICE
+    open: bool = False
+    open_as: tuple[bool, str, str] = (False, "", "")
+    report: NodeReport | None = None
+    rate: float = -1.0
     yielded: frozenset[str] = frozenset()
 
 
@@ -54,6 +62,7 @@ class Core:
         self._cluster = cluster
         self._is_vip = isinstance(cluster, VipCluster)
         self._lives = 0
+        self._changes = 0
         self._cores = {node.name: self._made(node, -60 * NS_PER_S) for node in cluster.nodes}
         self.grants = 0
 
@@ -73,55 +82,58 @@ class Core:
 
     def lost(self, node: Node) -> None:
         """Its agent is gone with it."""
+        self._changes += 1
         self._cores[node.name].decision = None
 
     def back(self, node: Node, now_ns: int) -> None:
         """Its agent begins anew, from nothing announced."""
         node.wanted = 0
+        self._changes += 1
         self._cores[node.name] = self._made(node, now_ns)
 
     def busy(self, node: Node) -> bool:
         """Its decisions are not over."""
         core = self._cores[node.name]
-        said = core.permits.snapshot().report
-        condition = core.gate.snapshot().condition
-        settled = core.decision is None or self._is_vip or node.wanted == node.weight == 100
-        return bool(
-            condition is not Condition.IN_SERVICE
-            or said.sheds
-            or said.asks
-            or said.granted_to
-            or not settled
-        )
+        settled = node.wanted == FULL_WEIGHT and (self._is_vip or node.weight == FULL_WEIGHT)
+        return core.open or core.condition is not Condition.IN_SERVICE or not settled
 
     # ---- decisions -----------------------------------------------------------------------------
 
     def step(self, now_ns: int, lively: list[Node]) -> None:
         """Judge who is lively; step the cores that have something to decide."""
-        due = []
-        for node in lively:
-            core = self._cores[node.name]
-            changed = core.gate.step(UtilizationSampled(node.sensor.utilizations), now_ns)
-            if changed or core.heard or (self.busy(node) and now_ns >= core.due_ns):
-                due.append(core)
+        due = [core for node in lively if self._is_due(core := self._cores[node.name], now_ns)]
         if not due:
             return
         reports = self._reports()
         for _ in range(ROUNDS_MAX):
-            said = [(core, self._step(core, reports, now_ns)) for core in due]
-            due = []
-            for core, tells in said:
-                reports[core.node.name] = self._report(core)
-                for tell in tells:
-                    peer = self._cores[tell.peer]
-                    if not peer.node.up:
-                        continue
-                    if not peer.heard:
-                        due.append(peer)
-                    peer.heard.append(Heard(core.node.name, tell.message))
-                    self._cluster.lively[peer.node.place] = peer.node
+            due = self._round(due, reports, now_ns)
             if not due:
                 return
+
+    def _is_due(self, core: _Core, now_ns: int) -> bool:
+        """Judge a node; whether its core has something to decide."""
+        node = core.node
+        for change in core.gate.step(UtilizationSampled(node.sensor.utilizations), now_ns):
+            core.condition = change.new
+            self._changes += 1
+        waits = now_ns < core.due_ns and core.saw == self._changes
+        return bool(core.heard) or (self.busy(node) and not waits)
+
+    def _round(self, due: list[_Core], reports: dict[str, NodeReport], now_ns: int) -> list[_Core]:
+        """Step some cores; those that have heard something by it."""
+        said = [(core, self._step(core, reports, now_ns)) for core in due]
+        heard = []
+        for core, tells in said:
+            reports[core.node.name] = self._report(core)
+            for tell in tells:
+                peer = self._cores[tell.peer]
+                if not peer.node.up:
+                    continue
+                if not peer.heard:
+                    heard.append(peer)
+                peer.heard.append(Heard(core.node.name, tell.message))
+                self._cluster.lively[peer.node.place] = peer.node
+        return heard
 
     def _step(self, core: _Core, reports: dict[str, NodeReport], now_ns: int) -> tuple[Tell, ...]:
         heard, core.heard = tuple(core.heard), []
@@ -140,7 +152,12 @@ class Core:
             tells = (*tells, *stepped.tells)
         else:
             tells = stepped.tells
-        core.decision = stepped.decision
+        core.decision, said = stepped.decision, core.permits.snapshot().report
+        now_open = (bool(said.sheds), said.asks, said.granted_to)
+        if now_open != core.open_as:
+            core.open_as, core.open = now_open, any(now_open)
+            self._changes += 1
+        core.saw = self._changes
         self._follow(core)
         due_ns = core.core.deadline_ns
         core.due_ns = now_ns + AGAIN_NS
@@ -159,7 +176,7 @@ class Core:
             node.wanted = stance.weight
             node.wanted_shut = stance.stance is Stance.SHUT
         for vip in decision.stances:
-            node.wanted = 100 if vip.contend else 0
+            node.wanted = FULL_WEIGHT if vip.contend else 0
             if isinstance(self._cluster, VipCluster):
                 self._cluster.preempts[node.place] = vip.preempt
 
@@ -188,11 +205,20 @@ class Core:
         node, lively = core.node, core.node.place in self._cluster.lively
         if not lively:
             rate = self._cluster.quiet(node)
+            said = core.report
+            if said is not None and abs(rate - core.rate) < SAME * node.server.capacity:
+                return said
+            core.rate = rate
             server = node.server
             server.handshakes_per_s = rate
             server.busy = min(1.0, server.base + rate / server.capacity * server.slowness)
-            server.connections = rate * self._cluster.hold_s
+            server.connections = self._cluster.connections * node.share
         utilizations = node.sensor.utilizations if lively else node.now()
+        core.report = None if lively else self._made_report(core, utilizations)
+        return core.report or self._made_report(core, utilizations)
+
+    def _made_report(self, core: _Core, utilizations: tuple[Utilization, ...]) -> NodeReport:
+        node = core.node
         gate = core.gate.snapshot()
         decided = core.decision.condition if core.decision is not None else gate.condition
         announced: tuple[Announcement, ...] = ()

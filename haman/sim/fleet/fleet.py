@@ -12,14 +12,12 @@ from haman.sim.fleet.core import Core
 from haman.sim.fleet.node import FULL_WEIGHT, Node
 from haman.sim.fleet.policies import Hysteresis, Naive, WeightOnly
 from haman.sim.fleet.scenario import Event, Scenario
-from haman.sim.load import PERSISTENT
 from haman.sim.plans import NS_PER_S
 from haman.sim.streams import Streams
 
 RETRY_S: Final = 2.0
 RECONNECT_S: Final = 1.0
-DETECT_S: Final = 0.3
-"""Until routers, or peers, know that a node is gone."""
+JUDGE_S: Final = 1.0
 
 POLICIES: Final[dict[str, Callable[[Cluster], Policy]]] = {
     "naive": Naive,
@@ -85,6 +83,7 @@ class Fleet:
         self._factor = 1.0
         self._returning: deque[float] = deque([0.0] * (round(RETRY_S / self._span_s) + 1))
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
+        self._judge_s = 0.0
         self._lost = 0.0
         self._wanted_again = 0.0
         for event in scenario.event:
@@ -159,8 +158,15 @@ class Fleet:
                 ok, gone = cluster.serve(now_s, span_s, part)
                 served += ok
                 self._fail(gone)
-            cluster.judge(round((now_s + span_s) * NS_PER_S))
+        self._judge(now_s + span_s)
         return wanted, served
+
+    def _judge(self, now_s: float) -> None:
+        """Once a second, as check scripts run."""
+        if now_s >= self._judge_s:
+            self._judge_s = now_s + JUDGE_S - self._span_s / 2
+            for cluster in self._clusters:
+                cluster.judge(round(now_s * NS_PER_S))
 
     def _day(self, now_s: float) -> float:
         night = self._scenario.diurnal
@@ -175,8 +181,9 @@ class Fleet:
         self._come_back(count, RECONNECT_S)
 
     def _fail(self, count: float) -> None:
-        self._lost += count * (1.0 - PERSISTENT)
-        self._come_back(count * PERSISTENT, RETRY_S)
+        again = self._scenario.persistence
+        self._lost += count * (1.0 - again)
+        self._come_back(count * again, RETRY_S)
 
     def _come_back(self, count: float, within_s: float) -> None:
         steps = max(1, round(within_s / self._span_s))
@@ -218,7 +225,7 @@ class Fleet:
     def _slow(self, event: Event, times: float) -> None:
         for cluster, node in self._chosen(event):
             node.server.slowness *= times
-            cluster.reshare()
+            cluster.reshare(breaks=False)
 
     def heat(self, event: Event, _now_s: float) -> None:
         """Routers send some nodes more."""
@@ -231,7 +238,7 @@ class Fleet:
     def _heat(self, event: Event, times: float) -> None:
         for cluster, node in self._chosen(event):
             node.skew *= times
-            self._reconnect(cluster.reshare())
+            cluster.reshare(breaks=False)
 
     def surge(self, event: Event, _now_s: float) -> None:
         """More clients come."""
@@ -244,9 +251,7 @@ class Fleet:
     def storm(self, event: Event, _now_s: float) -> None:
         """Connections are lost, and all of their clients come back at once."""
         for cluster in self._clusters[: event.clusters or None]:
-            count = cluster.connections * event.part
-            cluster.broken += count
-            self._reconnect(count)
+            self._reconnect(cluster.cut(cluster.connections * event.part))
 
 
 _Effect = Callable[[Fleet, Event, float], None]

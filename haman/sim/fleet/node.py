@@ -5,7 +5,7 @@ from haman.sim.sensor import Sensor
 from haman.sim.server import Server
 
 FULL_WEIGHT = 100
-BACKLOG_S = 2.0
+BACKLOG_S = 1.0
 
 
 class Node:

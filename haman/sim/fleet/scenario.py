@@ -48,6 +48,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
         period_s: of a day.
         hold_s: how long a client stays connected.
         client_timeout_s: and how long it waits.
+        persistence: of the clients that failed, the part that tries again, within 2 s.
         step_ms: the grain of time.
     """
 
@@ -66,6 +67,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     period_s: Positive = 3600.0
     hold_s: Positive = 10.0
     client_timeout_s: Positive = 5.0
+    persistence: Part = 0.8
     step_ms: Annotated[int, Meta(ge=100, le=5000)] = 200
 
 
