@@ -181,7 +181,21 @@ def _cluster(snapshot: ClusterSnapshot) -> Iterator[Metric]:
         fresh.add_metric((peer.name,), peer.fresh)
         if peer.report is not None:
             age.add_metric((peer.name,), peer.age_ms / 1000)
-    yield from (age, fresh)
+    permits = CounterMetricFamily(
+        "haman_permits",
+        "This node's own asks: granted, denied, ended; those of its peers: given, refused, revoked.",
+        labels=("outcome", "reason"),
+    )
+    for labels, count in sorted(snapshot.permit_counts.items()):
+        permits.add_metric(labels, count)
+    sheds = GaugeMetricFamily(
+        "haman_shedding",
+        "1 for a service of which this node serves less than configured, by permit.",
+        labels=("service",),
+    )
+    for service in snapshot.own.permits.sheds if snapshot.own.permits else ():
+        sheds.add_metric((service,), 1)
+    yield from (age, fresh, permits, sheds)
 
 
 def _engine(engine: EngineReported) -> Iterator[Metric]:

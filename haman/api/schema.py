@@ -70,8 +70,26 @@ class Neighbor(Struct, frozen=True):
     bfd_reason: str = ""
 
 
+class Permits(Struct, frozen=True):
+    """What a node moves to its peers since it is too busy, and what it has granted to one.
+
+    `sheds`: services of which it serves less than configured. `asks`: the one for which it asks its
+    peers now. `granted_to`: the peer for which it holds room, of which `reserved` (by resource, in
+    its unit) and `reserved_clients` have not arrived yet. "" = none.
+    """
+
+    sheds: tuple[str, ...] = ()
+    asks: str = ""
+    granted_to: str = ""
+    reserved: dict[str, float] = field(default_factory=dict)
+    reserved_clients: float = 0.0
+
+
 class Node(Struct, frozen=True):
-    """A node as the answering agent knows it; `age_ms` is how old that knowledge is."""
+    """A node as the answering agent knows it; `age_ms` is how old that knowledge is.
+
+    `permits` null = its version knows none.
+    """
 
     name: str
     site: str
@@ -86,6 +104,7 @@ class Node(Struct, frozen=True):
     engine: Engine
     drained: bool = False
     neighbors: tuple[Neighbor, ...] = ()
+    permits: Permits | None = None
 
 
 class Member(Struct, frozen=True):

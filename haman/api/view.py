@@ -15,7 +15,7 @@ from haman.controller.surface import ClusterSnapshot, JournalEntry
 from haman.core.announcements import BfdReport
 from haman.core.facts import VipReport
 from haman.core.headroom import Headroom, LossScenario
-from haman.core.reports import NodeReport, PeerView
+from haman.core.reports import NodeReport, PeerView, PermitReport
 from haman.core.words import Alert, Condition, Reason, Role, Utilization
 
 READY = (Condition.IN_SERVICE, Condition.SATURATED, Condition.ISOLATED)
@@ -309,6 +309,19 @@ def _node(
         engine=schema.Engine(report.lateness_p99_ms, report.realtime, report.guard),
         drained=report.drained,
         neighbors=anycast.neighbors(report, age_ms, bfd, fresh=fresh),
+        permits=_permits(report.permits),
+    )
+
+
+def _permits(said: PermitReport | None) -> schema.Permits | None:
+    if said is None:
+        return None
+    return schema.Permits(
+        sheds=said.sheds,
+        asks=said.asks,
+        granted_to=said.granted_to,
+        reserved={n: v for n, each in said.reserved.items() if (v := finite(each)) is not None},
+        reserved_clients=finite(said.reserved_clients) or 0.0,
     )
 
 

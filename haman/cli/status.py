@@ -121,9 +121,18 @@ def _notes(found: schema.Status) -> list[str]:
         said = [r.text for r in node.reasons if not any(r.text in text for text in alerts)]
         if node.drained and node.condition != "stale" and (rest := left(found, node.name)):
             said.append(f"still there: {rest}")
+        if node.permits is not None and node.permits.granted_to:
+            said.append(_room(node, node.permits))
         if said:
             told.append(f"{node.name}: {'; '.join(said)}")
     return told
+
+
+def _room(node: schema.Node, permits: schema.Permits) -> str:
+    units = {r.name: r.unit for r in node.resources}
+    parts = [f"{n} {v:.3g} {units.get(n, '')}".rstrip() for n, v in permits.reserved.items() if v]
+    missing = f" ({', '.join(parts)} not arrived yet)" if parts else ""
+    return f"holds room for {permits.granted_to}{missing}"
 
 
 def _service_rows(service: schema.Service, at: str) -> list[tuple[str, ...]]:

@@ -42,7 +42,7 @@ from haman.controller.node import (
 )
 from haman.controller.operator import Operator
 from haman.controller.peer_side import PeerSide
-from haman.controller.permits import PermitSide, permit_events
+from haman.controller.permits import PermitSide
 from haman.controller.ports import Clock
 from haman.controller.sensing import MakeSenses, Sensing
 from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
@@ -50,7 +50,6 @@ from haman.controller.ticker import Ticker
 from haman.core.wakefulness import Wakefulness
 from haman.core.decide import Decider, Decision, FailoverEnded
 from haman.core.heirs import ConfiguredVip
-from haman.core.node import NodeCore
 from haman.core.reports import NodeReport
 from haman.core.situation import Situation
 from haman.core.words import Condition, Event
@@ -94,8 +93,7 @@ class Controller:
             config, parts.announcer, parts.clock, self._announcer_changed, self.note
         )
         self._decider = Decider(configured_vips(config), configured_anycast(config))
-        self._permits = PermitSide(config, self._peers, parts.clock)
-        self._core = NodeCore(self._decider, self._permits.permits)
+        self._permits = PermitSide(config, self._decider, self._peers, parts.clock)
         self._decision: Decision | None = None
         self._failovers = Failovers(self._decider, self._intent)
         self._lookout = Lookout(config)
@@ -214,28 +212,20 @@ class Controller:
             engine_age_ms=self._engine.age_ms(now_ns),
         )
         stances = self._engine.stances
-        stepped = self._core.step(
-            situation,
-            self._own(),
-            now_ns,
-            self._permits.take(),
-            self._lookout.unweighted,
-            awake=not self._wakefulness.overslept(now_ns),
-        )
+        unweighted, awake = self._lookout.unweighted, not self._wakefulness.overslept(now_ns)
+        stepped = self._permits.step(situation, self._own(), now_ns, unweighted, awake=awake)
         before, self._decision = self._decision, stepped.decision
         decision, wall_ns = self._decision, self.wall_ns()
         digest = self._bgp.digest(said)
         declared = self._engine.declare(decision.stances, decision.anycast, digest)
         announced = self._bgp.declare(decision)
-        self._permits.send(stepped.tells)
         for transition in decision.transitions:
             self._failovers.follow_up(transition)
-        for move in stepped.moves:
-            self._failovers.order(move.vip, move.to, now_ns, permitted=True)
+        permitted = self._permits.follow(stepped, self._failovers, now_ns)
         condition = condition_event(self._config.node.name, before, decision, wall_ns)
         moved = stance_events(stances, decision.stances, wall_ns) if declared else ()
-        self.note(*condition, *moved, *announced, *permit_events(stepped.notes, wall_ns))
-        if declared or condition or announced or stepped.notes:
+        self.note(*condition, *moved, *announced, *permitted)
+        if declared or condition or announced or permitted:
             self._peers.publish_soon()
         if stepped.moves:
             self.decide()
@@ -317,7 +307,7 @@ class Controller:
             self._intent.current,
             anycast=self._bgp.services(decision.anycast, said),
             neighbors=self._bgp.neighbors(said),
-            permits=self._permits.report,
+            permits=self._permits.snapshot().report,
         )
 
     def _hook_failed(self, text: str) -> None:

@@ -3,12 +3,16 @@
 from haman.cluster.packets import Packet, PermitPacket, permit_packet
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
+from haman.controller.failovers import Failovers
 from haman.controller.node import configured_vips
 from haman.controller.peer_side import PeerSide
 from haman.controller.ports import Clock
 from haman.controller.settings import gate_settings
-from haman.core.permits import Heard, Note, Permits, PermitSettings, PermitsSnapshot, Tell
-from haman.core.reports import PermitReport
+from haman.core.decide import Decider
+from haman.core.node import NodeCore, NodeStepped
+from haman.core.permits import Heard, Permits, PermitSettings, PermitsSnapshot
+from haman.core.reports import NodeReport
+from haman.core.situation import Situation
 from haman.core.words import Event
 
 INBOX_MAX = 256
@@ -29,32 +33,29 @@ def permit_settings(config: Config) -> PermitSettings:
 
 
 class PermitSide:
-    """One node's permits and their way to the peers.
+    """One node's permits and decisions, and their way to the peers.
 
     Args:
         config: of this node.
+        decider: its decisions.
         peers: the way to them.
         clock: the wall's tells this life of the node from earlier ones.
     """
 
-    def __init__(self, config: Config, peers: PeerSide, clock: Clock) -> None:
-        epoch, now_ns = clock.wall_ns(), clock.monotonic_ns()
-        self.permits = Permits(permit_settings(config), epoch, now_ns)
+    def __init__(self, config: Config, decider: Decider, peers: PeerSide, clock: Clock) -> None:
+        self._permits = Permits(permit_settings(config), clock.wall_ns(), clock.monotonic_ns())
+        self._core = NodeCore(decider, self._permits)
         self._peers = peers
+        self._clock = clock
         self._inbox: list[Heard] = []
 
     def reconfigure(self, config: Config) -> None:
         """Take over another configuration."""
-        self.permits.reconfigure(permit_settings(config))
+        self._permits.reconfigure(permit_settings(config))
 
     def snapshot(self) -> PermitsSnapshot:
         """The permits now."""
-        return self.permits.snapshot()
-
-    @property
-    def report(self) -> PermitReport:
-        """What peers must know of them."""
-        return self.permits.snapshot().report
+        return self._permits.snapshot()
 
     def hear(self, peer: str, packet: Packet) -> bool:
         """Keep a message for the next step; False = the packet is about something else."""
@@ -64,17 +65,27 @@ class PermitSide:
             self._inbox.append(Heard(peer, packet.message))
         return True
 
-    def take(self) -> tuple[Heard, ...]:
-        """What was heard since the last step."""
+    def step(
+        self,
+        situation: Situation,
+        own: NodeReport,
+        now_ns: int,
+        unweighted: frozenset[str],
+        *,
+        awake: bool,
+    ) -> NodeStepped:
+        """Decide, with what was heard since the last step."""
         heard, self._inbox = tuple(self._inbox), []
-        return heard
+        return self._core.step(situation, own, now_ns, heard, unweighted, awake=awake)
 
-    def send(self, tells: tuple[Tell, ...]) -> None:
-        """Send what a step said."""
-        for tell in tells:
+    def follow(self, stepped: NodeStepped, failovers: Failovers, now_ns: int) -> tuple[Event, ...]:
+        """Tell the peers, order the failovers that are permitted; what is to be noted."""
+        for tell in stepped.tells:
             self._peers.tell(tell.peer, permit_packet(tell.message))
-
-
-def permit_events(notes: tuple[Note, ...], at_ns: int) -> tuple[Event, ...]:
-    """For the journal."""
-    return tuple(Event(n.type, at_ns, n.text, n.service, n.reasons, n.data) for n in notes)
+        for move in stepped.moves:
+            failovers.order(move.vip, move.to, now_ns, permitted=True)
+        at_ns = self._clock.wall_ns()
+        return tuple(
+            Event(note.type, at_ns, note.text, note.service, note.reasons, note.data)
+            for note in stepped.notes
+        )

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from haman.api.metrics import TRANSITIONS_MAX, Metrics
 from haman.controller.surface import JournalEntry
+from haman.core.reports import PermitReport
 from haman.core.words import Event, Reason, Stance
 from tests.api.fake_agent import FakeAgent
 from tests.api.fake_anycast import BUSY, DRAINED, anycast, router_down
@@ -120,3 +121,13 @@ def test_labels_are_bounded() -> None:
     keys = [k for k in found if k[0] == "haman_transitions_total"]
     assert len(keys) == TRANSITIONS_MAX + 1
     assert found["haman_transitions_total", "reason=other,service=web,to=active"] == 50
+
+
+def test_permits_are_counted_by_outcome_and_reason() -> None:
+    agent = FakeAgent()
+    own = replace(agent.snapshot().own, permits=PermitReport(sheds=("edge",)))
+    counts = {("granted", ""): 2, ("denied", "permit-denied"): 3}
+    found = samples(Metrics(lambda: replace(agent.snapshot(), own=own, permit_counts=counts)))
+    assert found["haman_permits_total", "outcome=granted,reason="] == 2
+    assert found["haman_permits_total", "outcome=denied,reason=permit-denied"] == 3
+    assert found["haman_shedding", "service=edge"] == 1

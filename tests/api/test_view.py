@@ -7,10 +7,11 @@ import pytest
 
 from haman.api import plain, schema, view
 from haman.api.times import clock, duration, iso, parse_iso
+from haman.cli.status import render
 from haman.controller.surface import ClusterSnapshot
 from haman.core.facts import VipReport
 from haman.core.headroom import Headroom, LossScenario, Verdict
-from haman.core.reports import PeerView
+from haman.core.reports import PeerView, PermitReport
 from haman.core.words import Condition, Reason, Role, Utilization
 from tests.api.fake_agent import SECOND_NS, START_NS, WEB, FakeAgent
 
@@ -214,6 +215,16 @@ def test_numbers_that_json_lacks_are_left_out() -> None:
     assert plain.reasons([Reason("x", "y", {"a": math.inf, "b": math.nan, "c": 1.5})])[0].data == {
         "c": 1.5
     }
+
+
+def test_permits_are_shown() -> None:
+    agent = FakeAgent()
+    said = PermitReport(("web",), "", "lb2", {"cpu": 0.25, "fds": math.nan}, 3.0)
+    own = replace(agent.snapshot().own, permits=said)
+    found = view.status(replace(agent.snapshot(), own=own), agent.config)
+    assert found.nodes[0].permits == schema.Permits(("web",), "", "lb2", {"cpu": 0.25}, 3.0)
+    assert found.nodes[1].permits is None
+    assert "lb1: holds room for lb2 (cpu 0.25 cores not arrived yet)" in render(found)
 
 
 def test_the_fake_and_the_configuration_agree() -> None:

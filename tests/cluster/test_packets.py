@@ -15,10 +15,13 @@ from haman.cluster.packets import (
     Report,
     decode,
     encode,
+    permit_packet,
 )
+from haman.core import permits
 from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.facts import VipReport
-from haman.core.reports import NodeReport, StormReport
+from haman.core.permits import PermitId
+from haman.core.reports import NodeReport, PermitReport, StormReport
 from haman.core.words import Condition, Confidence, Reason, Role, Stance, Utilization
 
 REASON = Reason("proxy-died", "proxy haproxy pid 123 died", {"pid": 123, "age_s": 0.5, "how": "x"})
@@ -65,6 +68,16 @@ REPORT = NodeReport(
         backlog=4096,
         base={"cpu": 0.02},
     ),
+    permits=PermitReport(("edge",), "dns", "lb2", {"cpu": 0.2}, 12.5),
+)
+PERMIT = PermitId(1_795_000_000_000_000_000, 3)
+PERMITS = (
+    permits.Ask(
+        PERMIT, "edge", 0.4, 19, {"cpu": 0.9}, 812.0, moved=True, stance=Stance.SHUT, weight=100
+    ),
+    permits.Answer(PERMIT, granted=False, reasons=(REASON,), final=False),
+    permits.End(PERMIT),
+    permits.Revoke(PERMIT, (REASON,)),
 )
 
 
@@ -76,6 +89,7 @@ REPORT = NodeReport(
         Order("00ff", "failover", "web", "lb2", force=True, by="root"),
         Answer("00ff", "unsafe", "no", (REASON,)),
         Hello(),
+        *map(permit_packet, PERMITS),
     ],
 )
 def test_packet_survives_the_way(packet: Packet) -> None:
@@ -84,12 +98,38 @@ def test_packet_survives_the_way(packet: Packet) -> None:
     assert decode(body) == packet
 
 
-def test_a_report_of_an_older_version_tells_nothing_of_storms() -> None:
+def test_a_report_of_an_older_version_tells_nothing_of_storms_and_permits() -> None:
     tag, report = msgspec.msgpack.decode(encode(Report(REPORT)) or b"")
-    del report["storm"]
+    del report["storm"], report["permits"]
     found = decode(msgspec.msgpack.encode([tag, report]))
     assert isinstance(found, Report)
     assert found.report.storm is None
+    assert found.report.permits is None
+
+
+@pytest.mark.parametrize("message", PERMITS)
+def test_what_a_later_version_adds_to_permits_is_passed_over(message: permits.Message) -> None:
+    tag, fields = msgspec.msgpack.decode(encode(permit_packet(message)) or b"")
+    later = msgspec.msgpack.encode([tag, fields | {"colour": "blue"}, "and more"])
+    assert decode(later) == permit_packet(message)
+
+
+@pytest.mark.parametrize("message", PERMITS)
+def test_a_permit_without_its_id_is_none(message: permits.Message) -> None:
+    tag, fields = msgspec.msgpack.decode(encode(permit_packet(message)) or b"")
+    assert decode(msgspec.msgpack.encode([tag, fields | {"id": "7"}])) is None
+
+
+def test_a_wordy_denial_is_cut_down() -> None:
+    wordy = tuple(Reason(f"c{n}", "y" * 2000) for n in range(10))
+    for message in (
+        permits.Answer(PERMIT, granted=False, reasons=wordy),
+        permits.Revoke(PERMIT, wordy),
+    ):
+        body = encode(permit_packet(message))
+        assert body is not None
+        assert len(body) <= BODY_BYTES_MAX
+        assert decode(body) is not None
 
 
 @given(st.binary(max_size=200))

@@ -14,6 +14,7 @@ from haman.core.ladder import (
     Footing,
     Ladder,
     Rung,
+    Shed,
     in_force,
     servers,
 )
@@ -24,6 +25,7 @@ EDGE = ConfiguredAnycast("edge")
 FULL, HALF, LOW = EDGE.rungs
 SHUT = EDGE.shut
 DIED = Reason("proxy-died", "the proxy died")
+PERMITTED = Reason("shed", "lb2 consented")
 BUSY = Reason("saturated-holding", "tls at 96 %")
 DRAINED = Reason("drained", "drained by the operator")
 FLAPPED = Reason("held-after-flap", "held for 30 s after 3 flaps")
@@ -65,6 +67,10 @@ def among(footing: Footing) -> Footing:
     return replace(footing, servers=("lb2",))
 
 
+def shed(rung: Rung, footing: Footing = HOLD, *, ordered: bool = False) -> Footing:
+    return replace(among(footing), shed=Shed(rung, ordered, (PERMITTED,)))
+
+
 ROWS = [
     # name, from, footing, to, code of the first reason ("" = none)
     ("fault", FULL, FAULT, WITHDRAWN, "proxy-died"),
@@ -103,6 +109,21 @@ ROWS = [
     ("well, others serve", WITHDRAWN, OTHERS, LOW, "climbing"),
     ("undrained while shut", SHUT, OTHERS, LOW, "climbing"),
     ("well and full", FULL, OTHERS, FULL, ""),
+    ("permitted, saturated", FULL, shed(HALF, ordered=True), HALF, "shed"),
+    ("permitted to shut", LOW, shed(SHUT, ordered=True), SHUT, "shed"),
+    ("a permit taken back, still saturated", HALF, shed(FULL, ordered=True), FULL, "saturated-holding"),
+    ("a permit taken back while shut", SHUT, shed(LOW, ordered=True), LOW, "shed"),
+    ("ordered, but withdrawn", WITHDRAWN, shed(FULL, ordered=True), WITHDRAWN, "shed"),
+    ("ordered, but no addresses", FULL, gone(shed(HALF, ordered=True)), FULL, "addresses-missing"),
+    ("ordered, but nobody else serves", FULL, replace(shed(HALF, ordered=True), servers=()), FULL, "saturated-holding"),
+    ("ordered, but in fault", FULL, replace(shed(HALF, FAULT, ordered=True)), WITHDRAWN, "proxy-died"),
+    ("ordered, but drained", FULL, shed(HALF, DRAIN, ordered=True), SHUT, "shut-before-withdrawal"),
+    ("sheds, recovered, not ordered back", HALF, shed(HALF, WELL), HALF, "shed"),
+    ("sheds by shutting, recovered", SHUT, shed(SHUT, WELL), SHUT, "shed"),
+    ("sheds, and was withdrawn", WITHDRAWN, shed(HALF, WELL), LOW, "shed"),
+    ("a bound alone never lowers", FULL, shed(LOW, WELL), FULL, ""),
+    ("sheds, the others went", HALF, replace(shed(HALF, WELL), servers=()), FULL, ""),
+    ("sheds by shutting, saturated, the others went", SHUT, replace(shed(SHUT), servers=()), LOW, "saturated-holding"),
 ]  # fmt: skip
 
 
@@ -127,6 +148,18 @@ def test_it_climbs_step_by_step_while_others_serve() -> None:
     assert climber.at(OTHERS, 1) == FULL
     assert climber.ladder.deadline_ns is None
     assert climber.at(OTHERS, 10 * EDGE.step_ns) == FULL
+
+
+def test_it_climbs_no_higher_than_what_is_permitted() -> None:
+    climber = Climber(LOW)
+    assert climber.at(shed(HALF, WELL), EDGE.step_ns) == HALF
+    assert climber.at(shed(HALF, WELL), 10 * EDGE.step_ns) == HALF
+    assert climber.at(shed(FULL, WELL), EDGE.step_ns) == FULL
+
+
+def test_a_permitted_rung_that_is_not_configured_any_more_is_the_nearest() -> None:
+    climber = Climber(FULL)
+    assert climber.at(shed(Rung(Stance.REDUCED, 40), ordered=True)) == LOW
 
 
 def test_where_it_stands_is_told_with_the_numbers() -> None:

@@ -13,6 +13,7 @@ from haman.core.ladder import (
     Footing,
     Ladder,
     Rung,
+    Shed,
 )
 from haman.core.words import Condition, Reason, Stance
 
@@ -37,6 +38,7 @@ class World(RuleBasedStateMachine):
         self.was: Rung | None = None
         self.stance: AnycastStance | None = None
         self.ups_since_down = 0
+        self.shed: Shed | None = None
 
     @property
     def rung(self) -> Rung:
@@ -71,6 +73,14 @@ class World(RuleBasedStateMachine):
     @rule(servers=st.sampled_from([(), ("lb2",), ("lb2", "lb3")]))
     def peers_change(self, servers: tuple[str, ...]) -> None:
         self.servers = servers
+
+    @rule(rung=st.sampled_from([*EDGE.rungs, EDGE.shut]), ordered=st.booleans())
+    def peers_consent(self, rung: Rung, ordered: bool) -> None:
+        self.shed = Shed(rung, ordered, (Reason("shed", "by permit"),))
+
+    @rule()
+    def load_is_taken_back(self) -> None:
+        self.shed = None
 
     @rule()
     def kernel_obeys(self) -> None:
@@ -107,6 +117,7 @@ class World(RuleBasedStateMachine):
             self.relay,
             self.servers,
             (Reason("paused", "paused"),) if self.hold else (),
+            self.shed,
         )
         self.stance = self.ladder.step(footing, self.now_ns)
         assert self.ladder.snapshot() == self.stance
@@ -119,6 +130,7 @@ class World(RuleBasedStateMachine):
     def judge(self, was: Rung, now: Rung) -> None:
         broken = self.condition is Condition.FAULT and not self.serviceable
         missing = self.gone_ns is not None and self.now_ns - self.gone_ns >= MISSING_NS
+        permitted = self.shed is not None and self.shed.ordered and self.servers
         up, down = HEIGHT[now] > HEIGHT[was], HEIGHT[now] < HEIGHT[was]
         if broken or missing:
             assert now == WITHDRAWN
@@ -128,17 +140,26 @@ class World(RuleBasedStateMachine):
             assert not self.ending
         if down:
             stood_down = self.drained or self.ending or self.condition is Condition.FAULT
-            assert stood_down or missing, "only fault, operator and end go down"
+            assert stood_down or missing or permitted, "only fault, operator, end and permits"
+            if not (stood_down or missing):
+                assert now != WITHDRAWN
+                assert self.shed is not None
+                assert now == self.shed.rung, "no lower than what was permitted"
         if now == WITHDRAWN != was:
             assert broken or missing or self.servers, "the last announcer does not withdraw"
             if not (broken or missing):
                 assert was == EDGE.shut, "an orderly way out goes through shut"
-        if up and self.hold and not self.drained and self.condition is not Condition.FAULT:
+        bound = self.shed is not None and self.servers and not self.drained
+        if up and bound and self.condition is not Condition.FAULT:
+            assert self.shed is not None
+            assert HEIGHT[now] <= HEIGHT[self.shed.rung], "no higher than what was permitted"
+        held = self.hold and not self.drained and self.condition is not Condition.FAULT
+        if up and held and not permitted:
             assert not was.serves
             assert not self.servers
         if down:
             self.ups_since_down = 0
-        if up:
+        if up and not permitted:
             self.ups_since_down += 1
             assert self.ups_since_down < len(HEIGHT)
 

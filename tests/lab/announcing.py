@@ -49,6 +49,15 @@ class Fleet:
         """What a node's alerts of that code say."""
         return "\n".join(a.text for a in self.status(node).alerts if a.code == code)
 
+    def why(self, node: str) -> str:
+        """What a node says of its own part in the service."""
+        return " ".join(reason.text for reason in self.member(node).reasons)
+
+    def used(self, node: str, resource: str) -> float:
+        """What a node uses of a resource, by its own word."""
+        own = next(n for n in self.status(node).nodes if n.name == node)
+        return next(r.used or 0.0 for r in own.resources if r.name == resource)
+
     def events(self, node: str) -> list[str]:
         """Types of the last events of a node, oldest first."""
         return [event.type for event in self._client(node).events(-100)]

@@ -4,16 +4,15 @@ States, timers and invariants are told in `haman.core.permits`.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from haman.core.because import listed
-from haman.core.ladder import Rung
 from haman.core.permits import against
+from haman.core.permits.asked import Asked
 from haman.core.permits.crowd import Crowd, busiest
 from haman.core.permits.granter import LEASE_NS, REPEAT_NS
 from haman.core.permits.messages import Answer, Ask, End, PermitId, Revoke, Tell
-from haman.core.permits.moves import LEAST, Move, again, possible, rung_in_force, stance_of
+from haman.core.permits.moves import Move, possible, rung_in_force
 from haman.core.permits.scene import Scene
 from haman.core.permits.sheds import Sheds
 from haman.core.permits.standing import NS_PER_S, Note, PermitSettings, Standing, VipMove
@@ -43,30 +42,6 @@ class Phase(StrEnum):
     SETTLING = "settling"
 
 
-@dataclass(slots=True)
-class _Asked:
-    """One ask under way.
-
-    Attributes:
-        load: what this node used, by resource, in the native unit.
-        before: the rung that the service had; None = a VIP.
-        told_ns: of the last round of packets.
-    """
-
-    id: PermitId
-    move: Move
-    urgency: int
-    load: dict[str, float]
-    clients: float
-    voters: tuple[str, ...]
-    since_ns: int
-    told_ns: int
-    before: Rung | None
-    answers: dict[str, Answer] = field(default_factory=dict)
-    revoked: tuple[Reason, ...] = ()
-    in_force_ns: int = 0
-
-
 class Asker:
     """One node's asks."""
 
@@ -76,13 +51,14 @@ class Asker:
         self._epoch = epoch
         self._number = 0
         self._phase = Phase.IDLE
-        self._asked: _Asked | None = None
+        self._asked: Asked | None = None
         self._failures = 0
         self._quiet_until_ns = 0
         self._denied: Reason | None = None
         self._noted = ""
         self._holding: Reason | None = None
         self._sheds = Sheds(settings)
+        self._deadline_ns: int | None = None
         self._tells: list[Tell] = []
         self._notes: list[Note] = []
         self._moves: list[VipMove] = []
@@ -117,13 +93,18 @@ class Asker:
 
     @property
     def deadline_ns(self) -> int | None:
-        """When the next round of packets is due, or a hold or the back-off ends."""
-        due = [] if self._sheds.deadline_ns is None else [self._sheds.deadline_ns]
-        if self._asked is not None:
-            due.append(self._asked.told_ns + self._every_ns)
-        elif self._holding is not None:
-            due.append(self._quiet_until_ns)
-        return min(due, default=None)
+        """When something is due by time alone: packets, the end of a hold or of the back-off."""
+        return self._deadline_ns
+
+    def _due_ns(self, now_ns: int) -> int | None:
+        due = [*self._sheds.due_ns, self._quiet_until_ns]
+        if (asked := self._asked) is not None:
+            due.append(asked.told_ns + self._every_ns)
+            if self._phase is Phase.SETTLING:
+                due.append(asked.in_force_ns + SETTLE_NS)
+            else:
+                due.append(asked.since_ns + (ASK_NS if self._phase is Phase.ASKING else ACT_NS))
+        return min((each for each in due if each > now_ns), default=None)
 
     @property
     def _every_ns(self) -> int:
@@ -195,6 +176,7 @@ class Asker:
         if self._moving and scene.own.condition is Condition.SATURATED:
             self._holding = against.settling(self._moving)
         self.standing = Standing(self._sheds.standing(scene), self._holding)
+        self._deadline_ns = self._due_ns(now_ns)
 
     @property
     def _moving(self) -> str:
@@ -232,7 +214,7 @@ class Asker:
         own = scene.node
         load = busiest(scene.own, self._settings)
         urgency = round((FULL if load is None else min(load, 10.0)) * URGENCY_STEPS)
-        self._asked = asked = _Asked(
+        self._asked = asked = Asked(
             PermitId(self._epoch, self._number),
             move,
             urgency,
@@ -240,67 +222,28 @@ class Asker:
             own.clients or 0.0,
             against.voters(scene),
             now_ns,
-            now_ns,
             rung_in_force(move.service, scene) if move.rung is not None else None,
         )
         self._phase = Phase.ASKING
         self._holding = against.asked_now(move.service, asked.voters)
         self._tell_all(asked, now_ns)
 
-    def _tell_all(self, asked: _Asked, now_ns: int) -> None:
+    def _tell_all(self, asked: Asked, now_ns: int) -> None:
         asked.told_ns = now_ns
-        stance, weight = stance_of(asked.move)
-        for voter in asked.voters:
-            ask = Ask(
-                asked.id,
-                asked.move.service,
-                asked.move.shares.get(voter, 0.0),
-                asked.urgency,
-                asked.load,
-                asked.clients,
-                self._phase is Phase.SETTLING,
-                asked.move.to,
-                stance,
-                weight,
-            )
-            self._tells.append(Tell(voter, ask))
+        self._tells += asked.asks(moved=self._phase is Phase.SETTLING)
 
     def _collect(self, scene: Scene, now_ns: int) -> None:
         asked = self._asked
         assert asked is not None
-        if why := self._void(asked, scene):
+        why = against.asking(scene, self._settings, "") or asked.void(scene)
+        # Time counts before answers do: this node may have slept while all have answered.
+        why = why or asked.denial(late=now_ns - asked.since_ns >= ASK_NS)
+        if why is not None:
             self._fail(why, now_ns)
-            return
-        said = asked.answers
-        denied = {n: a for n, a in said.items() if not a.granted}
-        final = {n: a for n, a in denied.items() if a.final}
-        if final:
-            self._fail(against.denied(asked.voters, final), now_ns)
-        elif now_ns - asked.since_ns >= ASK_NS:  # also if this node slept, and all have answered
-            silent = [voter for voter in asked.voters if voter not in said]
-            self._fail(against.unanswered(asked.voters, silent, denied), now_ns)
-        elif not denied and len(said) == len(asked.voters):
+        elif asked.unanimous:
             self._order(asked, now_ns)
 
-    def _void(self, asked: _Asked, scene: Scene) -> Reason | None:
-        """Why what was asked is not what would be done now; None = it is."""
-        if asked.revoked:
-            return asked.revoked[0]
-        if self._phase is Phase.ASKING and (why := against.asking(scene, self._settings, "")):
-            return why
-        if why := against.silence(scene):
-            return why
-        now = again(asked.move, scene) if self._phase is Phase.ASKING else asked.move.shares
-        more = [n for n, share in now.items() if share > asked.move.shares.get(n, 0.0) + LEAST]
-        if set(against.voters(scene)) - set(asked.voters) or more or not now:
-            return Reason("changed", "who would get the load has changed since it was asked")
-        lost = asked.move.shares.keys() - set(against.voters(scene))
-        if lost:
-            text = f"{listed(sorted(lost))} would get load and cannot take it any more"
-            return Reason("changed", text)
-        return None
-
-    def _order(self, asked: _Asked, now_ns: int) -> None:
+    def _order(self, asked: Asked, now_ns: int) -> None:
         self._phase = Phase.MOVING
         asked.told_ns = now_ns
         move = asked.move
@@ -324,14 +267,14 @@ class Asker:
         if rung_in_force(move.service, scene) == move.rung:
             self._in_force(asked, now_ns)
             return
-        why = self._void(asked, scene)
+        why = asked.void(scene, asking=False)
         if why is None and now_ns - asked.since_ns >= ACT_NS:
             text = f"{move.service} has not come to it in time: the routers were not told"
             why = Reason("not-in-force", text)
         if why is not None:
             self._undo(asked, why, now_ns)
 
-    def _follow_failover(self, asked: _Asked, scene: Scene, now_ns: int) -> None:
+    def _follow_failover(self, asked: Asked, scene: Scene, now_ns: int) -> None:
         ended = next((e for e in scene.ended if e.vip == asked.move.service), None)
         if ended is not None and ended.taker:
             self._in_force(asked, now_ns)
@@ -339,7 +282,7 @@ class Asker:
             text = f"{asked.move.to} did not become active for {asked.move.service}"
             self._fail(Reason("no-taker", text), now_ns)
 
-    def _in_force(self, asked: _Asked, now_ns: int) -> None:
+    def _in_force(self, asked: Asked, now_ns: int) -> None:
         self._phase = Phase.SETTLING
         asked.in_force_ns = now_ns
         self._tell_all(asked, now_ns)
@@ -354,7 +297,7 @@ class Asker:
             why = asked.revoked or (Reason("settled", "the load has arrived where it went"),)
             self._end(asked, why[0])
 
-    def _undo(self, asked: _Asked, why: Reason, now_ns: int) -> None:
+    def _undo(self, asked: Asked, why: Reason, now_ns: int) -> None:
         if asked.before is not None:
             self._sheds.undo(asked.move.service, asked.before, why, now_ns)
         self._fail(why, now_ns)
@@ -378,12 +321,12 @@ class Asker:
             self._notes.append(Note("permit-denied", text, asked.move.service, (why,)))
         self._close(asked)
 
-    def _end(self, asked: _Asked, why: Reason) -> None:
+    def _end(self, asked: Asked, why: Reason) -> None:
         self.counts["ended", why.code] += 1
         text = f"the permit to move {asked.move.service} has ended: {why.text}"
         self._notes.append(Note("permit-ended", text, asked.move.service, (why,)))
         self._close(asked)
 
-    def _close(self, asked: _Asked) -> None:
-        self._tells += [Tell(voter, End(asked.id)) for voter in asked.voters]
+    def _close(self, asked: Asked) -> None:
+        self._tells += asked.ends()
         self._asked, self._phase = None, Phase.IDLE

@@ -3,7 +3,6 @@
 States, timers and invariants are told in `haman.core.permits`.
 """
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -28,7 +27,13 @@ _PASSING = frozenset({"grant-outstanding", "goes-first"})
 
 @dataclass(slots=True)
 class _Grant:
-    """Attributes: `arrived_from`: what was used when the load began to move, by resource."""
+    """One grant.
+
+    Attributes:
+        before: what this node used when it granted, by resource: what it uses more has arrived.
+        clients_before: the same in connections.
+        told_ns: of the last word that it is revoked.
+    """
 
     peer: str
     ask: Ask
@@ -36,8 +41,8 @@ class _Grant:
     heard_ns: int
     answer: Answer
     found: Fit
-    arrived_from: dict[str, float] | None = None
-    clients_from: float = 0.0
+    before: dict[str, float]
+    clients_before: float
     revoked: tuple[Reason, ...] = ()
     told_ns: int = 0
 
@@ -91,13 +96,9 @@ class Granter:
         grant = self._grant
         if grant is None:
             return {}
-        missing = {}
-        for name, amount in grant.found.amounts.items():
-            arrived = 0.0
-            if grant.arrived_from is not None and name in self._own.used:
-                arrived = self._own.used[name] - grant.arrived_from.get(name, math.inf)
-            missing[name] = max(0.0, amount - max(0.0, arrived))
-        return missing
+        used, before = self._own.used, grant.before
+        arrived = {n: max(0.0, used[n] - before[n]) for n in used.keys() & before.keys()}
+        return {n: max(0.0, a - arrived.get(n, 0.0)) for n, a in grant.found.amounts.items()}
 
     @property
     def reserved_clients(self) -> float:
@@ -105,9 +106,7 @@ class Granter:
         grant = self._grant
         if grant is None:
             return 0.0
-        arrived = 0.0
-        if grant.arrived_from is not None:
-            arrived = max(0.0, self._own.clients - grant.clients_from)
+        arrived = max(0.0, self._own.clients - grant.clients_before)
         return max(0.0, grant.found.clients - arrived)
 
     @property
@@ -180,15 +179,13 @@ class Granter:
         if grant.revoked:
             self._tells.append(Tell(grant.peer, Revoke(ask.id, grant.revoked)))
             return
-        if ask.moved and grant.arrived_from is None:
-            grant.arrived_from = dict(self._own.used)
-            grant.clients_from = self._own.clients
-            grant.ask = ask
+        grant.ask = ask if ask.moved else grant.ask
         self._tells.append(Tell(grant.peer, grant.answer))
 
     def _give(self, peer: str, ask: Ask, found: Fit, now_ns: int) -> None:
         answer = Answer(ask.id, True, (found.reason,))
-        self._grant = _Grant(peer, ask, now_ns, now_ns, answer, found)
+        used, clients = dict(self._own.used), self._own.clients
+        self._grant = _Grant(peer, ask, now_ns, now_ns, answer, found, used, clients)
         self._tells.append(Tell(peer, answer))
         self.counts["given", found.reason.code] += 1
         what = f"room for {percent(ask.share)} of its load" if ask.share else "consent"

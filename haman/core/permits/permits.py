@@ -87,6 +87,7 @@ class Permits:
     def step(self, scene: Scene, now_ns: int) -> PermitsStepped:
         """Take in what was heard and what is the case; say what to send and to do."""
         self._crowd.observe(scene, now_ns)
+        self._granter.step(scene, now_ns)
         for heard in scene.heard:
             match heard.message:
                 case Ask() as ask:
@@ -97,7 +98,6 @@ class Permits:
                     self._asker.revoked(heard.peer, revoke)
                 case End(permit):
                     self._granter.ended(heard.peer, permit, now_ns)
-        self._granter.step(scene, now_ns)
         self._asker.step(scene, now_ns, granted_to=self._granter.granted_to)
         self._standing = self._asker.standing
         return PermitsStepped(

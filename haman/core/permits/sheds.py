@@ -48,9 +48,10 @@ class Sheds:
         return tuple(self._sheds)
 
     @property
-    def deadline_ns(self) -> int | None:
-        """When the first hold ends."""
-        return min((s.since_ns + s.hold_ns for s in self._sheds.values()), default=None)
+    def due_ns(self) -> tuple[int, ...]:
+        """When holds end, past ones too; after ten of them also what is unknown decays."""
+        sheds = self._sheds.values()
+        return tuple(s.since_ns + n * s.hold_ns for s in sheds for n in (1, HOLDS_MAX))
 
     def notes(self) -> tuple[Note, ...]:
         """Take what is to be noted."""
@@ -67,13 +68,18 @@ class Sheds:
 
     def order(self, service: str, rung: Rung, why: Reason, now_ns: int) -> None:
         """Go down, by permit."""
+        shed = self._sheds.get(service)
+        hold_ns = self._hold_ns(service, now_ns) if shed is None else shed.hold_ns
+        self._sheds[service] = _Shed(rung, now_ns, hold_ns, (why,), ordered=True)
+
+    def _hold_ns(self, service: str, now_ns: int) -> int:
+        """Of a new shed. A further rung of one that has not ended is no flap."""
         first_ns = self._settings.hold_ns
         count, last_ns = self._flaps.get(service, (0, now_ns))
         forgiven = (now_ns - last_ns) // (HOLDS_MAX * first_ns) if first_ns else count
         count = max(0, count - forgiven) + 1
         self._flaps[service] = (count, now_ns)
-        hold_ns = min(first_ns << min(count - 1, HOLDS_MAX), HOLDS_MAX * first_ns)
-        self._sheds[service] = _Shed(rung, now_ns, hold_ns, (why,), ordered=True)
+        return min(first_ns << min(count - 1, HOLDS_MAX), HOLDS_MAX * first_ns)
 
     def undo(self, service: str, rung: Rung, why: Reason, now_ns: int) -> None:
         """Go back up to where it was, saturated or not."""

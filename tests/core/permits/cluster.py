@@ -104,6 +104,7 @@ class Cluster:
         self.max_shedding = max_shedding
         self.vip_load: dict[str, float] = {}
         self.now_ns = 0
+        self.reports: dict[str, NodeReport] = {}
         self.flying: list[tuple[int, int, str, Heard]] = []
         self.sent = 0
         self.shed_log: list[tuple[int, str, str]] = []
@@ -183,10 +184,16 @@ class Cluster:
             drained=node.drained,
             paused=node.paused,
             anycast=tuple(anycast),
-            storm=StormReport(4.0, 433e-6, 201e-6, 5.0, backlog=4096),
+            storm=StormReport(1.0, 433e-6, 201e-6, 5.0, backlog=4096),
             permits=node.permits.snapshot().report,
         )
         return replace(report, **node.overlay)
+
+    def told(self, node: FakeNode) -> NodeReport:
+        """What peers hear of a node in this step; made once."""
+        if node.name not in self.reports:
+            self.reports[node.name] = self.report(node)
+        return self.reports[node.name]
 
     def views(self, of: str) -> tuple[PeerView, ...]:
         found = []
@@ -195,7 +202,7 @@ class Cluster:
                 continue
             heard = node.up and of not in node.silent_to
             age_ms = 10.0 if heard else 9_000.0
-            found.append(PeerView(node.name, self.report(node), age_ms, heard))
+            found.append(PeerView(node.name, self.told(node), age_ms, heard))
         return tuple(found)
 
     def spread(self) -> None:
@@ -212,6 +219,7 @@ class Cluster:
     def step(self, ms: int = 100) -> None:
         """Let time pass, deliver what has arrived, and step every node once."""
         self.now_ns += ms * MS
+        self.reports = {}
         self.spread()
         self.flying.sort(key=lambda each: each[:2])
         while self.flying and self.flying[0][0] <= self.now_ns:
@@ -226,7 +234,8 @@ class Cluster:
 
     def step_node(self, node: FakeNode) -> None:
         views = self.views(node.name)
-        resource = self.report(node).resources[0]
+        own = self.report(node)
+        resource = own.resources[0]
         load = resource.utilization or 1.0
         cause = Reason(
             "saturated",
@@ -247,7 +256,7 @@ class Cluster:
         )
         heard, node.inbox = tuple(node.inbox), []
         before = in_force(EDGE, node.announced)
-        node.last = node.core.step(situation, self.report(node), self.now_ns, heard)
+        node.last = node.core.step(situation, own, self.now_ns, heard)
         for move in node.last.moves:
             node.decider.order(FailoverOrdered(move.vip, move.to, permitted=True), self.now_ns)
         self.obey(node)
@@ -288,10 +297,10 @@ class Cluster:
         for _ in range(int(seconds * 1000 / ms)):
             self.step(ms)
 
-    def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
-        for _ in range(int(seconds * 10)):
+    def until(self, true: Callable[[], bool], seconds: float = 60, ms: int = 100) -> None:
+        for _ in range(int(seconds * 1000 / ms)):
             if true():
                 return
-            self.step()
+            self.step(ms)
         told = {n.name: (n.rung(), n.cpu, n.holding) for n in self.nodes.values()}
         raise AssertionError(f"not within {seconds} s: {told}")
