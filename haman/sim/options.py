@@ -120,6 +120,7 @@ def draw(seed: int, random: Random, shape: str = "") -> Options:
             capacity=capacity * random.choice((1.0, 1.0, 1.0, 0.5, 2.0)),
             preempt=random.random() < 0.8,
             report_ns=report_ns,
+            sample_ns=report_ns,
         )
         for place in range(1, count + 1)
     )

@@ -14,7 +14,7 @@ from haman.sim.plans import NS_PER_S
 FRESH_SLACK_NS: Final = NS_PER_S // 2
 CLOCK_SLACK_NS: Final = NS_PER_S
 """Clocks drift by up to 1 %, and processes wake late."""
-DWELL_SLACK_NS: Final = 600_000_000
+DWELL_SLACK_NS: Final = 800_000_000
 
 
 @dataclass(slots=True)
