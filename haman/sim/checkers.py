@@ -36,6 +36,9 @@ CONTENDING: Final = (
     Condition.STALE,
 )
 
+BROKEN: Final = frozenset({"addresses-missing", "ending", "engine-silent", "drained"})
+"""Reasons to go that are no matter of load."""
+
 
 class Violated(Exception):  # noqa: N818 - a finding, not an error of the program
     """An invariant does not hold."""
@@ -191,8 +194,7 @@ class LastAnnouncer(Checker):
                 serving = stance.stance in (Stance.FULL, Stance.REDUCED)
                 if serving or before not in (Stance.FULL, Stance.REDUCED):
                     continue
-                excuses = {"addresses-missing", "ending", "engine-silent", "drained"}
-                excused = any(r.code in excuses for r in stance.reasons)
+                excused = any(r.code in BROKEN for r in stance.reasons)
                 if decision.condition not in CONTENDING or host.intent.drained or excused:
                     continue
                 others = [h for h in self.world.routers.shares(stance.service) if h != name]
@@ -220,6 +222,11 @@ class Overloading(Checker):
             return
         if shedder.intent.drained or not shedder.serves or not world.routers.is_up(host):
             return
+        stance = next((s for s in decision.anycast if s.service == service), None)
+        if stance is None or any(r.code in BROKEN for r in stance.reasons):
+            return
+        if not shedder.relay.alive or (stance.weight != now and stance.stance is Stance.FULL):
+            return  # it fell silent, and did not decide that
         if world.loop.now_ns - world.faults.changed_ns < SETTLED_NS:
             return
         routes = world.routers.routes[service]
