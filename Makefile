@@ -15,7 +15,7 @@ PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:o
 PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-sampler screenshots clean
+.PHONY: help setup demo test lint bench sim bench-sampler screenshots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ bench: $(STAMP)-peers ## haman beside keepalived, and its anycast: two tables, i
 	@$(SUDO) $(VENV)/bin/haman lab bench lab/pair.clab.yml $(BENCH)
 	@echo
 	@$(SUDO) $(VENV)/bin/haman lab bench lab/anycast.clab.yml $(BENCH)
+
+SEEDS := 10000
+sim: $(STAMP) ## Seeded runs of faulty clusters, on all cores: SEEDS=10000 of them, from seed 1
+	$(PYTHON) -m haman.cli simulate --seeds 1..$(SEEDS)
 
 bench-sampler: $(STAMP) ## What sensing costs beside a saturated HAProxy, and how fast a storm is named
 	@$(SUDO) $(PYTHON) -m tests.controller.bench_sampler

@@ -64,7 +64,7 @@ ENTRANCES = {
     "pyroute2": ("haman.lab.",),
     "rich": ("tui.", "haman.cli."),
     "textual": ("tui.",),
-    "tomli": ("haman.config.", "haman.lab."),
+    "tomli": ("haman.config.", "haman.lab.", "haman.cli.scenario"),
     "yaml": ("haman.lab.",),
 }
 

@@ -46,6 +46,9 @@ VERBS = {
         "router_config",
     ),
     "keygen": Verb("haman.cli.keygen", SET_UP, "Make a cluster key."),
+    "simulate": Verb(
+        "haman.cli.simulate", SET_UP, "Try decisions out: faulty clusters, and whole fleets."
+    ),
     "lab": Verb("haman.cli.lab", SET_UP, "Try it out: real proxies in namespaces, and drills."),
     "agent": Verb("haman.cli.agent", RUN, "Run the agent of this node."),
     "release": Verb("haman.cli.release", RUN, "Give up every address of this node now."),

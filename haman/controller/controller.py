@@ -47,11 +47,11 @@ from haman.controller.ports import Clock
 from haman.controller.sensing import MakeSenses, Sensing
 from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
 from haman.controller.ticker import Ticker
-from haman.controller.wakefulness import Wakefulness
 from haman.core.decide import Decider, Decision, FailoverEnded
 from haman.core.heirs import ConfiguredVip
 from haman.core.reports import NodeReport
 from haman.core.situation import Situation
+from haman.core.wakefulness import Wakefulness
 from haman.core.words import Condition, Event
 
 TICK_MS_MAX = 500

@@ -12,6 +12,7 @@ States
 
     from                    observed                                          to
     starting                a serving process, and one probe success          in-service
+    starting                a probe timed out while others were served        in-service
     starting                no serving process, or `fall` probe failures      fault
     in-service, saturated   ProxyDied                                         fault, at once
     in-service, saturated   `fall` probe failures in a row                    fault
@@ -20,7 +21,8 @@ States
     fault                   ProxyFound, `rise` probe successes, hold over     in-service
 
 A probe that times out while the proxy serves others is neither a success nor a failure, and ends a
-row of either. Without a probe a serving process is proof enough. The first success is enough in
+row of either; in `starting` it proves that the proxy serves, or a node whose controller was restarted
+while it is overloaded would never ask to shed. Without a probe a serving process is proof enough. The first success is enough in
 `starting`, because no failure speaks against it; `rise` is the proof after a fault.
 
 Timers
@@ -220,7 +222,7 @@ class Gate:
             case ProbeSucceeded():
                 self._succeeded()
             case ProbeFailed(_, served) if served:
-                self._failures = self._successes = 0
+                self._served_others()
             case ProbeFailed(text):
                 self._failed(text)
             case UtilizationSampled(utilizations, hard_facts):
@@ -250,6 +252,11 @@ class Gate:
         self._failures = 0
         self._successes += 1
         if self._health is Health.UNKNOWN or self._successes >= self._settings.rise:
+            self._health = Health.UP
+
+    def _served_others(self) -> None:
+        self._failures = self._successes = 0
+        if self._alive and self._health is Health.UNKNOWN:
             self._health = Health.UP
 
     def _failed(self, text: str) -> None:

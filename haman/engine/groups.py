@@ -3,12 +3,7 @@
 Outputs are carried out at once and in order: an advert is on the wire before the worker is even
 asked for an address.
 
-After a stall. Peers take over when nothing was heard for three adverts. If this node was active, was
-silent for longer, and an advert of another router is among what waited in the socket, then it has
-been replaced, whatever the priorities: it begins again as a backup, without a word (priority 0 would
-make third nodes take over from the one that serves). So it does after a stall longer than its
-lease, for then the kernel has taken the addresses away. It preempts later, if it may. A shorter
-stall that nobody has used ends with the next advert, as the RFC has it.
+After a stall see `haman.core.vrrp.stall`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,15 +19,14 @@ from haman.core.vrrp.messages import (
     InstallAddresses,
     Observed,
     Output,
-    Released,
     RemoveAddresses,
     RoleChanged,
     RouterSnapshot,
     SendAdvertisement,
-    Started,
     TimePassed,
     VirtualRouterConfig,
 )
+from haman.core.vrrp.stall import begin_again, lost_by_stall
 from haman.core.words import Reason, Role
 from haman.engine.announce import Announcer
 from haman.engine.holdings import Holdings
@@ -199,16 +193,10 @@ class Groups:
             return
         heard = (a for k, a in inbox if k in group.keys and a.advertisement.priority > 0)
         other = next(heard, None)
-        if other is None and silence_ns <= group.lease_ns:
-            return
-        because = f"{other.source} is active now" if other else "the addresses' lease is over"
-        text = f"was silent for {silence_ns / NS_PER_S:.1f} s; {because}"
-        reason = Reason("stalled", text, {"silence_ms": silence_ns / 1e6})
-        group.last_sent_ns = 0
-        outputs = group.core.step(None, Released((reason,)), now_ns)
-        quiet = [(k, o) for k, o in outputs if not isinstance(o, SendAdvertisement)]
-        self._carry_out(group, quiet, now_ns)
-        self._carry_out(group, group.core.step(None, Started(), now_ns), now_ns)
+        why = lost_by_stall(silence_ns, group.lease_ns, other.source if other else None)
+        if why is not None:
+            group.last_sent_ns = 0
+            self._carry_out(group, begin_again(group.core, why, now_ns), now_ns)
 
     # ---- outputs -------------------------------------------------------------------------------
 

@@ -47,6 +47,14 @@ def test_a_proxy_that_serves_others_is_busy_and_not_broken() -> None:
     assert running.condition is Condition.FAULT  # nor is it a proof of health
 
 
+def test_one_that_serves_others_while_it_is_found_is_in_service() -> None:
+    overloaded = Run(Gate(GateSettings(probe=True), 0))
+    overloaded.feed(BUSY)
+    assert overloaded.condition is Condition.STARTING  # no process was found yet
+    overloaded.feed(FOUND, BUSY, every_ns=TICK)
+    assert overloaded.condition is Condition.IN_SERVICE
+
+
 def load(tls: float | None, name: str = "tls", age_ms: float = 0.0) -> UtilizationSampled:
     return UtilizationSampled((Utilization(name, tls, 1.0, "core-s/s", age_ms=age_ms),))
 
