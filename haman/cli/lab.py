@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 RUNTIME = click.option(
     "--runtime",
-    type=click.Choice(["netns"]),
+    type=click.Choice(["netns", "containerlab"]),
     default="netns",
     show_default=True,
-    help="What runs the nodes; containerlab runs the same file with its own command.",
+    help="What runs the nodes: namespaces alone, or containers that containerlab deploys.",
 )
 
 
@@ -63,11 +63,10 @@ def up(file: Path, runtime: str, *, keep: bool) -> None:
 
     Returns when its addresses are served.
     """
-    del runtime  # there is one so far
     with _plainly():
         from haman.lab import lab as labs
 
-        running = labs.up(file, make_cluster_key, keep=keep, say=_say())
+        running = labs.up(file, make_cluster_key, runtime=runtime, keep=keep, say=_say())
         for line in running.where():
             click.echo(line)
         click.echo(

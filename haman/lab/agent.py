@@ -41,4 +41,4 @@ def stance(runtime: Runtime, node: str, service: str) -> str:
 
 
 def _socket(runtime: Runtime, node: str) -> Path:
-    return Path(f"/proc/{runtime.pids[node]}/root{Api().socket}")
+    return runtime.path(node, Api().socket)

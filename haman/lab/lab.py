@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from haman.core.words import Stance
-from haman.lab import agent, holders, kernel, keys, netns, routers, routes
+from haman.lab import agent, containerlab, holders, kernel, keys, netns, routers, routes
 from haman.lab.paths import Hop
 from haman.lab.runtime import LabError, Runtime
 from haman.lab.services import Anycast, Services, Vip, services_of
@@ -15,6 +16,27 @@ from haman.lab.state import LabState, Store, checkout_of
 from haman.lab.topology import Topology, read_topology
 
 READY_TIMEOUT_S = 20
+DEBIAN = {"unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux"}
+DEBIAN |= {"mount": "mount", "ip": "iproute2", "docker": "docker.io"}
+"""Debian's package of each program that a lab needs; containerlab has none."""
+
+
+class Launcher(Protocol):
+    """What a runtime's module can do."""
+
+    TOOLS: tuple[str, ...]
+
+    def start(self, topology: Topology, store: Store) -> Runtime:
+        """Bring all nodes up; state is written early enough for a crash to be cleaned up after."""
+
+    def attach(self, topology: Topology, state: LabState) -> Runtime:
+        """The nodes that another process brought up."""
+
+    def stop(self, state: LabState, store: Store) -> None:
+        """End all nodes and everything inside."""
+
+
+LAUNCHERS: Mapping[str, Launcher] = {"netns": netns, "containerlab": containerlab}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +132,16 @@ def up(
     path: Path,
     make_cluster_key: Callable[[Path], None],
     *,
+    runtime: str = "netns",
     keep: bool = False,
     say: Callable[[str], None] = print,
 ) -> Lab:
-    """Bring a topology up in namespaces and wait until its addresses are served.
+    """Bring a topology up and wait until its addresses are served.
 
     Args:
         path: the topology's file.
         make_cluster_key: writes a new cluster key file.
+        runtime: one of `runtime.RUNTIMES`.
         keep: leave nodes up that do not come to serve, to be looked into.
         say: told about each step that a person waits for.
 
@@ -125,7 +149,7 @@ def up(
         BadFileError: the topology cannot be used.
         LabError: a lab is up already, the host lacks something, or the nodes do not come to serve.
     """
-    return bring_up(read_topology(path), make_cluster_key, keep=keep, say=say)
+    return bring_up(read_topology(path), make_cluster_key, runtime=runtime, keep=keep, say=say)
 
 
 def bring_up(
@@ -133,6 +157,7 @@ def bring_up(
     make_cluster_key: Callable[[Path], None],
     *,
     services: Services | None = None,
+    runtime: str = "netns",
     keep: bool = False,
     say: Callable[[str], None] = print,
 ) -> Lab:
@@ -141,11 +166,12 @@ def bring_up(
     Args:
         topology: what to bring up.
         make_cluster_key: writes a new cluster key file.
+        runtime: one of `runtime.RUNTIMES`.
         services: what the nodes serve, where their configuration is not haman's.
         keep: leave nodes up that do not come to serve.
         say: told about each step that a person waits for.
     """
-    demand_host()
+    demand_host(runtime)
     store = Store(checkout_of(topology.path))
     with store.locked():
         _make_way(store, say)
@@ -155,8 +181,8 @@ def bring_up(
         routers.prepare(topology)
         served = services if services is not None else services_of(topology)
         say(f"starting {len(topology.nodes)} nodes of lab {topology.name}")
-        runtime = netns.start(topology, store)
-    lab = Lab(topology, runtime, folder, served)
+        nodes = LAUNCHERS[runtime].start(topology, store)
+    lab = Lab(topology, nodes, folder, served)
     if served.vips or served.anycasts:
         say("waiting for the addresses to be served")
         try:
@@ -188,9 +214,9 @@ def attach(near: Path) -> Lab:
     Raises:
         LabError: there is none, or a crash left one half dead.
     """
-    demand_host()
     store = Store(checkout_of(near))
     state = store.read()
+    demand_host(state.runtime if state else "netns")
     if state is None:
         raise LabError("no lab is up in this checkout; `haman lab up FILE` brings one up")
     if not state.healthy():
@@ -198,16 +224,17 @@ def attach(near: Path) -> Lab:
             f"lab {state.name} did not come up or lost a node; `haman lab down` cleans up"
         )
     topology = read_topology(Path(state.topology))
-    runtime = netns.attach(topology, state)
+    runtime = LAUNCHERS[state.runtime].attach(topology, state)
     return Lab(topology, runtime, store.folder(state.name), services_of(topology))
 
 
 def down(near: Path) -> str | None:
     """Take this checkout's lab down; its name, or None when there was none."""
     store = Store(checkout_of(near))
-    if not store.root.exists() or store.read() is None:
+    state = store.read() if store.root.exists() else None
+    if state is None:
         return None
-    demand_host()
+    demand_host(state.runtime)
     with store.locked():
         state = store.read()
         if state is None:
@@ -216,18 +243,19 @@ def down(near: Path) -> str | None:
         return state.name
 
 
-def demand_host() -> None:
-    """Say plainly what the host lacks.
+def demand_host(runtime: str) -> None:
+    """Say plainly what the host lacks for a runtime.
 
     Raises:
         LabError: not root, or programs are missing.
     """
     if os.geteuid() != 0:
-        raise LabError("labs in network namespaces need root: run it again with sudo")
-    if missing := [tool for tool in netns.TOOLS if shutil.which(tool) is None]:
-        raise LabError(
-            f"this host lacks {', '.join(missing)}; Debian's packages are util-linux and iproute2"
+        raise LabError("labs in namespaces need root: run it again with sudo")
+    if missing := [tool for tool in LAUNCHERS[runtime].TOOLS if shutil.which(tool) is None]:
+        named = (
+            f"{tool} (Debian's {DEBIAN[tool]})" if tool in DEBIAN else tool for tool in missing
         )
+        raise LabError(f"this host lacks {', '.join(named)}")
 
 
 def _make_way(store: Store, say: Callable[[str], None]) -> None:
@@ -244,5 +272,5 @@ def _make_way(store: Store, say: Callable[[str], None]) -> None:
 
 
 def _take_down(store: Store, state: LabState) -> None:
-    netns.stop(state)
+    LAUNCHERS[state.runtime].stop(state, store)
     store.forget(state)

@@ -19,6 +19,7 @@ from haman.lab.tenure import tenures
 from haman.lab.verdict import Record, Said, StepDone
 
 CLIENT = "client"
+RESULT = "/run/lab/probe.json"
 READY_TIMEOUT_S = 15
 END_SLACK_S = 10
 
@@ -139,13 +140,13 @@ class Client:
     def __init__(self, lab: Lab, order: Order) -> None:
         self.lab = lab
         self.order = order
-        self.path = lab.folder / "probe.json"
+        self.path = lab.runtime.path(CLIENT, RESULT)
 
     def __enter__(self) -> Self:
         """Start it, and wait until its long-lived connections stand."""
         self.path.unlink(missing_ok=True)
         words = ["python3", "-m", "haman.lab.prober"]
-        words += [msgspec.json.encode(self.order).decode(), str(self.path)]
+        words += [msgspec.json.encode(self.order).decode(), RESULT]
         self.process = self.lab.runtime.spawn(CLIENT, words, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], READY_TIMEOUT_S)
