@@ -8,6 +8,7 @@ from haman.config.model import Api
 from haman.lab.runtime import Runtime
 
 ANSWER_S = 2.0
+EVENTS_MAX = 1000
 
 
 def client(runtime: Runtime, node: str) -> Client:
@@ -38,6 +39,25 @@ def stance(runtime: Runtime, node: str, service: str) -> str:
         return ""
     members = (m for s in told.services if s.name == service for m in s.members)
     return next((member.stance for member in members if member.node == node), "")
+
+
+def last_event(runtime: Runtime, node: str) -> int:
+    """The number of the last event in a node's journal; 0 where no agent answers."""
+    return max((event.seq for event in _events(runtime, node, -1)), default=0)
+
+
+def events_since(runtime: Runtime, node: str, number: int) -> tuple[str, ...]:
+    """The types of what a node has written into its journal since, oldest first."""
+    return tuple(event.type for event in _events(runtime, node, number) if event.node == node)
+
+
+def _events(runtime: Runtime, node: str, since: int) -> list[schema.Event]:
+    if not _socket(runtime, node).exists():
+        return []
+    try:
+        return client(runtime, node).events(since, EVENTS_MAX)
+    except (UnreachableError, RefusedError):
+        return []
 
 
 def _socket(runtime: Runtime, node: str) -> Path:

@@ -58,6 +58,11 @@ class Lab:
         """The prefix sets that several nodes announce."""
         return self.services.anycasts
 
+    @property
+    def routers(self) -> Mapping[str, int]:
+        """Process 1 of each router that is announced to."""
+        return {name: self.runtime.pids[name] for name in self.services.routers}
+
     def holders(self) -> Mapping[str, tuple[str, ...]]:
         """Which nodes have each VIP's first address on an interface now."""
         held = holders.addresses_now(self.runtime.pids)
@@ -70,7 +75,7 @@ class Lab:
         """To which nodes the router sends each anycast service's first prefix, by BGP, now."""
         if not self.anycasts:
             return {}
-        now = routes.routes_now(self.runtime.pids[self.services.router], self.services)
+        now = routes.routes_now(self.routers, self.services)
         return {
             service.name: tuple(hop.node for hop in now[service.prefixes[0]].by_bgp)
             for service in self.anycasts
@@ -87,7 +92,7 @@ class Lab:
             return False
         if not self.anycasts:
             return True
-        now = routes.routes_now(self.runtime.pids[self.services.router], self.services)
+        now = routes.routes_now(self.routers, self.services)
         return all(
             equal_shares(now[prefix].by_bgp, service.nodes)
             for service in self.anycasts

@@ -11,6 +11,7 @@ import msgspec
 
 from haman.lab import agent, faults, holders, routes
 from haman.lab.drill import Drill, Expect
+from haman.lab.gauges import Gauges
 from haman.lab.lab import Lab
 from haman.lab.paths import spans
 from haman.lab.probe import Order, Result
@@ -46,19 +47,23 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
     watch = holders.Watch(lab.runtime.pids)
     router = None
     if lab.anycasts:
-        router = routes.Watch(lab.runtime.pids[lab.services.router], lab.services)
+        router = routes.Watch(lab.routers, lab.services)
         router.start()
     watch.start(lab.runtime.pids)
+    nodes = lab.services.nodes
+    began = {node: agent.last_event(lab.runtime, node) for node in nodes}
+    gauges = Gauges(lab.runtime, nodes)
     try:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         say(f"load: {drill.load.new_per_s} new connections/s, {drill.load.connections} long-lived")
-        with Client(lab, order_of(lab, drill)) as client:
+        with gauges, Client(lab, order_of(lab, drill)) as client:
             steps = take_steps(lab, drill, client.started_ns, say)
             result = client.result(drill.length_s)
     finally:
         changes = watch.stop()
         sent = router.stop() if router is not None else []
     addresses = {vip.name: vip.addresses for vip in lab.vips}
+    told = {node: agent.status(lab.runtime, node) for node in nodes}
     return Record(
         drill=drill,
         at=at,
@@ -82,6 +87,22 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
             service: {node: agent.stance(lab.runtime, node, service) for node in nodes}
             for service, nodes in drill.expect.stances.items()
         },
+        events={
+            node: agent.events_since(lab.runtime, node, number) for node, number in began.items()
+        },
+        alerts={
+            node: tuple(sorted({alert.code for alert in status.alerts}))
+            for node, status in told.items()
+            if status is not None
+        },
+        conditions={
+            node: own.condition
+            for node, status in told.items()
+            if status is not None
+            for own in status.nodes
+            if own.name == node
+        },
+        gauges=tuple(gauges.read),
     )
 
 
