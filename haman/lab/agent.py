@@ -9,6 +9,7 @@ from haman.lab.runtime import Runtime
 
 ANSWER_S = 2.0
 EVENTS_MAX = 1000
+SERVING = {"in-service", "saturated"}
 
 
 def client(runtime: Runtime, node: str) -> Client:
@@ -30,6 +31,17 @@ def drained(runtime: Runtime, node: str) -> bool:
     """Whether a node's agent says that its operator has drained it."""
     told = status(runtime, node)
     return told is not None and any(n.drained for n in told.nodes if n.name == node)
+
+
+def in_service(runtime: Runtime, node: str) -> bool:
+    """Whether a node says that it and all others are in service; busy ones are."""
+    told = status(runtime, node)
+    return told is not None and all(n.condition in SERVING for n in told.nodes)
+
+
+def calm(runtime: Runtime, node: str) -> bool:
+    """Whether a node has no agent at all, or one for which every node is in service."""
+    return not _socket(runtime, node).exists() or in_service(runtime, node)
 
 
 def stance(runtime: Runtime, node: str, service: str) -> str:

@@ -34,9 +34,28 @@ def silence(runtime: Runtime, step: Step) -> str:
 
 def link(runtime: Runtime, step: Step) -> str:
     """A node's cables are pulled, or plugged in again."""
-    for end in runtime.topology.far_ends(step.node):
+    for end in _pulled(runtime, step.node):
+        # What has no cable keeps its addresses; what is set down would lose those of IPv6.
+        keep = f"/proc/sys/net/ipv6/conf/{end.interface}/keep_addr_on_down"
+        runtime.exec(end.node, ["sh", "-c", f"echo 1 >{keep}"])
         must(runtime, end.node, f"ip link set dev {end.interface} {LINK_STATE[step.fault]}")
+    if step.fault == "link-up":
+        _route_again(runtime, step.node)
     return f"{step.node}'s cable is {'out' if step.fault == 'link-down' else 'in'}"
+
+
+def _pulled(runtime: Runtime, node: str) -> list[Endpoint]:
+    """The ends to set down, so that the other end of each cable has no carrier.
+
+    The end that is set down loses its routes. A switch has none; a router is the one to be set down
+    itself, for those at its other cables keep theirs in such a case.
+    """
+    cables = runtime.topology.cables(node)
+    among = [runtime.topology.is_switch(far.node) for _, far in cables]
+    return [
+        far if behind or not any(among) else near
+        for (near, far), behind in zip(cables, among, strict=True)
+    ]
 
 
 def loss(runtime: Runtime, step: Step) -> str:
@@ -66,6 +85,17 @@ def heal(runtime: Runtime) -> None:
             must(runtime, end.node, f"ip link set dev {end.interface} up")
             # Refused where the interface is no bridge port: then there is nothing to undo.
             runtime.exec(end.node, ["bridge", "link", "set", "dev", end.interface, "state", "3"])
+
+    for node in runtime.pids:
+        _route_again(runtime, node)
+
+
+def _route_again(runtime: Runtime, name: str) -> None:
+    """Give a node the routes of its file, which went with an interface that was down."""
+    node = runtime.topology.node(name)
+    for command in node.exec if node else ():
+        if command[0] == "ip" and "route" in command:
+            must(runtime, name, command)
 
 
 def _lose(runtime: Runtime, step: Step, sender: str, receiver: str) -> None:

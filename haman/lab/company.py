@@ -8,7 +8,7 @@ from haman.lab.runtime import LabError, Runtime
 from haman.lab.services import configurations
 
 CLIENT = "client"
-TLS_PORT, HTTP_PORT = 443, 80
+TLS_PORT = 443
 # As a team next door would run it: version 2, its own address, and by chance the same VRID. It does
 # not understand version 3, so nothing that it hears keeps it from speaking.
 STRANGER = """vrrp_instance stranger {{
@@ -34,7 +34,7 @@ def storm(runtime: Runtime, step: Step) -> str:
 
 def crowd(runtime: Runtime, step: Step) -> str:
     """Clients connect to a node and send a request without end, a byte per second."""
-    _load(runtime, "crowd", step, HTTP_PORT)
+    _load(runtime, "crowd", step, step.port)
     return f"{step.count} slow clients stay with {step.node} for {step.for_s:g} s"
 
 
@@ -64,10 +64,10 @@ def stranger(runtime: Runtime, step: Step) -> str:
 
 
 def _load(runtime: Runtime, kind: str, step: Step, port: int) -> None:
-    known = {c.node: c.config for c in configurations(runtime.topology)}
-    if step.node not in known:
-        raise LabError(f"{kind}: {step.node!r} is no proxy node")
-    address = known[step.node].cluster.listen.rpartition(":")[0]
+    peers = [peer for c in configurations(runtime.topology) for peer in c.config.cluster.peer]
+    address = next((p.addresses[0] for p in peers if p.name == step.node), "").rpartition(":")[0]
+    if not address:
+        raise LabError(f"{kind}: {step.node!r} is no node that others have as their peer")
     words = ["python3", "-m", "haman.lab.loads", kind, address, str(port)]
     background(runtime, CLIENT, [*words, str(step.count), f"{step.for_s:g}"])
 

@@ -22,6 +22,7 @@ Fault = Literal[
     "term",
     "reload",
     "start",
+    "await",
     "silence",
     "unsilence",
     "link-down",
@@ -53,13 +54,14 @@ CONCERNS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reload": (("process",), ()),
     "loss": ((), ("peer", "percent", "only")),
     "partition": (("peer",), ("only",)),
-    "failover": (("vip",), ("to",)),
+    "drain": ((), ("force",)),
+    "failover": (("vip",), ("to", "force")),
     "clear-bgp": ((), ("peer",)),
     "router": (("commands",), ("undo",)),
     "configure": (("replace",), ()),
     "stranger": (("vip",), ()),
     "storm": (CLIENTS, ()),
-    "crowd": (CLIENTS, ()),
+    "crowd": (CLIENTS, ("port",)),
     "hog": (CLIENTS, ()),
     "limit": (("process", "limit", "value"), ()),
     "sysctl": (("key", "value"), ()),
@@ -99,6 +101,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
             default is yes, except for `term`, which is `systemctl stop`.
         vip: the VIP to move, or the one whose VRID a stranger takes.
         to: for failover: the node that shall take over [the best].
+        force: though the others may be too busy for it.
         peer: the node that no longer gets the frames, or whose sessions end [all].
         percent: of the frames that are lost.
         only: the frames that are lost [all].
@@ -107,6 +110,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
         replace: texts of the node's haman.toml, and what stands in their place.
         count: clients, connections, or spinning processes.
         for_s: how long they last.
+        port: of the node that slow clients connect to.
         limit: of the process: nofile (descriptors), as (bytes of address space).
         key: of the kernel parameter.
         value: of the limit or parameter.
@@ -120,6 +124,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     restart: bool | None = None
     vip: str = ""
     to: str = ""
+    force: bool = False
     peer: str = ""
     percent: Annotated[int, Meta(ge=1, le=100)] = 100
     only: Only | None = None
@@ -128,6 +133,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     replace: dict[str, str] = {}
     count: Annotated[int, Meta(ge=0, le=4000)] = 0
     for_s: Annotated[float, Meta(ge=0, le=60)] = 0
+    port: Annotated[int, Meta(ge=1, le=65535)] = 80
     limit: Limit | None = None
     key: str = ""
     value: str = ""

@@ -1,7 +1,7 @@
 """Faults: what a drill's step does to a lab, and how it is undone.
 
 A fault is one small verb; drills put them together. `kill stop cont term reload` signal processes,
-`start` has process 1 start what is down. Cables and frames are `cables`' part, what fills up or is
+`start` has process 1 start what is down, `await` waits until a node is in service. Cables and frames are `cables`' part, what fills up or is
 wrong on a node `afflictions`', what clients and strangers do `company`'s. The rest is what operators
 say: to haman (`drain undrain failover`) and to the router (`clear-bgp router`).
 """
@@ -27,6 +27,7 @@ SIGNALS = {
     "cont": signal.SIGCONT,
     "term": signal.SIGTERM,
 }
+AWAIT_S = 15.0
 RELOADS = {"haproxy": signal.SIGUSR2}
 """What makes a process read its configuration again, where it is not SIGHUP."""
 
@@ -55,6 +56,7 @@ def inflict(runtime: Runtime, step: Step) -> Done:
         return Done(at_ns, VERBS[step.fault](runtime, step))
     words = ["haman", step.fault, step.vip or step.node]
     words += ["--to", step.to] if step.to else []
+    words += ["--force"] if step.force else []
     answer = must(runtime, step.node, words)
     return Done(at_ns, f"`{shlex.join(words)}` on {step.node}", answer)
 
@@ -112,6 +114,13 @@ def _start(runtime: Runtime, step: Step) -> str:
     return f"{step.node} starts what it does not run"
 
 
+def _await(runtime: Runtime, step: Step) -> str:
+    """As an operator does before the next one: a node that is not back is no node to lean on."""
+    if not kernel.wait_until(lambda: agent.in_service(runtime, step.node), AWAIT_S, poll_s=0.05):
+        raise LabError(f"{step.node} is not in service after {AWAIT_S:g} s")
+    return f"{step.node} is in service"
+
+
 def _limit(runtime: Runtime, step: Step) -> str:
     for pid in _processes(runtime, step):
         afflictions.limit(runtime, step, pid)
@@ -153,6 +162,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 VERBS: Mapping[str, Callable[[Runtime, Step], str]] = {
     "reload": _reload,
     "start": _start,
+    "await": _await,
     "limit": _limit,
     "clear-bgp": _clear_bgp,
     "router": _router,

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -84,24 +84,30 @@ class Lab:
     def settled(self) -> bool:
         """Whether each VIP is on its preferred node alone, and each prefix on all of its nodes.
 
-        The nodes must say so too: where the floor looks like the announcements it stands in for, the
-        router's word is not enough.
+        The nodes must say so too, and that all of them are in service: where the floor looks like the
+        announcements it stands in for, the router's word is not enough.
         """
+        return next(self._unsettled(), None) is None
+
+    def _unsettled(self) -> Iterator[str]:
         held = self.holders() if self.vips else {}
-        if any(held[vip.name] != vip.nodes[:1] for vip in self.vips):
-            return False
-        if not self.anycasts:
-            return True
+        for vip in self.vips:
+            if held[vip.name] != vip.nodes[:1]:
+                yield f"{vip.name} is not on {vip.nodes[0]} alone"
+        for node in self.services.nodes:
+            if not agent.calm(self.runtime, node):
+                yield f"{node} does not say that all nodes are in service"
+        yield from self._unannounced()
+
+    def _unannounced(self) -> Iterator[str]:
         now = routes.routes_now(self.routers, self.services)
-        return all(
-            equal_shares(now[prefix].by_bgp, service.nodes)
-            for service in self.anycasts
-            for prefix in service.prefixes
-        ) and all(
-            agent.stance(self.runtime, node, service.name) == Stance.FULL
-            for service in self.anycasts
-            for node in service.nodes
-        )
+        for service in self.anycasts:
+            for prefix in service.prefixes:
+                if not equal_shares(now[prefix].by_bgp, service.nodes):
+                    yield f"{prefix} goes to {now[prefix]}"
+            for node in service.nodes:
+                if agent.stance(self.runtime, node, service.name) != Stance.FULL:
+                    yield f"{node} is not {Stance.FULL} to {service.name}"
 
     def wait_until_settled(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait for each VIP to reach its preferred node, and for all announcers to be used alike.
@@ -110,7 +116,7 @@ class Lab:
             LabError: it did not come to be; the text says what is where, and where the logs are.
         """
         if not kernel.wait_until(self.settled, timeout_s, poll_s=0.05):
-            held = self.where()
+            held = (*self.where(), *self._unsettled())
             raise LabError(
                 f"lab {self.topology.name}: {'; '.join(held)} after {timeout_s:g} s; "
                 f"the nodes' logs are in {self.folder / 'logs'}"

@@ -101,6 +101,8 @@ class _Tables:
             if known == prefix and routes
         ]
         counted = [route for route in used if not route.floor] or used
+        if len(counted) > 1:  # each has a scale of its own
+            counted = [_even(route) for route in counted]
         hops = {hop.node: hop for route in counted for hop in route.hops}
         return Route(tuple(sorted(hops.values())), bool(counted) and counted[0].floor)
 
@@ -117,6 +119,13 @@ class _Tables:
             del routes[notice.metric]
             if left and notice.route.hops:
                 routes[notice.metric] = Route(left, notice.route.floor)
+
+
+def _even(route: Route) -> Route:
+    """The route with weights of 1 where all are alike."""
+    if len({hop.weight for hop in route.hops}) > 1:
+        return route
+    return Route(tuple(Hop(hop.node) for hop in route.hops), route.floor)
 
 
 def _notices(data: bytes, services: Services) -> Iterator[_Notice]:

@@ -99,10 +99,19 @@ class Topology:
         """The node of that name, or None."""
         return next((node for node in self.nodes if node.name == name), None)
 
+    def is_switch(self, name: str) -> bool:
+        """Whether a node joins its interfaces in a bridge."""
+        node = self.node(name)
+        return node is not None and any("bridge" in words for words in node.exec)
+
+    def cables(self, name: str) -> tuple[tuple[Endpoint, Endpoint], ...]:
+        """The near and the far end of each of a node's links."""
+        near = [(link.a, link.b) for link in self.links if link.a.node == name]
+        return (*near, *((link.b, link.a) for link in self.links if link.b.node == name))
+
     def far_ends(self, name: str) -> tuple[Endpoint, ...]:
         """What the node's interfaces are plugged into."""
-        ends = [(link.a, link.b) for link in self.links]
-        return tuple(b if a.node == name else a for a, b in ends if name in {a.node, b.node})
+        return tuple(far for _, far in self.cables(name))
 
 
 def read_topology(path: Path) -> Topology:
