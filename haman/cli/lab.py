@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 RUNTIME = click.option(
     "--runtime",
-    type=click.Choice(["netns"]),
+    type=click.Choice(["netns", "containerlab"]),
     default="netns",
     show_default=True,
-    help="What runs the nodes; containerlab runs the same file with its own command.",
+    help="What runs the nodes: namespaces alone, or containers that containerlab deploys.",
 )
 
 
@@ -63,11 +63,10 @@ def up(file: Path, runtime: str, *, keep: bool) -> None:
 
     Returns when its addresses are served.
     """
-    del runtime  # there is one so far
     with _plainly():
         from haman.lab import lab as labs
 
-        running = labs.up(file, make_cluster_key, keep=keep, say=_say())
+        running = labs.up(file, make_cluster_key, runtime=runtime, keep=keep, say=_say())
         for line in running.where():
             click.echo(line)
         click.echo(
@@ -135,36 +134,88 @@ def status() -> None:
 
 
 @lab.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @RUNTIME
+@click.option("--all", "every", is_flag=True, help="All drills in lab/drills.")
+@click.option("--topology", default="", help="With --all: only the drills for this one.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Folder for the reports of several."
+)
+@click.option("--slack", type=click.FloatRange(1, 100), default=1, help="Widens bounds of time.")
 @click.option("--no-heal", is_flag=True, help="Leave the lab as the faults made it.")
-def drill(file: Path, runtime: str, *, no_heal: bool) -> None:
-    """Run the drill FILE, print what clients saw, judge it.
+def drill(
+    files: tuple[Path, ...],
+    runtime: str,
+    topology: str,
+    report: Path | None,
+    slack: float,
+    *,
+    every: bool,
+    no_heal: bool,
+) -> None:
+    """Run the drills FILES, print what clients saw, judge it.
 
     Exit 1 if an expectation failed.
 
-    Where its lab is not up, it is brought up for the drill and taken down after it.
+    One drill is done on the lab that is up, or on one brought up for it. Several are done on labs of
+    their own, one per topology, and reported in a table, as JSON, as JUnit, and on one page.
     """
-    del runtime
+    if every:
+        files = (*files, *sorted(Path("lab/drills").glob("*.toml")))
+    if not files:
+        raise click.UsageError("name drills, or --all where there is lab/drills")
     with _plainly():
-        from haman.lab import report, run
-        from haman.lab.drill import read_drill
-        from haman.lab.files import write
-        from haman.lab.verdict import judge
+        if len(files) == 1 and not every:
+            _one_drill(files[0], runtime, slack, heal=not no_heal)
+        else:
+            _drills(files, runtime, slack, topology, report)
 
-        described = read_drill(file)
-        with _lab_for(described.topology, file) as running:
-            try:
-                record = run.run(running, described, say=_say())
-                click.echo(report.to_text(record))
-                base = running.folder / "drills" / described.name
-                write(base.with_suffix(".json"), report.to_json(record))
-                write(base.with_suffix(".html"), report.to_html(record))
-                click.echo(f"\nreport: {base.with_suffix('.html')}")
-            finally:
-                if not no_heal:
-                    run.recover(running)
-        sys.exit(0 if report.passed(judge(record)) else 1)
+
+def _one_drill(file: Path, runtime: str, slack: float, *, heal: bool) -> None:
+    from haman.lab import report, run
+    from haman.lab.drill import relaxed
+    from haman.lab.files import write
+    from haman.lab.suite import read_all
+    from haman.lab.verdict import judge
+
+    ((topology, (described,)),) = read_all([file])
+    with _lab_for(topology, runtime) as running:
+        try:
+            record = run.run(running, relaxed(described, slack), say=_say())
+            click.echo(report.to_text(record))
+            base = running.folder / "drills" / described.name
+            write(base.with_suffix(".json"), report.to_json(record))
+            write(base.with_suffix(".html"), report.to_html(record))
+            click.echo(f"\nreport: {base.with_suffix('.html')}")
+        finally:
+            if heal:
+                run.recover(running)
+    sys.exit(0 if report.passed(judge(record)) else 1)
+
+
+def _drills(
+    files: Sequence[Path], runtime: str, slack: float, wanted: str, folder: Path | None
+) -> None:
+    from haman.lab import suite, summary
+    from haman.lab.drill import relaxed
+    from haman.lab.files import write
+    from haman.lab.state import checkout_of
+
+    say, outcomes = _say(), []
+    for topology, drills in suite.read_all(files):
+        if wanted not in {"", drills[0].topology}:
+            continue
+        wider = [relaxed(drill, slack) for drill in drills]
+        for outcome in suite.run_all(topology, wider, make_cluster_key, runtime=runtime, say=say):
+            say(f"{outcome.drill.name}: {'ok' if outcome.ok else '; '.join(summary.why(outcome))}")
+            outcomes.append(outcome)
+    click.echo(summary.to_table(outcomes))
+    folder = folder or checkout_of(Path.cwd()) / ".lab" / "drills"
+    write(folder / "drills.json", summary.to_json(outcomes, runtime=runtime))
+    write(folder / "drills.xml", summary.to_junit(outcomes))
+    write(folder / "drills.html", summary.to_html(outcomes, runtime=runtime))
+    click.echo(f"reports: {folder}/drills.html, drills.json, drills.xml")
+    sys.exit(0 if outcomes and all(outcome.ok for outcome in outcomes) else 1)
 
 
 @lab.command()
@@ -208,7 +259,7 @@ def bench(file: Path, *, quick: bool) -> None:
 
 
 @contextmanager
-def _lab_for(topology: str, drill_file: Path) -> "Iterator[Lab]":
+def _lab_for(topology: Path, runtime: str) -> "Iterator[Lab]":
     """The lab that is up, or one brought up for as long as it is needed."""
     from haman.lab import lab as labs
     from haman.lab.state import Store, checkout_of
@@ -216,8 +267,7 @@ def _lab_for(topology: str, drill_file: Path) -> "Iterator[Lab]":
     if Store(checkout_of(Path.cwd())).read() is not None:
         yield labs.attach(Path.cwd())
         return
-    path = drill_file.resolve().parent.parent / f"{topology}.clab.yml"
     try:
-        yield labs.up(path, make_cluster_key, say=_say())
+        yield labs.up(topology, make_cluster_key, runtime=runtime, say=_say())
     finally:
-        labs.down(path)
+        labs.down(topology)

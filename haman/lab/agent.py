@@ -8,6 +8,8 @@ from haman.config.model import Api
 from haman.lab.runtime import Runtime
 
 ANSWER_S = 2.0
+EVENTS_MAX = 1000
+SERVING = {"in-service", "saturated"}
 
 
 def client(runtime: Runtime, node: str) -> Client:
@@ -31,6 +33,17 @@ def drained(runtime: Runtime, node: str) -> bool:
     return told is not None and any(n.drained for n in told.nodes if n.name == node)
 
 
+def in_service(runtime: Runtime, node: str) -> bool:
+    """Whether a node says that it and all others are in service; busy ones are."""
+    told = status(runtime, node)
+    return told is not None and all(n.condition in SERVING for n in told.nodes)
+
+
+def calm(runtime: Runtime, node: str) -> bool:
+    """Whether a node has no agent at all, or one for which every node is in service."""
+    return not _socket(runtime, node).exists() or in_service(runtime, node)
+
+
 def stance(runtime: Runtime, node: str, service: str) -> str:
     """What a node says that it is to an anycast service; "" where it says nothing."""
     told = status(runtime, node)
@@ -40,5 +53,24 @@ def stance(runtime: Runtime, node: str, service: str) -> str:
     return next((member.stance for member in members if member.node == node), "")
 
 
+def last_event(runtime: Runtime, node: str) -> int:
+    """The number of the last event in a node's journal; 0 where no agent answers."""
+    return max((event.seq for event in _events(runtime, node, -1)), default=0)
+
+
+def events_since(runtime: Runtime, node: str, number: int) -> tuple[str, ...]:
+    """The types of what a node has written into its journal since, oldest first."""
+    return tuple(event.type for event in _events(runtime, node, number) if event.node == node)
+
+
+def _events(runtime: Runtime, node: str, since: int) -> list[schema.Event]:
+    if not _socket(runtime, node).exists():
+        return []
+    try:
+        return client(runtime, node).events(since, EVENTS_MAX)
+    except (UnreachableError, RefusedError):
+        return []
+
+
 def _socket(runtime: Runtime, node: str) -> Path:
-    return Path(f"/proc/{runtime.pids[node]}/root{Api().socket}")
+    return runtime.path(node, Api().socket)

@@ -167,7 +167,7 @@ def seen_in(record: Record, *, silent: bool) -> Seen:
 def withdrawn_after_ms(lab: Lab, phase_s: float) -> float | None:
     """How long after the operator's word the router's kernel has let the node go."""
     time.sleep(phase_s)
-    watch = routes.Watch(lab.runtime.pids[lab.services.router], lab.services)
+    watch = routes.Watch(lab.routers, lab.services)
     watch.start()
     try:
         asked_ns = time.monotonic_ns()

@@ -1,4 +1,10 @@
-"""Faults: what a drill's step does to a lab, and how it is undone."""
+"""Faults: what a drill's step does to a lab, and how it is undone.
+
+A fault is one small verb; drills put them together. `kill stop cont term reload` signal processes,
+`start` has process 1 start what is down, `await` waits until a node is in service. Cables and frames are `cables`' part, what fills up or is
+wrong on a node `afflictions`', what clients and strangers do `company`'s. The rest is what operators
+say: to haman (`drain undrain failover`) and to the router (`clear-bgp router`).
+"""
 
 import contextlib
 import fnmatch
@@ -6,10 +12,12 @@ import os
 import shlex
 import signal
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from haman.lab import agent, init, kernel
+from haman.lab import afflictions, agent, cables, company, init, kernel
 from haman.lab.drill import Step
+from haman.lab.inside import must, remember, undo
 from haman.lab.runtime import LabError, Runtime
 from haman.lab.services import services_of
 
@@ -19,10 +27,9 @@ SIGNALS = {
     "cont": signal.SIGCONT,
     "term": signal.SIGTERM,
 }
-# States of a bridge port: a disabled one drops every frame both ways while its carrier stays up,
-# so that the node behind it notices nothing (include/uapi/linux/if_bridge.h).
-PORT_STATE = {"silence": "0", "unsilence": "3"}
-LINK_STATE = {"link-down": "down", "link-up": "up"}
+AWAIT_S = 15.0
+RELOADS = {"haproxy": signal.SIGUSR2}
+"""What makes a process read its configuration again, where it is not SIGHUP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,90 +49,109 @@ def inflict(runtime: Runtime, step: Step) -> Done:
     """
     if step.node not in runtime.pids:
         raise LabError(f"{step.fault}: there is no node {step.node!r}; see the drill's steps")
-    if step.fault in SIGNALS:
-        return _signal(runtime, step)
     at_ns = time.monotonic_ns()
-    if step.fault in PORT_STATE:
-        for end in runtime.topology.far_ends(step.node):
-            state = PORT_STATE[step.fault]
-            _must(runtime, end.node, f"bridge link set dev {end.interface} state {state}")
-        return Done(
-            at_ns, f"{step.node} is {'silent' if step.fault == 'silence' else 'heard again'}"
-        )
-    if step.fault in LINK_STATE:
-        for end in runtime.topology.far_ends(step.node):
-            _must(runtime, end.node, f"ip link set dev {end.interface} {LINK_STATE[step.fault]}")
-        return Done(at_ns, f"{step.node}'s cable is {'out' if step.fault == 'link-down' else 'in'}")
-    if step.fault == "start":
-        os.kill(runtime.pids[step.node], signal.SIGHUP)
-        return Done(at_ns, f"{step.node} starts what it does not run")
-    if step.fault == "clear-bgp":
-        return _clear_bgp(runtime, step)
+    if step.fault in SIGNALS:
+        return _signal(runtime, step, SIGNALS[step.fault])
+    if step.fault in VERBS:
+        return Done(at_ns, VERBS[step.fault](runtime, step))
     words = ["haman", step.fault, step.vip or step.node]
     words += ["--to", step.to] if step.to else []
-    answer = _must(runtime, step.node, shlex.join(words))
+    words += ["--force"] if step.force else []
+    answer = must(runtime, step.node, words)
     return Done(at_ns, f"`{shlex.join(words)}` on {step.node}", answer)
 
 
 def heal(runtime: Runtime) -> None:
-    """Undo every fault: ports forward, cables are in, stopped processes go on, dead ones start.
+    """Undo every fault: frames pass, cables are in, stopped processes go on, dead ones start.
 
-    Drained nodes are put back into service.
+    Nodes are as their files say, and drained ones are put back into service.
     """
-    for pid in runtime.pids.values():
+    for node, pid in runtime.pids.items():
         for number, _ in kernel.processes_beside(pid):
             _send(number, signal.SIGCONT)
+        undo(runtime, node)
         os.kill(pid, signal.SIGHUP)
-    for link in runtime.topology.links:
-        for end in (link.a, link.b):
-            _must(runtime, end.node, f"ip link set dev {end.interface} up")
-            # Refused where the interface is no bridge port: then there is nothing to undo.
-            runtime.exec(end.node, ["bridge", "link", "set", "dev", end.interface, "state", "3"])
+    cables.heal(runtime)
     for node in runtime.pids:
         if agent.drained(runtime, node):
-            _must(runtime, node, f"haman undrain {node}")
+            must(runtime, node, f"haman undrain {node}")
 
 
-def _signal(runtime: Runtime, step: Step) -> Done:
-    pid = runtime.pids[step.node]
-    # The guard first: it must not wake up between two kills that are meant to be one.
-    found = sorted(
-        (
-            (name, number)
-            for number, name in kernel.processes_beside(pid)
-            if number != pid and fnmatch.fnmatchcase(name, step.process)
-        ),
-        reverse=True,
-    )
-    if not found:
-        names = sorted({name for number, name in kernel.processes_beside(pid) if number != pid})
-        raise LabError(
-            f"{step.node} runs no process {step.process!r}; it runs {', '.join(names) or 'none'}"
-        )
+def _signal(runtime: Runtime, step: Step, number: signal.Signals) -> Done:
+    found = _processes(runtime, step)
     restart = step.restart if step.restart is not None else step.fault != "term"
     if not restart:
-        _must(runtime, step.node, f"touch {init.HELD}")
+        must(runtime, step.node, f"touch {init.HELD}")
     at_ns = time.monotonic_ns()
-    for _, number in found:
-        _send(number, SIGNALS[step.fault])
+    for pid in found:
+        _send(pid, number)
     several = f" ({len(found)} processes)" if len(found) > 1 else ""
-    return Done(at_ns, f"{SIGNALS[step.fault].name} to {step.process} on {step.node}{several}")
+    return Done(at_ns, f"{number.name} to {step.process} on {step.node}{several}")
 
 
-def _clear_bgp(runtime: Runtime, step: Step) -> Done:
+def _processes(runtime: Runtime, step: Step) -> list[int]:
+    """Those that a step names, in the order to hit them.
+
+    The guard first: it must not wake up between two kills that are meant to be one.
+    """
+    pid = runtime.pids[step.node]
+    beside = [(name, n) for n, name in kernel.processes_beside(pid) if n != pid]
+    found = [(name, n) for name, n in beside if fnmatch.fnmatchcase(name, step.process)]
+    if not found:
+        names = ", ".join(sorted({name for name, _ in beside})) or "none"
+        raise LabError(f"{step.node} runs no process {step.process!r}; it runs {names}")
+    return [n for _, n in sorted(found, reverse=True)]
+
+
+def _reload(runtime: Runtime, step: Step) -> str:
+    number = RELOADS.get(step.process, signal.SIGHUP)
+    _send(min(_processes(runtime, step)), number)  # a master has the lowest number
+    return f"{step.process} on {step.node} reads its configuration again"
+
+
+def _start(runtime: Runtime, step: Step) -> str:
+    os.kill(runtime.pids[step.node], signal.SIGHUP)
+    return f"{step.node} starts what it does not run"
+
+
+def _await(runtime: Runtime, step: Step) -> str:
+    """As an operator does before the next one: a node that is not back is no node to lean on."""
+    if not kernel.wait_until(lambda: agent.in_service(runtime, step.node), AWAIT_S, poll_s=0.05):
+        raise LabError(f"{step.node} is not in service after {AWAIT_S:g} s")
+    return f"{step.node} is in service"
+
+
+def _limit(runtime: Runtime, step: Step) -> str:
+    for pid in _processes(runtime, step):
+        afflictions.limit(runtime, step, pid)
+    return f"{step.process} on {step.node} has a limit of {step.value} ({step.limit})"
+
+
+def _clear_bgp(runtime: Runtime, step: Step) -> str:
     """What the router's operator does: all sessions, or those with one node, begin again."""
     services = services_of(runtime.topology)
     addresses = [a for a, node in services.next_hops.items() if step.peer in {"", node}]
-    if step.node != services.router or not addresses:
+    if step.node not in services.routers or not addresses:
         raise LabError(
             f"clear-bgp: {step.node!r} is no router, or it has no session with {step.peer!r}"
         )
     command = ["vtysh"]
     for address in addresses:
         command += ["-c", f"clear bgp {address}"]
-    at_ns = time.monotonic_ns()
-    _must(runtime, step.node, shlex.join(command))
-    return Done(at_ns, f"{step.node} clears its sessions with {step.peer or 'all nodes'}")
+    must(runtime, step.node, command)
+    return f"{step.node} clears its sessions with {step.peer or 'all nodes'}"
+
+
+def _router(runtime: Runtime, step: Step) -> str:
+    """What the router's operator configures."""
+
+    def told(lines: tuple[str, ...]) -> list[str]:
+        return ["vtysh", *(word for line in ("configure", *lines) for word in ("-c", line))]
+
+    if step.undo:
+        remember(runtime, step.node, shlex.join(told(step.undo)))
+    must(runtime, step.node, told(step.commands))
+    return f"{step.node} is configured: {'; '.join(step.commands)}"
 
 
 def _send(pid: int, number: signal.Signals) -> None:
@@ -133,8 +159,15 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _must(runtime: Runtime, node: str, command: str) -> str:
-    done = runtime.exec(node, shlex.split(command))
-    if done.returncode:
-        raise LabError(f"{node}: `{command}` failed: {(done.stderr or done.stdout).strip()}")
-    return done.stdout.strip()
+VERBS: Mapping[str, Callable[[Runtime, Step], str]] = {
+    "reload": _reload,
+    "start": _start,
+    "await": _await,
+    "limit": _limit,
+    "clear-bgp": _clear_bgp,
+    "router": _router,
+    **cables.VERBS,
+    **afflictions.VERBS,
+    **company.VERBS,
+}
+"""The faults that are not signals and not verbs of haman: each does what a step says, and tells it."""

@@ -102,7 +102,6 @@ class Init:
         """Spawn one process, its output into its log."""
         if entry.runtime_directory:
             (Path("/run") / entry.runtime_directory).mkdir(parents=True, exist_ok=True)
-        LOGS.mkdir(parents=True, exist_ok=True)
         log = os.open(
             LOGS / f"{self.node}-{entry.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
         )
@@ -157,6 +156,7 @@ def say(text: str) -> None:
 def main() -> int:
     """Report readiness on the file descriptor named by the first argument, if any, and serve."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    LOGS.mkdir(parents=True, exist_ok=True)
     init = Init()
     if len(sys.argv) > 1:
         with os.fdopen(int(sys.argv[1]), "w") as ready:

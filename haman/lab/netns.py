@@ -13,20 +13,19 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from haman.lab import kernel, links
-from haman.lab.runtime import LabError
+from haman.lab.runtime import NAMESPACES, LabError, Runtime, terminal
 from haman.lab.state import LabState, NodeState, Store
 from haman.lab.topology import Bind, Node, Topology
 
 READY_TIMEOUT_S = 10
 DOWN_TIMEOUT_S = 5
 WRITABLE = ("/etc/", "/run/", "/var/lib/")
-NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid")
-TOOLS = ("unshare", "nsenter", "mount", "ip")
+TOOLS: tuple[str, ...] = ("unshare", "nsenter", "mount", "ip")
 
 # Runs in the new mount namespace; the logs are bound first because overlays may hide their folder.
 PREPARE = """
@@ -47,65 +46,16 @@ exec {python} -m haman.lab.init {ready}
 """
 
 
-class NetnsRuntime:
-    """A lab in namespaces that is up."""
-
-    def __init__(self, topology: Topology, state: LabState) -> None:
-        self.topology = topology
-        self.pids: Mapping[str, int] = {node.name: node.pid for node in state.nodes}
-
-    def exec(
-        self, node: str, command: Sequence[str], *, timeout_s: float = 30
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside a node and collect its output; a failure is a value.
-
-        Raises:
-            LabError: there is no such node, or the command did not end in time.
-        """
-        try:
-            return subprocess.run(
-                self._entering(node, command),
-                check=False,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                stdin=subprocess.DEVNULL,
-                env=self._environment(node),
-                timeout=timeout_s,
-            )
-        except subprocess.TimeoutExpired:
-            what = shlex.join(command)
-            raise LabError(f"{node}: `{what}` did not end within {timeout_s:g} s") from None
-
-    def spawn(
-        self, node: str, command: Sequence[str], *, stdout: int | None = None
-    ) -> subprocess.Popen[bytes]:
-        """Start a command inside a node with this process's standard streams."""
-        entering = self._entering(node, command)
-        return subprocess.Popen(entering, env=self._environment(node), stdout=stdout)
-
-    def _entering(self, node: str, command: Sequence[str]) -> list[str]:
-        if node not in self.pids:
-            known = ", ".join(self.pids)
-            raise LabError(f"lab {self.topology.name} has no node {node!r}; it has {known}")
-        return ["nsenter", "--target", str(self.pids[node]), *NAMESPACES, "--", *command]
-
-    def _environment(self, node: str) -> dict[str, str]:
-        described = self.topology.node(node)
-        return environment(described) if described else {}
-
-
 def environment(node: Node) -> dict[str, str]:
     """What processes of a node see: nothing of the host's but its terminal and where programs are."""
     home = Path(sys.executable).parent  # the environment that haman itself runs in
     path = f"{home}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     # With PYTHONPATH, for a checkout that runs on another one's environment must not run its code.
-    taken = ("TERM", "COLORTERM", "PYTHONPATH")
-    caller = {key: os.environ[key] for key in taken if key in os.environ}
-    return {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", **caller, **node.env}
+    code = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
+    return {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", **terminal(), **code, **node.env}
 
 
-def start(topology: Topology, store: Store) -> NetnsRuntime:
+def start(topology: Topology, store: Store) -> Runtime:
     """Bring all nodes and links up and run each node's `exec`.
 
     The state file is written as nodes appear, so that a crash half way can be cleaned up.
@@ -127,7 +77,7 @@ def start(topology: Topology, store: Store) -> NetnsRuntime:
             store.write(state)
         nodes = [_ready(holder, pipes[holder.name], logs) for holder in nodes]
         state = _with_nodes(state, nodes)
-        runtime = NetnsRuntime(topology, state)
+        runtime = attach(topology, state)
         pids = dict(runtime.pids)
         for pid in pids.values():
             links.loopback_up(pid)
@@ -137,7 +87,7 @@ def start(topology: Topology, store: Store) -> NetnsRuntime:
             for command in node.exec:
                 _run_exec(runtime, node.name, command)
     except BaseException:
-        stop(state)
+        stop(state, store)
         store.forget(state)
         raise
     finally:
@@ -147,17 +97,22 @@ def start(topology: Topology, store: Store) -> NetnsRuntime:
     return runtime
 
 
-def attach(topology: Topology, state: LabState) -> NetnsRuntime:
+def attach(topology: Topology, state: LabState) -> Runtime:
     """The runtime of a lab that another process brought up."""
-    return NetnsRuntime(topology, state)
+    return Runtime(
+        topology,
+        {node.name: node.pid for node in state.nodes},
+        {node.name: environment(node) for node in topology.nodes},
+    )
 
 
-def stop(state: LabState) -> None:
+def stop(state: LabState, store: Store) -> None:
     """End every node that is still the one we started; everything inside dies with it.
 
     Raises:
         LabError: a process did not die in time.
     """
+    del store  # what the nodes wrote there is for people to read
     for node in state.nodes:
         for pid, ticks in ((node.pid, node.start_ticks), (node.holder, node.holder_ticks)):
             if ticks and kernel.start_ticks(pid) == ticks:
@@ -256,7 +211,7 @@ def _sysctl(key: str, value: str) -> str:
     return f"echo {shlex.quote(value)} >{path}"
 
 
-def _run_exec(runtime: NetnsRuntime, node: str, command: Sequence[str]) -> None:
+def _run_exec(runtime: Runtime, node: str, command: Sequence[str]) -> None:
     done = runtime.exec(node, command)
     if done.returncode:
         said = (done.stderr or done.stdout).strip()

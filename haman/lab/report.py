@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from haman.lab import chart
+from haman.lab import chart, strip
 from haman.lab.probe import OK, failures, served_by
 from haman.lab.verdict import Record, Verdict, judge, timeline
 
@@ -95,8 +95,19 @@ def passed(verdicts: Sequence[Verdict]) -> bool:
 
 def to_html(record: Record) -> str:
     """One page that needs nothing else: figures, charts, timeline, verdicts."""
-    verdicts = judge(record)
-    good = passed(verdicts)
+    good = passed(judge(record))
+    drill, state = record.drill, "passed" if good else "failed"
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{html.escape(drill.name)}: {state}</title><style>{STYLE}{strip.STYLE}</style>
+<span class="badge {"ok" if good else "bad"}">{state}</span>
+<h1>{html.escape(drill.name)}</h1><p class="about">{html.escape(drill.about)}</p>
+{sections(record)}</html>
+"""
+
+
+def sections(record: Record) -> str:
+    """What a page shows of one drill, below its title."""
     drill, probe = record.drill, record.probe
     failed = sum(failures(probe.attempts).values())
     served = sum(attempt.outcome == OK for attempt in probe.attempts)
@@ -119,23 +130,18 @@ def to_html(record: Record) -> str:
         f'<div class="card"><pre>{html.escape(s.text)}</pre></div>'
         for s in record.said
     )
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{html.escape(drill.name)}: {"passed" if good else "failed"}</title><style>{STYLE}</style>
-<span class="badge {"ok" if good else "bad"}">{"passed" if good else "failed"}</span>
-<h1>{html.escape(drill.name)}</h1><p class="about">{html.escape(drill.about)}</p>
-<div class="figures">{"".join(f'<div class="figure"><b>{b}</b><span>{s}</span></div>' for b, s in figures)}</div>
-<div class="card">{chart.overview(record)}</div>
-<div class="card">{chart.closeup(record)}</div>
+    pictures = (chart.overview(record), *strip.strips(record), chart.closeup(record))
+    cards = "".join(f'<div class="card">{picture}</div>' for picture in pictures)
+    return f"""<div class="figures">{"".join(f'<div class="figure"><b>{b}</b><span>{s}</span></div>' for b, s in figures)}</div>
+{cards}
 <h2>Expectations</h2><div class="card"><table>
-<tr><th></th><th>what</th><th>seen</th><th>expected</th></tr>{"".join(map(_row, verdicts))}</table></div>
+<tr><th></th><th>what</th><th>seen</th><th>expected</th></tr>{"".join(map(_row, judge(record)))}</table></div>
 <h2>Timeline</h2><div class="card"><table>{moments}</table></div>
 {said}
 <footer>{html.escape(record.at)}: lab {html.escape(drill.topology)}, {drill.load.new_per_s} new
 connections per second and {probe.established} long-lived ones. The client's own worst lateness was
 {probe.late_ms_max:.1f} ms. {f"New connections were served by {html.escape(by_node)}. " if by_node else ""}Addresses
 and routes as the kernels reported them, on one clock.</footer>
-</html>
 """
 
 

@@ -6,7 +6,7 @@ from haman.config.routers.peering import NodeFile, peering
 from haman.lab.files import write
 from haman.lab.runtime import LabError
 from haman.lab.services import configurations, router_configuration
-from haman.lab.topology import Topology
+from haman.lab.topology import Node, Topology
 
 WRITERS = {"frr.conf": frr, "bird.conf": bird}
 
@@ -14,17 +14,37 @@ WRITERS = {"frr.conf": frr, "bird.conf": bird}
 def prepare(topology: Topology) -> None:
     """Write the configuration of each router, where the topology binds it.
 
+    A router gets the sessions of the nodes that name an address of its own as their neighbour.
+
     Raises:
         LabError: the nodes' configurations do not fit together.
     """
-    paths = [path for path in map(router_configuration, topology.nodes) if path is not None]
-    if not paths:
-        return
-    files = [NodeFile(str(known.source), known.config, {}) for known in configurations(topology)]
-    found, problems = peering([file for file in files if file.config.anycast])
-    if found is None:
-        raise LabError("\n".join(map(str, problems)) or "no node announces to the lab's router")
-    if refused := objections(found) if any(path.name == "frr.conf" for path in paths) else ():
-        raise LabError("\n".join(map(str, refused)))
-    for path in paths:
+    known = [c for c in configurations(topology) if c.config.anycast]
+    for node in topology.nodes:
+        path = router_configuration(node)
+        if path is None:
+            continue
+        own = addresses(node)
+        files = [
+            NodeFile(str(c.source), c.config, {})
+            for c in known
+            if c.config.bgp and any(n.address in own for n in c.config.bgp.neighbor)
+        ]
+        found, problems = peering(files)
+        if found is None:
+            raise LabError(
+                "\n".join(map(str, problems)) or f"no node announces to the router {node.name}"
+            )
+        if path.name == "frr.conf" and (refused := objections(found)):
+            raise LabError("\n".join(map(str, refused)))
         write(path, WRITERS[path.name](found))
+
+
+def addresses(node: Node) -> frozenset[str]:
+    """The addresses that a node's commands give it, without prefix length."""
+    return frozenset(
+        word.partition("/")[0]
+        for words in node.exec
+        for word in words
+        if words[:2] == ("ip", "address") and "/" in word
+    )

@@ -1,6 +1,6 @@
-"""Where a router sends the anycast prefixes, when: what its kernel says, on the drill's clock.
+"""Where routers send the anycast prefixes, when: what their kernels say, on the drill's clock.
 
-The route notifications (rtnetlink(7), RTNLGRP_IPV4_ROUTE and RTNLGRP_IPV6_ROUTE) of the router's
+The route notifications (rtnetlink(7), RTNLGRP_IPV4_ROUTE and RTNLGRP_IPV6_ROUTE) of each router's
 namespace are an oracle outside of BGP: what the kernel does is what clients get. A route that refers to a
 nexthop object is notified with its gateways too (ip-sysctl: nexthop_compat_mode, on by default).
 """
@@ -37,36 +37,30 @@ class _Notice:
     route: Route
 
 
-def routes_now(pid: int, services: Services) -> Mapping[str, Route]:
-    """What the router whose process 1 is `pid` does with each anycast prefix."""
-    table = _Table(services)
-    with kernel.in_netns(pid, lambda: kernel.netlink_socket(0)) as route:
-        for data in dump(route, RTM_GETROUTE, ANY_ROUTE):
-            for notice in _notices(data, services):
-                table.take(notice)
-    return {prefix: table.best(prefix) for prefix in table.prefixes}
+def routes_now(pids: Mapping[str, int], services: Services) -> Mapping[str, Route]:
+    """What the routers whose processes 1 are `pids` do with each anycast prefix, taken together."""
+    tables = _Tables(services)
+    for router, pid in pids.items():
+        tables.read(router, pid)
+    return {prefix: tables.best(prefix) for prefix in tables.prefixes}
 
 
 class Watch(Listener):
-    """Listens to a router from `start` to `stop`; `changes` holds what it heard, in order."""
+    """Listens to routers from `start` to `stop`; `changes` holds what it heard, in order."""
 
-    def __init__(self, pid: int, services: Services) -> None:
-        groups = RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
-        super().__init__({services.router: pid}, groups, "routes")
+    def __init__(self, pids: Mapping[str, int], services: Services) -> None:
+        super().__init__(pids, RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE, "routes")
         self.changes: list[RouteChanged] = []
-        self._pid = pid
-        self._services = services
-        self._table = _Table(services)
+        self._pids = pids
+        self._tables = _Tables(services)
 
     def start(self) -> None:
         """Take the present state down as the first changes, and listen."""
         now = time.monotonic_ns()
-        with kernel.in_netns(self._pid, lambda: kernel.netlink_socket(0)) as route:
-            for data in dump(route, RTM_GETROUTE, ANY_ROUTE):
-                for notice in _notices(data, self._services):
-                    self._table.take(notice)
-        for prefix in self._table.prefixes:
-            self.changes.append(RouteChanged(now, prefix, self._table.best(prefix)))
+        for router, pid in self._pids.items():
+            self._tables.read(router, pid)
+        for prefix in self._tables.prefixes:
+            self.changes.append(RouteChanged(now, prefix, self._tables.best(prefix)))
         self.listen()
 
     def stop(self) -> list[RouteChanged]:
@@ -76,28 +70,45 @@ class Watch(Listener):
 
     def hear(self, node: str, data: bytes, now_ns: int) -> None:
         """Note what the kernel does now."""
-        del node
-        for notice in _notices(data, self._services):
-            before = self._table.best(notice.prefix)
-            self._table.take(notice)
-            after = self._table.best(notice.prefix)
+        for notice in _notices(data, self._tables.services):
+            before = self._tables.best(notice.prefix)
+            self._tables.take(node, notice)
+            after = self._tables.best(notice.prefix)
             if after != before:
                 self.changes.append(RouteChanged(now_ns, notice.prefix, after))
 
 
-class _Table:
-    """The routes to each prefix by metric; the kernel uses the one with the lowest."""
+class _Tables:
+    """The routes of each router to each prefix, by metric; a kernel uses the one with the lowest."""
 
     def __init__(self, services: Services) -> None:
+        self.services = services
         self.prefixes = [prefix for anycast in services.anycasts for prefix in anycast.prefixes]
-        self._routes: dict[str, dict[int, Route]] = {prefix: {} for prefix in self.prefixes}
+        self._routes: dict[tuple[str, str], dict[int, Route]] = {}
+
+    def read(self, router: str, pid: int) -> None:
+        """Take the present table of a router."""
+        with kernel.in_netns(pid, lambda: kernel.netlink_socket(0)) as route:
+            for data in dump(route, RTM_GETROUTE, ANY_ROUTE):
+                for notice in _notices(data, self.services):
+                    self.take(router, notice)
 
     def best(self, prefix: str) -> Route:
-        routes = self._routes[prefix]
-        return routes[min(routes)] if routes else Route()
+        """To whom a prefix goes by any router; the floor counts where none has it by BGP."""
+        used = [
+            routes[min(routes)]
+            for (_, known), routes in self._routes.items()
+            if known == prefix and routes
+        ]
+        counted = [route for route in used if not route.floor] or used
+        if len(counted) > 1:  # each has a scale of its own
+            counted = [_even(route) for route in counted]
+        hops = {hop.node: hop for route in counted for hop in route.hops}
+        return Route(tuple(sorted(hops.values())), bool(counted) and counted[0].floor)
 
-    def take(self, notice: _Notice) -> None:
-        routes = self._routes[notice.prefix]
+    def take(self, router: str, notice: _Notice) -> None:
+        """A route was added or deleted."""
+        routes = self._routes.setdefault((router, notice.prefix), {})
         if notice.added:
             known = routes.get(notice.metric, Route()) if notice.appended else Route()
             hops = {hop.node: hop for hop in (*known.hops, *notice.route.hops)}
@@ -108,6 +119,13 @@ class _Table:
             del routes[notice.metric]
             if left and notice.route.hops:
                 routes[notice.metric] = Route(left, notice.route.floor)
+
+
+def _even(route: Route) -> Route:
+    """The route with weights of 1 where all are alike."""
+    if len({hop.weight for hop in route.hops}) > 1:
+        return route
+    return Route(tuple(Hop(hop.node) for hop in route.hops), route.floor)
 
 
 def _notices(data: bytes, services: Services) -> Iterator[_Notice]:

@@ -5,22 +5,27 @@ import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self
 
 import msgspec
 
-from haman.lab import agent, faults, holders, routes
+from haman.lab import agent, faults, holders, kernel, routes
 from haman.lab.drill import Drill, Expect
+from haman.lab.gauges import Gauges
 from haman.lab.lab import Lab
 from haman.lab.paths import spans
 from haman.lab.probe import Order, Result
 from haman.lab.runtime import LabError
+from haman.lab.serving import serves
 from haman.lab.tenure import tenures
 from haman.lab.verdict import Record, Said, StepDone
 
 CLIENT = "client"
+RESULT = "/run/lab/probe.json"
 READY_TIMEOUT_S = 15
 END_SLACK_S = 10
+SERVES_TIMEOUT_S = 20
 
 
 def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record:
@@ -41,23 +46,27 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         )
     if not lab.vips and not lab.anycasts:
         raise LabError(f"lab {lab.topology.name} serves nothing")
-    lab.wait_until_settled()
+    wait_until_calm(lab)
     watch = holders.Watch(lab.runtime.pids)
     router = None
     if lab.anycasts:
-        router = routes.Watch(lab.runtime.pids[lab.services.router], lab.services)
+        router = routes.Watch(lab.routers, lab.services)
         router.start()
     watch.start(lab.runtime.pids)
+    nodes = lab.services.nodes
+    began = {node: agent.last_event(lab.runtime, node) for node in nodes}
+    gauges = Gauges(lab.runtime, nodes)
     try:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         say(f"load: {drill.load.new_per_s} new connections/s, {drill.load.connections} long-lived")
-        with Client(lab, order_of(lab, drill)) as client:
+        with gauges, Client(lab, order_of(lab, drill)) as client:
             steps = take_steps(lab, drill, client.started_ns, say)
             result = client.result(drill.length_s)
     finally:
         changes = watch.stop()
         sent = router.stop() if router is not None else []
     addresses = {vip.name: vip.addresses for vip in lab.vips}
+    told = {node: agent.status(lab.runtime, node) for node in nodes}
     return Record(
         drill=drill,
         at=at,
@@ -81,6 +90,22 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
             service: {node: agent.stance(lab.runtime, node, service) for node in nodes}
             for service, nodes in drill.expect.stances.items()
         },
+        events={
+            node: agent.events_since(lab.runtime, node, number) for node, number in began.items()
+        },
+        alerts={
+            node: tuple(sorted({alert.code for alert in status.alerts}))
+            for node, status in told.items()
+            if status is not None
+        },
+        conditions={
+            node: own.condition
+            for node, status in told.items()
+            if status is not None
+            for own in status.nodes
+            if own.name == node
+        },
+        gauges=tuple(gauges.read),
     )
 
 
@@ -93,9 +118,26 @@ def recover(lab: Lab) -> None:
         LabError: an address did not come back to its preferred node.
     """
     faults.heal(lab.runtime)
-    lab.wait_until_settled()
+    wait_until_calm(lab)
     for node in lab.runtime.pids:
         lab.runtime.exec(node, ["ip", "neighbour", "flush", "all"])
+
+
+def wait_until_calm(lab: Lab) -> None:
+    """Wait until a fault would be the only thing that is wrong.
+
+    Every service is where it belongs, and every node's proxy reaches its back ends again.
+
+    Raises:
+        LabError: it did not come to be.
+    """
+    lab.wait_until_settled()
+    for node in lab.services.nodes:
+        served = partial(serves, lab.runtime.pids[node])
+        if not kernel.wait_until(served, SERVES_TIMEOUT_S, poll_s=0.1):
+            raise LabError(
+                f"the proxy of {node} does not serve, {SERVES_TIMEOUT_S} s after the fault"
+            )
 
 
 def order_of(lab: Lab, drill: Drill) -> Order:
@@ -123,12 +165,16 @@ def order_of(lab: Lab, drill: Drill) -> Order:
 def take_steps(
     lab: Lab, drill: Drill, started_ns: int, say: Callable[[str], None]
 ) -> tuple[StepDone, ...]:
-    """Take each step at its instant."""
+    """Take each step at its instant; what a step had to wait for puts off all that follow."""
     taken = []
+    put_off_s = 0.0
     for step in sorted(drill.step, key=lambda step: step.at_s):
-        time.sleep(max(0.0, started_ns / 1e9 + step.at_s - time.monotonic()))
+        due_s = started_ns / 1e9 + step.at_s + put_off_s
+        time.sleep(max(0.0, due_s - time.monotonic()))
         done = faults.inflict(lab.runtime, step)
         taken.append(StepDone(done.at_ns, time.monotonic_ns(), done.text, done.answer))
+        if step.fault == "await":
+            put_off_s += time.monotonic() - due_s
         say(done.text)
     return tuple(taken)
 
@@ -139,13 +185,13 @@ class Client:
     def __init__(self, lab: Lab, order: Order) -> None:
         self.lab = lab
         self.order = order
-        self.path = lab.folder / "probe.json"
+        self.path = lab.runtime.path(CLIENT, RESULT)
 
     def __enter__(self) -> Self:
         """Start it, and wait until its long-lived connections stand."""
         self.path.unlink(missing_ok=True)
         words = ["python3", "-m", "haman.lab.prober"]
-        words += [msgspec.json.encode(self.order).decode(), str(self.path)]
+        words += [msgspec.json.encode(self.order).decode(), RESULT]
         self.process = self.lab.runtime.spawn(CLIENT, words, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], READY_TIMEOUT_S)

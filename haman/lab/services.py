@@ -52,14 +52,21 @@ class Services:
     """All that a lab serves.
 
     Attributes:
-        router: the node that the anycast prefixes are announced to; "" = none.
+        routers: the nodes that the anycast prefixes are announced to.
         next_hops: which node each address is that the router forwards to.
     """
 
     vips: tuple[Vip, ...] = ()
     anycasts: tuple[Anycast, ...] = ()
-    router: str = ""
+    routers: tuple[str, ...] = ()
     next_hops: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """All that serve something."""
+        vips = (node for vip in self.vips for node in vip.nodes)
+        anycasts = (node for anycast in self.anycasts for node in anycast.nodes)
+        return tuple(dict.fromkeys((*vips, *anycasts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ def services_of(topology: Topology) -> Services:
             for name, claim in claims.items()
         ),
         tuple(Anycast(name, prefixes[name], tuple(by)) for name, by in announcers.items()),
-        next((node.name for node in topology.nodes if router_configuration(node)), ""),
+        tuple(node.name for node in topology.nodes if router_configuration(node)),
         next_hops,
     )
 

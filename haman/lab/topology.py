@@ -8,16 +8,17 @@ Format: https://containerlab.dev/manual/topo-def-file/.
 import difflib
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-TOP_KEYS = ("name", "topology")
+TOP_KEYS = ("name", "mgmt", "topology")
+MGMT_KEYS = ("skip-when-unused",)
 TOPOLOGY_KEYS = ("defaults", "kinds", "nodes", "links")
-NODE_KEYS = ("kind", "image", "exec", "binds", "env", "sysctls", "labels")
+NODE_KEYS = ("kind", "image", "network-mode", "exec", "binds", "env", "sysctls", "labels")
 LINK_KEYS = ("endpoints",)
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 INTERFACE = re.compile(r"eth[1-9][0-9]{0,2}")
@@ -98,10 +99,19 @@ class Topology:
         """The node of that name, or None."""
         return next((node for node in self.nodes if node.name == name), None)
 
+    def is_switch(self, name: str) -> bool:
+        """Whether a node joins its interfaces in a bridge."""
+        node = self.node(name)
+        return node is not None and any("bridge" in words for words in node.exec)
+
+    def cables(self, name: str) -> tuple[tuple[Endpoint, Endpoint], ...]:
+        """The near and the far end of each of a node's links."""
+        near = [(link.a, link.b) for link in self.links if link.a.node == name]
+        return (*near, *((link.b, link.a) for link in self.links if link.b.node == name))
+
     def far_ends(self, name: str) -> tuple[Endpoint, ...]:
         """What the node's interfaces are plugged into."""
-        ends = [(link.a, link.b) for link in self.links]
-        return tuple(b if a.node == name else a for a, b in ends if name in {a.node, b.node})
+        return tuple(far for _, far in self.cables(name))
 
 
 def read_topology(path: Path) -> Topology:
@@ -133,6 +143,7 @@ class _Reader:
         root = self.mapping("", self.load(), TOP_KEYS)
         if not NAME.fullmatch(name := self.text("name", root.get("name", ""))):
             self.problem("name", "must begin with a letter or digit and hold only those and . _ -")
+        self.mapping("mgmt", root.get("mgmt"), MGMT_KEYS)
         body = self.mapping("topology", root.get("topology"), TOPOLOGY_KEYS)
         defaults = self.mapping("topology.defaults", body.get("defaults"), NODE_KEYS)
         kinds = self.mapping("topology.kinds", body.get("kinds"), ("linux",))
@@ -141,7 +152,7 @@ class _Reader:
         if not described:
             self.problem("topology.nodes", "a lab needs at least one node")
         nodes = tuple(
-            self.node(str(name), value, {**defaults, **linux}) for name, value in described.items()
+            self.node(str(name), value, (defaults, linux)) for name, value in described.items()
         )
         links = self.links(body.get("links"), {node.name for node in nodes})
         if self.problems:
@@ -163,24 +174,36 @@ class _Reader:
             self.problem("", f"is not YAML: {error}")
         raise BadFileError(self.problems)
 
-    def node(self, name: str, value: object, inherited: Mapping[str, Any]) -> Node:
+    def node(self, name: str, value: object, inherited: Sequence[Mapping[str, Any]]) -> Node:
+        """A node, with what it inherits: as containerlab does, lists and mappings are joined."""
         key = f"topology.nodes.{name}"
         if not NAME.fullmatch(name):
             self.problem(key, "a node's name holds only letters, digits and . _ -")
-        own = self.mapping(key, value, NODE_KEYS)
-        merged = {**inherited, **own}
+        levels = (*inherited, self.mapping(key, value, NODE_KEYS))
+        merged = {k: v for level in levels for k, v in level.items()}
         if (kind := merged.get("kind")) != "linux":
             self.problem(f"{key}.kind", f"must be 'linux', not {kind!r}")
-        commands = self.texts(f"{key}.exec", merged.get("exec"))
-        binds = self.texts(f"{key}.binds", merged.get("binds"))
+        if (mode := merged.get("network-mode", "none")) != "none":
+            self.problem(f"{key}.network-mode", f"must be 'none', not {mode!r}")
+        if not (image := self.text(f"{key}.image", merged.get("image", ""))):
+            self.problem(f"{key}.image", "is missing; the lab's own is haman-lab")
+        commands = self.joined(f"{key}.exec", [level.get("exec") for level in levels])
+        binds = self.joined(f"{key}.binds", [level.get("binds") for level in levels])
+        found = [self.bind(f"{key}.binds[{i}]", bind) for i, bind in enumerate(binds)]
         return Node(
             name=name,
-            image=self.text(f"{key}.image", merged.get("image", "")),
+            image=image,
             exec=tuple(self.command(f"{key}.exec[{i}]", c) for i, c in enumerate(commands)),
-            binds=tuple(self.bind(f"{key}.binds[{i}]", b) for i, b in enumerate(binds)),
-            env=self.scalars(f"{key}.env", merged.get("env")),
-            sysctls=self.scalars(f"{key}.sysctls", merged.get("sysctls")),
+            binds=tuple({bind.target: bind for bind in found}.values()),
+            env=self.overlaid(f"{key}.env", [level.get("env") for level in levels]),
+            sysctls=self.overlaid(f"{key}.sysctls", [level.get("sysctls") for level in levels]),
         )
+
+    def joined(self, key: str, values: Iterable[object]) -> Sequence[str]:
+        return [text for value in values for text in self.texts(key, value)]
+
+    def overlaid(self, key: str, values: Iterable[object]) -> Mapping[str, str]:
+        return {k: v for value in values for k, v in self.scalars(key, value).items()}
 
     def command(self, key: str, text: str) -> tuple[str, ...]:
         try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from haman.lab.drill import Drill
+from haman.lab.gauges import Gauge
 from haman.lab.paths import Route, RouteSpan, floor_ns, gone_ns, unrouted_ns
 from haman.lab.probe import NS_PER_MS, OK, Result, Span, failures, longest_gap
 from haman.lab.tenure import Tenure, dual_ns, final_holders, unheld_ns
@@ -38,6 +39,10 @@ class Record(Struct, frozen=True):
         routes: what the router did with each prefix.
         stances: by service and node, what the node says that it is in the end; "" = it said nothing.
         overruns: times that the kernel dropped address notifications; above 0 tenures have holes.
+        events: by node, the types of what it wrote into its journal meanwhile.
+        alerts: by node, the codes of what it raises in the end; a node that is absent does not answer.
+        conditions: what each node says that it is in the end.
+        gauges: how loaded the nodes were.
     """
 
     drill: Drill
@@ -51,6 +56,10 @@ class Record(Struct, frozen=True):
     prefixes: Mapping[str, tuple[str, ...]] = {}
     routes: Mapping[str, tuple[RouteSpan, ...]] = {}
     stances: Mapping[str, Mapping[str, str]] = {}
+    events: Mapping[str, tuple[str, ...]] = {}
+    alerts: Mapping[str, tuple[str, ...]] = {}
+    conditions: Mapping[str, str] = {}
+    gauges: tuple[Gauge, ...] = ()
 
     @property
     def fault_ns(self) -> int:
@@ -63,6 +72,20 @@ class Record(Struct, frozen=True):
         steps = [Span(step.start_ns, step.end_ns) for step in self.steps]
         probe = self.probe
         return longest_gap(probe.attempts, steps, probe.started_ns, probe.ended_ns)
+
+    @property
+    def dual_ms(self) -> float:
+        """For how long two nodes had an address at once; of several addresses the worst."""
+        return _worst(self, dual_ns)
+
+    @property
+    def moves(self) -> int:
+        """How often an address came to a node after the first fault; of several addresses the worst."""
+        since = self.fault_ns
+        return max(
+            (sum(span.start_ns > since for span in spans) for spans in self.tenures.values()),
+            default=0,
+        )
 
     @property
     def route_gone_ms(self) -> float | None:
@@ -107,9 +130,10 @@ def judge(record: Record) -> tuple[Verdict, ...]:
             len(record.probe.lost),
             f" of {record.probe.established}",
         ),
-        ("held by two nodes", expect.dual_holder_ms_max, _worst(record, dual_ns), " ms"),
+        ("held by two nodes", expect.dual_holder_ms_max, record.dual_ms, " ms"),
         ("held by no node", expect.unheld_ms_max, _worst(record, unheld_ns), " ms"),
         ("new connections failing for", expect.failing_ms_max, record.failing_ms, " ms"),
+        ("moves", expect.moves_max, record.moves, ""),
         ("routed nowhere", expect.unrouted_ms_max, _worst_route(record, unrouted_ns), " ms"),
     )
     verdicts += [
@@ -118,6 +142,7 @@ def judge(record: Record) -> tuple[Verdict, ...]:
         if limit is not None
     ]
     verdicts += _routed(record)
+    verdicts += _written(record)
     verdicts += [_told(record, text) for text in expect.why_contains]
     verdicts += _measured_at_all(record)
     return tuple(verdicts)
@@ -198,6 +223,30 @@ def _routed(record: Record) -> Sequence[Verdict]:
             Verdict("carried by the floor", wanted_ms, f"{carried:.1f} ms", carried >= least)
         )
     return found
+
+
+def _written(record: Record) -> Sequence[Verdict]:
+    """What the nodes are expected to say of themselves."""
+    expect, found = record.drill.expect, []
+    for node, types in expect.events.items():
+        seen = record.events.get(node, ())
+        found += [_said(f"{node} wrote", word, seen, wanted=True) for word in types]
+    for node, types in expect.no_events.items():
+        seen = record.events.get(node, ())
+        found += [_said(f"{node} wrote", word, seen, wanted=False) for word in types]
+    for node, codes in expect.alerts.items():
+        up = record.alerts.get(node, ())
+        found += [_said(f"{node} alerts", word, up, wanted=True) for word in codes]
+    for node, wanted in expect.conditions.items():
+        told = record.conditions.get(node, "not told")
+        found.append(Verdict(f"condition of {node}", wanted, told, told == wanted))
+    return found
+
+
+def _said(name: str, word: str, words: Sequence[str], *, wanted: bool) -> Verdict:
+    count = words.count(word)
+    got = f"{count} × {word}" if count else f"not {word}"
+    return Verdict(name, word if wanted else f"not {word}", got, (count > 0) == wanted)
 
 
 def _names(nodes: Sequence[str]) -> str:

@@ -44,7 +44,7 @@ def test_down_without_a_lab_is_fine() -> None:
 
 
 @pytest.mark.usefixtures("tree")
-@pytest.mark.parametrize("runtime", ["sim", "containerlab"])
+@pytest.mark.parametrize("runtime", ["sim", "podman"])
 def test_runtimes_that_are_not_there_are_refused_with_those_that_are(runtime: str) -> None:
     done = run("up", "two.clab.yml", "--runtime", runtime)
     assert done.exit_code == 2

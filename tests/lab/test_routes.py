@@ -15,7 +15,7 @@ V4, V6 = "192.0.2.100/32", "2001:db8::100/128"
 NODES = ("lb1", "lb2")
 SERVICES = Services(
     anycasts=(Anycast("edge", (V4, V6), NODES),),
-    router="router",
+    routers=("router",),
     next_hops={"10.9.0.11": "lb1", "10.9.0.12": "lb2", "fd09::11": "lb1", "fd09::12": "lb2"},
 )
 BOTH = "nexthop via {0}11 weight {1} nexthop via {0}12 weight {2}"
@@ -35,13 +35,13 @@ def router() -> Iterator[Namespace]:
 
 def heard(router: Namespace, *commands: str) -> dict[str, list[Route]]:
     """What a watch notes of each prefix while commands run; the state before comes first."""
-    watch = routes.Watch(router.holder.pid, SERVICES)
+    watch = routes.Watch({"router": router.holder.pid}, SERVICES)
     watch.start()
     try:
         for command in commands:
-            before = routes.routes_now(router.holder.pid, SERVICES)
+            before = routes.routes_now({"router": router.holder.pid}, SERVICES)
             router.run(command)
-            after = routes.routes_now(router.holder.pid, SERVICES)
+            after = routes.routes_now({"router": router.holder.pid}, SERVICES)
             changed = {prefix for prefix in (V4, V6) if before[prefix] != after[prefix]}
             assert kernel.wait_until(
                 lambda changed=changed, after=after: all(
@@ -64,7 +64,7 @@ def test_what_is_there_before_is_the_first_change(router: Namespace) -> None:
     router.run(f"ip -6 route add {V6} proto bgp metric 20 {BOTH.format('fd09::', 1, 1)}")
     both = Route((Hop("lb1"), Hop("lb2")))
     assert heard(router) == {V4: [both], V6: [both]}
-    assert routes.routes_now(router.holder.pid, SERVICES) == {V4: both, V6: both}
+    assert routes.routes_now({"router": router.holder.pid}, SERVICES) == {V4: both, V6: both}
 
 
 def test_weights_withdrawal_and_floor(router: Namespace) -> None:

@@ -33,14 +33,14 @@ def test_the_anycast_lab_serves_one_prefix_set_from_three_nodes(topology: Topolo
     assert edge.prefixes == ("192.0.2.100/32", "2001:db8::100/128")
     assert edge.address == "192.0.2.100"
     assert edge.nodes == NODES
-    assert services.router == "router"
+    assert services.routers == ("router",)
     assert services.next_hops["fd00:77::12"] == "lb2"
     assert services.vips == ()
 
 
 def test_the_pair_has_no_router() -> None:
     services = services_of(read_topology(SHIPPED / "pair.clab.yml"))
-    assert services.router == ""
+    assert services.routers == ()
     assert [vip.nodes for vip in services.vips] == [("lb1", "lb2")]
 
 

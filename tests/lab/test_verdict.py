@@ -159,7 +159,7 @@ def test_the_timeline_is_in_order_and_counts_from_the_fault() -> None:
 
 def test_the_page_holds_charts_verdicts_and_escaped_text() -> None:
     page = report.to_html(record(Expect(outage_ms_max=5), said=(Said("lb2", "web", "a <b>"),)))
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert "11.0 ms" in page
     assert "broken" in page
     assert "SIGKILL to &lt;haproxy&gt;" in page
@@ -274,6 +274,6 @@ def test_reports_show_routes_and_who_served() -> None:
     assert "new connections served by lb2 390" in text
     assert "last new connection that failed (refused) was tried" in text
     page = report.to_html(shown)
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert f"lb1 gets 25 % of {PREFIX}" in page
     assert "New connections were served by lb2 390." in page

@@ -1,0 +1,109 @@
+"""Many drills one after the other, one lab for all that share a topology.
+
+Between two drills the lab is healed and must come to rest; where it does not, it is taken down and
+brought up again, and the drill that left it so has failed.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from msgspec import Struct
+
+from haman.lab import run
+from haman.lab.drill import Drill, read_drill
+from haman.lab.fit import misfits
+from haman.lab.lab import Lab, down, up
+from haman.lab.report import passed
+from haman.lab.runtime import LabError
+from haman.lab.topology import BadFileError, Problem, read_topology
+from haman.lab.verdict import Record, judge
+
+
+class Outcome(Struct, frozen=True):
+    """What came of one drill.
+
+    Attributes:
+        record: None where the drill could not be done.
+        error: why it could not be done, or why the lab did not come to rest after it.
+        took_s: with the healing.
+    """
+
+    drill: Drill
+    record: Record | None
+    error: str
+    took_s: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was done, every expectation held, and the lab came to rest."""
+        return not self.error and self.record is not None and passed(judge(self.record))
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The expectations that did not hold, in words."""
+        verdicts = judge(self.record) if self.record is not None else ()
+        return tuple(f"{v.name}: {v.got}, expected {v.expected}" for v in verdicts if not v.ok)
+
+
+def read_all(paths: Sequence[Path]) -> tuple[tuple[Path, tuple[Drill, ...]], ...]:
+    """The drills of files, by the topology that they are for, which lies beside their folder.
+
+    Raises:
+        BadFileError: with every problem of all files, and all that a topology lacks for its drills.
+    """
+    problems: list[Problem] = []
+    found: list[tuple[Path, Drill]] = []
+    for path in paths:
+        try:
+            drill = read_drill(path)
+            topology = topology_of(path, drill)
+            problems += misfits(path, drill, read_topology(topology))
+            found.append((topology, drill))
+        except BadFileError as error:
+            problems += error.problems
+    if problems:
+        raise BadFileError(list(dict.fromkeys(problems)))
+    found.sort(key=lambda pair: (str(pair[0]), pair[1].name))
+    return tuple(
+        (topology, tuple(drill for _, drill in group))
+        for topology, group in groupby(found, key=lambda pair: pair[0])
+    )
+
+
+def topology_of(path: Path, drill: Drill) -> Path:
+    """The file of the topology that the drill of a file is for."""
+    return path.resolve().parent.parent / f"{drill.topology}.clab.yml"
+
+
+def run_all(
+    topology: Path,
+    drills: Sequence[Drill],
+    make_cluster_key: Callable[[Path], None],
+    *,
+    runtime: str,
+    say: Callable[[str], None],
+) -> Iterator[Outcome]:
+    """Do drills on a lab that is brought up for them and taken down after the last."""
+    lab: Lab | None = None
+    try:
+        for drill in drills:
+            began = time.monotonic()
+            record, error = None, ""
+            try:
+                if lab is None:
+                    lab = up(topology, make_cluster_key, runtime=runtime, say=say)
+                record = run.run(lab, drill, say=lambda _: None)
+            except LabError as refused:
+                error = str(refused)
+            if lab is not None:
+                try:
+                    run.recover(lab)
+                except LabError as refused:
+                    error = error or f"not at rest afterwards: {refused}"
+                    down(topology)
+                    lab = None
+            yield Outcome(drill, record, error, round(time.monotonic() - began, 1))
+    finally:
+        down(topology)
