@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from haman.core.handover.messages import Said
 from haman.core.reports import NodeReport
 from haman.core.words import Reason
 
@@ -50,6 +51,7 @@ class Order(Struct, frozen=True, tag="order", array_like=True):
     to: str = ""
     force: bool = False
     by: str = ""
+    plain: bool = False
 
 
 class Answer(Struct, frozen=True, tag="answer", array_like=True):
@@ -61,11 +63,17 @@ class Answer(Struct, frozen=True, tag="answer", array_like=True):
     reasons: tuple[Reason, ...] = ()
 
 
+class Handover(Struct, frozen=True, tag="handover", array_like=True):
+    """The sender's side of a planned move of VIPs: see `haman.core.handover`."""
+
+    said: Said
+
+
 class Hello(Struct, frozen=True, tag="hello", array_like=True):
     """Nothing but the handshake that every packet carries."""
 
 
-Packet = Report | Released | Order | Answer | Hello
+Packet = Report | Released | Order | Answer | Hello | Handover
 
 _Reduce = Callable[[tuple[Reason, ...]], tuple[Reason, ...]]
 _encoder = msgspec.msgpack.Encoder()

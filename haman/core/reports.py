@@ -54,6 +54,7 @@ class NodeReport:
         anycast: what the node is to each anycast service that it is configured for.
         neighbors: its BGP neighbours.
         storm: for the arithmetic of reconnect storms; None = it does not tell, as older versions.
+        handover: it can give a VIP away, and take one, without cutting connections.
     """
 
     node: str
@@ -77,6 +78,7 @@ class NodeReport:
     anycast: tuple[AnycastReport, ...] = ()
     neighbors: tuple[NeighborReport, ...] = ()
     storm: StormReport | None = None
+    handover: bool = False
 
     def vip(self, name: str) -> VipReport | None:
         """What this node is to the VIP `name`; None if it is not configured for it."""
