@@ -54,7 +54,7 @@ class _Move:
     """One order under way.
 
     Attributes:
-        yielded: giving: the taker was heard.
+        yielded: giving: it was ready, and is not active any more.
         told: taking: the virtual router was told to take over.
         over: nothing is wanted any more, whatever is ordered.
         refused: why the kernel does not give it the addresses on `lo`.
@@ -134,8 +134,6 @@ class Handovers:
     def handed_over(self, key: Key, now_ns: int) -> None:
         """A virtual router has yielded to its taker."""
         self._off_at_ns[key] = now_ns + HOLD_ON_NS
-        if (move := self._moves.get(key[0])) is not None:
-            move.yielded = True
         self._reporter.changed = True
 
     def concerns(self, key: Key) -> bool:
@@ -190,6 +188,8 @@ class Handovers:
 
     def _advance(self, name: str, move: _Move, now_ns: int) -> None:
         order, active = move.order, self._election.role(name) is Role.ACTIVE
+        # However it came about: also by the taker's priority, before it was told to yield.
+        move.yielded |= order.side is Side.GIVING and move.reached is not None and not active
         back = order.side is Side.GIVING and move.yielded and active
         if not move.over and (back or now_ns >= order.until_ns):
             move.over = True

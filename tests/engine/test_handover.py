@@ -117,31 +117,31 @@ class Pair:
         assert agent.report.handovers
         return agent.report.handovers[0]
 
-    def has(self, agent: Agent, step: Step) -> bool:
+    def has(self, agent: Agent, step: Step, name: str = "h1") -> bool:
         agent.poll()
         assert agent.report
-        return any(r.has(step) for r in agent.report.handovers)
+        return any(r.order.id == name and r.has(step) for r in agent.report.handovers)
 
     def prepare(self, giver: Agent, taker: Agent, name: str = "h1") -> None:
         giving, taking = self.orders(giver, taker, Step.READY, name)
         taker.hand(taking)
-        wait(lambda: self.has(taker, Step.READY))
+        wait(lambda: self.has(taker, Step.READY, name))
         giver.hand(giving)
-        wait(lambda: self.has(giver, Step.READY), what=f"{giver.report}")
+        wait(lambda: self.has(giver, Step.READY, name))
 
     def take(self, giver: Agent, taker: Agent, name: str = "h1") -> None:
         giving, taking = self.orders(giver, taker, Step.TAKE, name)
         giver.hand(giving)
-        wait(lambda: self.has(giver, Step.TAKE))
+        wait(lambda: self.has(giver, Step.TAKE, name))
         taker.hand(taking)
-        wait(lambda: self.has(taker, Step.TAKE))
+        wait(lambda: self.has(taker, Step.TAKE, name))
         wait(lambda: giver.role() != "active")
 
     def tail(self, giver: Agent, taker: Agent, name: str = "h1") -> None:
         giving, taking = self.orders(giver, taker, Step.TAIL, name)
         giver.hand(giving)
         taker.hand(taking)
-        wait(lambda: self.has(giver, Step.TAIL) and self.has(taker, Step.TAIL))
+        wait(lambda: self.has(giver, Step.TAIL, name) and self.has(taker, Step.TAIL, name))
 
     def move(self, giver: Agent, taker: Agent, name: str = "h1") -> None:
         self.prepare(giver, taker, name)
