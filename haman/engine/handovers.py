@@ -189,7 +189,8 @@ class Handovers:
     def _advance(self, name: str, move: _Move, now_ns: int) -> None:
         order, active = move.order, self._election.role(name) is Role.ACTIVE
         # However it came about: also by the taker's priority, before it was told to yield.
-        move.yielded |= order.side is Side.GIVING and move.reached is not None and not active
+        began = move.reached is not None or order.step is Step.TAIL
+        move.yielded |= order.side is Side.GIVING and began and not active
         back = order.side is Side.GIVING and move.yielded and active
         if not move.over and (back or now_ns >= order.until_ns):
             move.over = True
@@ -216,8 +217,10 @@ class Handovers:
             return Step.TAIL if done else Step.TAKE
         if not move.told and move.reached is not None:
             move.told = True
-            reason = Reason("handed-over", f"{order.peer} hands {name} over", {"peer": order.peer})
-            self._election.order(TakeoverOrdered(name, (reason,)), now_ns)
+            if self._election.role(name) is not Role.ACTIVE:
+                text = f"{order.peer} hands {name} over"
+                reason = Reason("handed-over", text, {"peer": order.peer})
+                self._election.order(TakeoverOrdered(name, (reason,)), now_ns)
         if not all(self._holdings.confirmed(m.key) for m in members):
             return Step.READY
         return order.step if move.told else Step.READY
@@ -283,6 +286,7 @@ class Handovers:
             own=str(source),
             peer=theirs,
             peer_mac=order.place.mac,
+            moved=order.side is Side.GIVING and order.step is Step.TAIL,
         )
 
     # ---- what others need to know --------------------------------------------------------------

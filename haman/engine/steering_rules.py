@@ -42,6 +42,7 @@ class Steering:
         own: an address of this node's on the interface, of this family.
         peer: the other node's.
         peer_mac: of the other node.
+        moved: giving: the taker has the addresses, whether or not it is heard to say so again.
     """
 
     vip: str
@@ -52,6 +53,7 @@ class Steering:
     own: str
     peer: str
     peer_mac: str
+    moved: bool = False
 
     @property
     def key(self) -> tuple[str, int]:
@@ -107,6 +109,8 @@ def steer(steering: Steering) -> str:
     rules = _taking(steering) if steering.side is Side.TAKING else _giving(steering)
     lines = [f"flush chain netdev {name} in", f"flush set netdev {name} moved"]
     lines += [f"{add} {rule}" for rule in rules]
+    if steering.moved:
+        lines.append(f"add element netdev {name} moved {{ {_targets(steering)} }}")
     if steering.family == 4:
         lines.append(f"flush chain arp {name} out")
         if steering.side is Side.GIVING:
@@ -164,10 +168,9 @@ def _giving(steering: Steering) -> tuple[str, ...]:
         )
     else:
         moved, target = "@nh,192,128 @moved", "@th,64,128"
-        numbers = ", ".join(hex(int(IPv6Address(a))) for a in steering.addresses)
         advert, solicit = "icmpv6 type nd-neighbor-advert", "icmpv6 type nd-neighbor-solicit"
         hears = (
-            f"{advert} {target} {{ {numbers} }} ether saddr {mac} add @moved {{ {target} }}",
+            f"{advert} {target} {{ {_targets(steering)} }} ether saddr {mac} add @moved {{ {target} }}",
             f"{solicit} {target} @moved drop",
         )
     return (
@@ -190,6 +193,13 @@ def _connection(steering: Steering) -> str:
 def _forward(steering: Steering) -> str:
     ip = "ip" if steering.family == 4 else "ip6"
     return f'fwd {ip} to {steering.peer} device "{steering.interface}"'
+
+
+def _targets(steering: Steering) -> str:
+    """The addresses as elements of `moved`."""
+    if steering.family == 4:
+        return ", ".join(steering.addresses)
+    return ", ".join(hex(int(IPv6Address(address))) for address in steering.addresses)
 
 
 def _set(steering: Steering) -> str:

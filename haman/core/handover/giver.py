@@ -50,9 +50,9 @@ from haman.core.handover.messages import (
 )
 from haman.core.words import Reason
 
-OFFER_NS = 4 * NS_PER_S
-ARM_NS = 4 * NS_PER_S
-TAKE_NS = 2 * NS_PER_S
+OFFER_NS = 3 * NS_PER_S
+ARM_NS = 2 * NS_PER_S
+TAKE_NS = 1500 * NS_PER_MS
 SETTLE_NS = 500 * NS_PER_MS
 """A taker whose adverts made this node yield holds the VIPs, whether or not its word arrives."""
 LEAST_TAIL_NS = 1500 * NS_PER_MS

@@ -135,7 +135,7 @@ class EngineSaid:
     Attributes:
         handovers: what became of orders.
         active: VIPs for which this node is the active router.
-        held: VIPs whose addresses are all on the interface.
+        held: VIPs that were taken: their addresses are all on the interface.
         places: of VIPs on this node.
     """
 

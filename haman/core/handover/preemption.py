@@ -17,7 +17,8 @@ from haman.core.heirs import ConfiguredVip, can_serve, group_of
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Reason, Role
 
-ASK_NS = 15_000_000_000
+NS_PER_S = 1_000_000_000
+ASK_NS = 15 * NS_PER_S
 ASKS = "preempts-by-handover"
 
 
@@ -27,22 +28,25 @@ def asks(vip: str, holder: str) -> Reason:
     return Reason(ASKS, text, {"node": holder})
 
 
-@dataclass(slots=True)
+def delayed(vip: str, holder: str, delay_ns: int) -> Reason:
+    """Say that this node will ask for `vip`."""
+    text = (
+        f"{holder} keeps {vip} for preempt_delay_s = {delay_ns / NS_PER_S:g}, then it is asked for"
+    )
+    return Reason("preempt-delay", text, {"node": holder})
+
+
+@dataclass(frozen=True, slots=True)
 class _Wish:
     holder: str
     since_ns: int
 
 
 class Preemption:
-    """Which VIPs this node asks for, and since when."""
+    """Which VIPs this node leaves to a handover, and since when."""
 
     def __init__(self) -> None:
         self._wishes: dict[str, _Wish] = {}
-
-    @property
-    def holders(self) -> dict[str, str]:
-        """The holder of each VIP that this node leaves to a handover, whether it asks already."""
-        return {vip: wish.holder for vip, wish in self._wishes.items()}
 
     def step(
         self,
@@ -50,34 +54,26 @@ class Preemption:
         roles: tuple[VipReport, ...],
         peers: tuple[PeerView, ...],
         now_ns: int,
-    ) -> dict[str, str]:
-        """VIPs not to be preempted plainly now, and who holds each."""
+    ) -> dict[str, Reason]:
+        """VIPs that are not to be preempted plainly now, and why not."""
         own = {r.vip: r.role for r in roles}
-        found = {}
+        wishes, reasons = {}, {}
         for vip in vips:
             holder = _holder(vip.name, peers)
-            better = holder is not None and _outranks(vips, vip, holder)
-            if holder is None or not better or own.get(vip.name) not in (Role.BACKUP, Role.TAIL):
+            waits = own.get(vip.name) in (Role.BACKUP, Role.TAIL)
+            if holder is None or not waits or not _outranks(vips, vip, holder):
                 continue
             wish = self._wishes.get(vip.name)
             if wish is None or wish.holder != holder.node:
                 wish = _Wish(holder.node, now_ns)
-            found[vip.name] = wish
-        self._wishes = found
-        return {v: w.holder for v, w in found.items() if not self._is_over(vips, v, now_ns)}
-
-    def asking(self, vips: tuple[ConfiguredVip, ...], now_ns: int) -> frozenset[str]:
-        """VIPs whose delay is over: the holder may give them now."""
-        delays = {v.name: v.preempt_delay_ns for v in vips}
-        return frozenset(
-            vip
-            for vip, wish in self._wishes.items()
-            if now_ns - wish.since_ns >= delays.get(vip, 0) and not self._is_over(vips, vip, now_ns)
-        )
-
-    def _is_over(self, vips: tuple[ConfiguredVip, ...], vip: str, now_ns: int) -> bool:
-        delay_ns = next((v.preempt_delay_ns for v in vips if v.name == vip), 0)
-        return now_ns - self._wishes[vip].since_ns >= delay_ns + ASK_NS
+            wishes[vip.name] = wish
+            waited_ns = now_ns - wish.since_ns
+            if waited_ns < vip.preempt_delay_ns:
+                reasons[vip.name] = delayed(vip.name, holder.node, vip.preempt_delay_ns)
+            elif waited_ns < vip.preempt_delay_ns + ASK_NS:
+                reasons[vip.name] = asks(vip.name, holder.node)
+        self._wishes = wishes
+        return reasons
 
 
 def asked_for(

@@ -25,6 +25,7 @@ Invariants
 """
 
 from haman.core.handover.messages import (
+    NS_PER_MS,
     NS_PER_S,
     REPEAT_NS,
     Cancelled,
@@ -45,8 +46,8 @@ from haman.core.handover.messages import (
 )
 from haman.core.words import Reason
 
-PREPARE_NS = 3 * NS_PER_S
-TAKE_NS = 2 * NS_PER_S
+PREPARE_NS = 2500 * NS_PER_MS
+TAKE_NS = 1400 * NS_PER_MS
 HEARD_NS = 5 * NS_PER_S
 SAY_END = 5
 _SAID = {"ready": Phase.READY, "taken": Phase.TAKEN, "refused": Phase.REFUSED}
