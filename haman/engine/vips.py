@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from haman.core.facts import StancesDeclared, TakeoverOrdered, VipReport, VipStance
+from haman.core.handover.messages import HandoverReport
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import (
     PeerReleased,
@@ -309,6 +310,7 @@ class Vips:
         role, left = _least(snapshots), None
         if (tail := self._handovers.tail(vip.name)) is not None and role is not Role.ACTIVE:
             role, left = Role.TAIL, tail.connections
+            reasons = (_serves_on(tail), *reasons)
         return VipReport(
             vip.name,
             role,
@@ -320,6 +322,15 @@ class Vips:
             heard.active_priority,
             left,
         )
+
+
+def _serves_on(tail: HandoverReport) -> Reason:
+    """Why a node is in its tail."""
+    left, order = tail.connections, tail.order
+    what = "connections" if left is None else f"{left} connection{'' if left == 1 else 's'}"
+    wait_s = (order.until_ns - clock.monotonic_ns()) // NS_PER_S
+    text = f"serves {what} to the end, for {max(wait_s, 0)} s at most; new ones go to {order.peer}"
+    return Reason("tail", text, {"connections": -1 if left is None else left, "peer": order.peer})
 
 
 def _least(snapshots: list[RouterSnapshot]) -> Role:

@@ -99,7 +99,7 @@ async def test_drain_moves_the_vip_and_undrain_contends_again(tmp_path: Path) ->
     async with duo(tmp_path) as (lb1, lb2):
         assert isinstance(await lb1.controller.drain("", force=False), Accepted)
         await until(lambda: lb2.role() is Role.ACTIVE)
-        assert lb1.role() is Role.RELEASED
+        await until(lambda: lb1.role() is Role.RELEASED)
         assert lb1.controller.snapshot().own.condition is Condition.DRAINED
         assert [e.text for e in lb1.events("operator-drained")] == ["lb1: drained by the operator"]
         assert isinstance(await lb1.controller.undrain(""), Accepted)
