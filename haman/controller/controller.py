@@ -222,7 +222,7 @@ class Controller:
         before, self._decision = self._decision, self._decider.step(situation, now_ns)
         decision, wall_ns = self._decision, self.wall_ns()
         digest = self._bgp.digest(said)
-        orders = self._failovers.handovers.orders
+        orders = self._failovers.handovers.follow(decision.stances)
         declared = self._engine.declare(decision.stances, decision.anycast, digest, orders)
         announced = self._bgp.declare(decision)
         for transition in decision.transitions:

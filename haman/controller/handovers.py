@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from haman.controller.ports import Clock
-from haman.core.facts import EngineReported
+from haman.core.facts import EngineReported, VipStance
 from haman.core.handover.giver import Giver
 from haman.core.handover.messages import (
     Cancelled,
@@ -182,12 +182,20 @@ class Handovers:
             make = Giver.adopt if first.side is Side.GIVING else Taker.adopt
             self._machines[name] = make(reports, now_ns)
 
-    def cancel(self, vips: frozenset[str], reason: Reason) -> None:
-        """Nothing of these shall move any more, or they are not configured any more."""
+    def follow(self, stances: tuple[VipStance, ...]) -> tuple[HandoverOrder, ...]:
+        """What this node no longer contends for neither moves here nor away; a tail goes on.
+
+        Returns:
+            As `orders`, after that.
+        """
+        let_go = {s.vip: s.reasons for s in stances if not s.contend}
         for machine in list(self._machines.values()):
-            if set(machine.vips) & vips:
-                self._step(machine, Cancelled(reason))
-        self._settle()
+            mine = [vip for vip in machine.vips if vip in let_go]
+            if not mine or machine.ended or machine.state in {"tail", "taken"}:
+                continue
+            default = Reason("released", f"{mine[0]} is released here")
+            self._step(machine, Cancelled(next(iter(let_go[mine[0]]), default)))
+        return self.orders
 
     def close(self) -> None:
         """Forget the timer."""

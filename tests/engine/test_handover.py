@@ -1,5 +1,7 @@
 """A planned move between two engines, the test being both controllers: connections outlive it."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 
 from haman.core.handover.messages import HandoverOrder, HandoverReport, Side, Step, VipPlace
 from tests.engine.conftest import Agents
-from tests.engine.net import HERE, Agent, Host, Lan, toml, vip_toml, wait
+from tests.engine.net import HERE, Agent, Host, Lan, children, toml, vip_toml, wait
 
 pytestmark = pytest.mark.privileged
 
@@ -20,6 +22,14 @@ V4, V6 = "10.77.0.100", "2001:db8::100"
 VIPS = {f"{V4}/24", f"{V6}/64"}
 ON_LO = {f"{V4}/32", f"{V6}/128"}
 EACH = 20
+FIREWALL = """nft '
+table inet filter {
+  chain input { type filter hook input priority 0; policy accept; ct state invalid drop; }
+}
+table netdev guarded {
+  chain in { type filter hook ingress device eth0 priority 0; policy accept; }
+}'"""
+"""What a host may have of its own: connections tracked, and what is invalid dropped."""
 
 
 class Client:
@@ -68,6 +78,8 @@ class Pair:
     def __init__(self, lan: Lan, agents: Agents, state: Path) -> None:
         self.hosts = lan.hosts
         text = toml(vip_toml(addresses=sorted(VIPS), advert_interval_ms=100), state=state)
+        for host in lan.hosts[:2]:
+            host.run(FIREWALL)
         self.servers = [
             subprocess.Popen(host.command(sys.executable, str(HERE / "echo.py"), name))
             for host, name in zip(lan.hosts, "ab", strict=False)
@@ -77,6 +89,7 @@ class Pair:
         wait(lambda: set(self.a.vip().held) >= VIPS)
         self.b.contend(priority=100)
         wait(lambda: self.b.role() == "backup" and self.b.vip().active_priority == 150)
+        self.a.contend(priority=150, preempt=False)  # as a controller does for what was given away
         self.client = Client(lan.hosts[2])
         wait(self._both_serve, what="both servers")
         self.before = [self.kernel(host) for host in lan.hosts[:2]]
@@ -92,7 +105,7 @@ class Pair:
         return host.run(
             "nft list ruleset; ip rule; ip -6 rule; ip route; ip -6 route | grep -v ' cache ';"
             " sysctl -a 2>/dev/null | grep -E '(ip_forward|rp_filter|accept_local|send_redirects"
-            "|arp_|conntrack|forwarding|accept_ra|nonlocal)'"
+            "|arp_|conntrack|forwarding|accept_ra|nonlocal)' | grep -v _count"
         )
 
     def place(self, agent: Agent) -> VipPlace:
@@ -207,3 +220,93 @@ def test_connections_outlive_the_move_there_and_back(pair: Pair) -> None:
     wait(pair.clean, what="both kernels as before")
     assert (a.role(), b.role()) == ("active", "backup")
     assert client.new() == "aa"
+
+
+def in_tail(pair: Pair) -> None:
+    """a has given, b has taken, and clients of both are connected."""
+    for address in [V4, V6] * EACH:
+        pair.client.connect(address)
+    pair.move(pair.a, pair.b)
+    for address in [V4, V6]:
+        pair.client.connect(address)
+    wait(lambda: pair.a.vip().connections_left == 2 * EACH)
+    assert pair.client.ask_all() == {"a": 2 * EACH, "b": 2}
+
+
+def rules(host: Host) -> bool:
+    return "haman_" in host.run("nft list tables")
+
+
+def steerer(agent: Agent) -> int:
+    for pid in children(agent.pid):
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "haman-handover":
+            return pid
+    return 0
+
+
+def test_the_new_holder_dies_in_the_tail_and_the_old_one_serves_on(pair: Pair) -> None:
+    in_tail(pair)
+    pair.b.send(signal.SIGKILL)
+    wait(lambda: pair.a.role() == "active" and pair.hosts[0].addresses() >= VIPS)
+    wait(lambda: not VIPS & pair.hosts[1].addresses())
+    # What the old holder had it has still; what the dead one had is gone with it.
+    old = pair.client.open[: 2 * EACH]
+    assert Counter(map(pair.client.ask, old)) == {"a": 2 * EACH}
+    assert pair.client.new() == "aa"
+    wait(lambda: pair.a.poll() or not rules(pair.hosts[0]), what="no rules, whatever is ordered")
+    wait(lambda: pair.a.poll() or not ON_LO & pair.hosts[0].addresses())
+    assert not rules(pair.hosts[1])
+
+
+def test_the_old_holder_dies_in_the_tail_and_leaves_nothing(pair: Pair) -> None:
+    in_tail(pair)
+    pair.a.send(signal.SIGKILL)
+    wait(lambda: not ON_LO & pair.hosts[0].addresses(), 1, "the guard lets go of lo as well")
+    wait(lambda: not rules(pair.hosts[0]), 2, "the rules end with their process")
+    assert pair.hosts[1].addresses() >= VIPS
+    assert pair.b.role() == "active"
+    assert pair.client.new() == "bb"
+    assert Counter(map(pair.client.ask, pair.client.open[2 * EACH :])) == {"b": 2}
+    # Its controller would end it now; what was forwarded is answered by nobody, or reset.
+    pair.b.hand()
+    wait(lambda: pair.b.poll() or not rules(pair.hosts[1]))
+    with pytest.raises(OSError):
+        pair.client.ask(pair.client.open[0])
+
+
+def test_an_old_holder_that_hangs_loses_its_tail_with_its_lease(pair: Pair) -> None:
+    in_tail(pair)
+    pair.a.send(signal.SIGSTOP)
+    wait(lambda: not ON_LO & pair.hosts[0].addresses(), 6, "the lease of lo")
+    wait(lambda: not rules(pair.hosts[0]), 6, "rules of an engine that says nothing")
+    assert pair.client.new() == "bb"
+    pair.a.send(signal.SIGCONT)
+    pair.end()
+    wait(pair.clean, what="both kernels as before")
+    assert (pair.a.role(), pair.b.role()) == ("backup", "active")
+
+
+def test_the_rules_process_dies_and_is_replaced(pair: Pair) -> None:
+    in_tail(pair)
+    for agent, host in zip((pair.a, pair.b), pair.hosts, strict=False):
+        first = steerer(agent)
+        assert first
+        os.kill(first, signal.SIGKILL)
+        wait(lambda: agent.poll() or steerer(agent) not in {0, first})  # noqa: B023
+        wait(lambda: rules(host), what="the rules again")  # noqa: B023
+        wait(lambda: pair.has(agent, Step.TAIL) and not pair.report(agent).problem)  # noqa: B023
+        assert agent.told("handover-rules-lost")
+    pair.hosts[2].run("ip neigh flush all")
+    # The old holder is silent about the address, though the taker announces it no more.
+    assert pair.client.new() == "bb"
+    assert Counter(map(pair.client.ask, pair.client.open[2 * EACH :])) == {"b": 2}
+
+
+def test_an_order_that_everybody_forgot_ends_by_itself(pair: Pair) -> None:
+    in_tail(pair)
+    for agent in (pair.a, pair.b):
+        orders = pair.orders(pair.a, pair.b, Step.TAIL, tail_s=0.2)
+        agent.hand(orders[0] if agent is pair.a else orders[1])
+    wait(pair.clean, what="nothing left, though it is still ordered")
+    assert (pair.a.role(), pair.b.role()) == ("backup", "active")
+    assert pair.client.new() == "bb"

@@ -170,9 +170,9 @@ class World:
     def _elect(self) -> None:
         """VRRP: what the engines do by themselves."""
         taking = [r for r in self.b.reports() if r.order.step in {Step.TAKE, Step.TAIL}]
-        if self.b.alive and not self.b.active and taking and self.b_takes and not self.b.refusal:
-            if self.b.stuck is not Step.TAKE and (not self.a.active or self.a.yields()):
-                self.b.active, self.a.active = True, False
+        can = self.b.alive and self.b_takes and not self.b.refusal and self.b.stuck is not Step.TAKE
+        if can and taking and not self.b.active and (not self.a.active or self.a.yields()):
+            self.b.active, self.a.active = True, False
         alive = [n for n in (self.a, self.b) if n.alive]
         if any(n.active for n in alive):
             self.down_since = None
