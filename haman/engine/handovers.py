@@ -286,7 +286,7 @@ class Handovers:
             own=str(source),
             peer=theirs,
             peer_mac=order.place.mac,
-            moved=order.side is Side.GIVING and order.step is Step.TAIL,
+            moved=order.step is Step.TAIL,
         )
 
     # ---- what others need to know --------------------------------------------------------------

@@ -69,6 +69,7 @@ class Steerer:
         self._make = make_nftables
         self._nftables: Nftables | None = None
         self._there: dict[tuple[str, int], Steering] = {}
+        self._egress = True
 
     def reconcile(self, wanted: Wanted) -> Answer:
         """Have exactly these; what fails is told, and tried again with the next call."""
@@ -89,7 +90,7 @@ class Steerer:
             if there is None:
                 self._begin(steering)
             elif there != steering:
-                self._run(rules.steer(steering))
+                self._run(rules.steer(steering, egress=self._egress))
             self._there[steering.key] = steering
             count = None
             if steering.side is Side.GIVING:
@@ -100,13 +101,19 @@ class Steerer:
 
     def _begin(self, steering: Steering) -> None:
         """In this order no connection is missed: those after the first step are learned by it."""
-        self._run(rules.begin(steering))
+        try:
+            self._run(rules.begin(steering, egress=self._egress))
+        except NftablesError:
+            if not self._egress:
+                raise
+            self._run(rules.begin(steering, egress=False))  # before Linux 5.16
+            self._egress = False
         try:
             for address in steering.addresses:
                 found = self._diag.connections(address)
                 while batch := tuple(itertools.islice(found, LEARN_AT_ONCE)):
                     self._run(rules.learn(steering, batch, address))
-            self._run(rules.steer(steering))
+            self._run(rules.steer(steering, egress=self._egress))
         except (NftablesError, SockDiagError):
             with contextlib.suppress(NftablesError):
                 self._run(rules.end(steering))

@@ -10,9 +10,10 @@ from sock_diag), and each whose SYN has come by since. What is neither goes to t
 it came from there: a segment is handed on once, and never in circles. So also the segment of a client
 that has missed the gratuitous ARP finds its way, to either node, for as long as the tail lasts.
 
-The giver's rules wait for the taker: from the moment that its gratuitous ARP (or unsolicited NA)
-comes in, and not before, the giver is silent about the address and hands SYNs on. There is no instant
-in which neither answers.
+One frame moves the address on the link: the taker's gratuitous ARP, or unsolicited NA. The taker
+answers who asks for the address from the moment that this frame leaves it (egress hook), the giver
+is silent, and hands SYNs on, from the moment that it comes in. So one of the two answers, and never
+both. On kernels before 5.16, which have no such hook, the taker answers as soon as it has the address.
 
 UDP, and what else is not TCP, stays where it arrives, and so do fragments.
 """
@@ -42,7 +43,7 @@ class Steering:
         own: an address of this node's on the interface, of this family.
         peer: the other node's.
         peer_mac: of the other node.
-        moved: giving: the taker has the addresses, whether or not it is heard to say so again.
+        moved: the taker has the addresses, whether or not it is heard to say so again.
     """
 
     vip: str
@@ -67,8 +68,13 @@ class Steering:
         return f"haman_{plain}_{crc32(self.vip.encode()):08x}_ip{self.family}"
 
 
-def begin(steering: Steering) -> str:
-    """Commands that make the table; all that it does is learn from SYNs."""
+def begin(steering: Steering, *, egress: bool) -> str:
+    """Commands that make the table; all that it does is learn from SYNs.
+
+    Args:
+        steering: what it is for.
+        egress: the kernel has that hook.
+    """
     name, kind = steering.table, f"ipv{steering.family}_addr"
     moved = "type ipv4_addr" if steering.family == 4 else "typeof @nh,192,128"
     lines = [
@@ -80,8 +86,11 @@ def begin(steering: Steering) -> str:
         *_own_segments(steering),
         f"{_SYN} add @known {{ {_connection(steering)} }} accept",
         "}",
-        "}",
     ]
+    if egress:
+        hook = f'hook egress device "{steering.interface}"'
+        lines += [f"chain out {{ type filter {hook} priority {PRIORITY};", "}"]
+    lines.append("}")
     if steering.family == 4:
         lines += [
             f"table arp {name} {{ flags owner;",
@@ -103,12 +112,20 @@ def learn(steering: Steering, connections: Iterable[bytes], address: str) -> str
     return f"add element netdev {steering.table} known {{ {', '.join(elements)} }}"
 
 
-def steer(steering: Steering) -> str:
-    """Commands that put the rules in force, in place of those that are there."""
-    add, name = f"add rule netdev {steering.table} in", steering.table
-    rules = _taking(steering) if steering.side is Side.TAKING else _giving(steering)
+def steer(steering: Steering, *, egress: bool) -> str:
+    """Commands that put the rules in force, in place of those that are there; see `begin`."""
+    name, add = steering.table, f"add rule netdev {steering.table}"
     lines = [f"flush chain netdev {name} in", f"flush set netdev {name} moved"]
-    lines += [f"{add} {rule}" for rule in rules]
+    says, asks, target = _on_the_link(steering)
+    if egress:
+        lines.append(f"flush chain netdev {name} out")
+    if steering.side is Side.TAKING and egress:
+        lines.append(f"{add} out {says} add @moved {{ {target} }}")
+        asked = "arp daddr ip" if steering.family == 4 else target
+        mine = f"{asks} {{ {_targets(steering)} }} {asked} != @moved drop"
+        lines.append(f"{add} in {mine}")
+    rules = _taking(steering) if steering.side is Side.TAKING else _giving(steering)
+    lines += [f"{add} in {rule}" for rule in rules]
     if steering.moved:
         lines.append(f"add element netdev {name} moved {{ {_targets(steering)} }}")
     if steering.family == 4:
@@ -129,6 +146,8 @@ def end(steering: Steering) -> str:
 
 
 _SYN = "tcp flags & (syn | ack) == syn"
+_TARGET = "@th,64,128"
+"""The target address of a neighbour solicitation or advertisement: before nftables 1.0.8 unnamed."""
 
 
 def _own_segments(steering: Steering) -> tuple[str, ...]:
@@ -160,21 +179,11 @@ def _taking(steering: Steering) -> tuple[str, ...]:
 
 def _giving(steering: Steering) -> tuple[str, ...]:
     known, mac = _connection(steering), steering.peer_mac
-    if steering.family == 4:
-        moved = "ip daddr @moved"
-        hears = (
-            f"arp saddr ip {_set(steering)} ether saddr {mac} add @moved {{ arp saddr ip }}",
-            "arp operation request arp daddr ip @moved drop",
-        )
-    else:
-        moved, target = "@nh,192,128 @moved", "@th,64,128"
-        advert, solicit = "icmpv6 type nd-neighbor-advert", "icmpv6 type nd-neighbor-solicit"
-        hears = (
-            f"{advert} {target} {{ {_targets(steering)} }} ether saddr {mac} add @moved {{ {target} }}",
-            f"{solicit} {target} @moved drop",
-        )
+    says, asks, target = _on_the_link(steering)
+    moved = "ip daddr @moved" if steering.family == 4 else "@nh,192,128 @moved"
     return (
-        *hears,
+        f"{says} ether saddr {mac} add @moved {{ {target} }}",
+        f"{asks} @moved drop",
         *_own_segments(steering),
         f"{_SYN} ether saddr {mac} add @known {{ {known} }} accept",
         f"ether saddr {mac} accept",
@@ -183,6 +192,18 @@ def _giving(steering: Steering) -> tuple[str, ...]:
         f"{known} @known accept",
         _forward(steering),
     )
+
+
+def _on_the_link(steering: Steering) -> tuple[str, str, str]:
+    """Match a frame that says where the VIP is, and (cut short) one that asks; and whom they name.
+
+    Sender and target of a gratuitous ARP are the same.
+    """
+    if steering.family == 4:
+        says = f"arp saddr ip {_set(steering)}"
+        return (says, "arp operation request arp daddr ip", "arp saddr ip")
+    says = f"icmpv6 type nd-neighbor-advert {_TARGET} {{ {_targets(steering)} }}"
+    return (says, f"icmpv6 type nd-neighbor-solicit {_TARGET}", _TARGET)
 
 
 def _connection(steering: Steering) -> str:
