@@ -146,18 +146,19 @@ class _Routes:
         return _json(json_schema())
 
     async def drain(self, request: web.Request) -> web.Response:
-        wish = await _wish(request, "node", "force")
-        return _done(await self._agent.drain(wish.node, force=wish.force))
+        wish = await _wish(request, "node", "force", "plain")
+        return _done(await self._agent.drain(wish.node, force=wish.force, plain=wish.plain))
 
     async def undrain(self, request: web.Request) -> web.Response:
         wish = await _wish(request, "node")
         return _done(await self._agent.undrain(wish.node))
 
     async def failover(self, request: web.Request) -> web.Response:
-        wish = await _wish(request, "vip", "to", "force")
+        wish = await _wish(request, "vip", "to", "force", "plain")
         if not wish.vip:
             raise ApiError(400, "bad-request", 'name the VIP to move: {"vip": "…"}')
-        return _done(await self._agent.failover(wish.vip, wish.to, force=wish.force))
+        done = await self._agent.failover(wish.vip, wish.to, force=wish.force, plain=wish.plain)
+        return _done(done)
 
     async def pause(self, request: web.Request) -> web.Response:
         await _wish(request)

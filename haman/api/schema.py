@@ -112,7 +112,7 @@ class Member(Struct, frozen=True):
 
     `stance`: full, reduced, shut or withdrawn. `weight` is announced, out of `full_weight`. `share`
     of the new connections that it should get by the weights; null = not known. `routers` that hear
-    it now.
+    it now. `connections_left`: of a VIP in its tail, as last counted; null = it has none, or not yet.
     """
 
     node: str
@@ -125,6 +125,7 @@ class Member(Struct, frozen=True):
     full_weight: int = 0
     share: float | None = None
     routers: int = 0
+    connections_left: int | None = None
 
 
 class Service(Struct, frozen=True):
@@ -269,6 +270,7 @@ class Intent(Struct, frozen=True, forbid_unknown_fields=True):
     vip: str = ""
     to: str = ""
     force: bool = False
+    plain: bool = False
 
 
 class Done(Struct, frozen=True):

@@ -221,9 +221,14 @@ def since(vip: VipReport) -> str:
     return iso(vip.since_ns) if vip.since_ns > 0 else ""
 
 
+def stands_by_role(vip: VipReport) -> bool:
+    """Whether a node that is this stands by; in its tail it does, unless it was drained."""
+    return vip.role is Role.BACKUP or (vip.role is Role.TAIL and vip.priority > 0)
+
+
 def stands_by(part: Part) -> bool:
     """Whether the node would take over if the holder fell silent."""
-    return part.current and part.vip is not None and part.vip.role is Role.BACKUP
+    return part.current and part.vip is not None and stands_by_role(part.vip)
 
 
 def _mode(services: tuple[schema.Service, ...]) -> str:
@@ -259,6 +264,7 @@ def _member(part: Part) -> schema.Member:
         priority=part.vip.priority,
         since=since(part.vip),
         reasons=reasons(part.reasons),
+        connections_left=part.vip.connections_left,
     )
 
 

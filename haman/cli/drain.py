@@ -31,13 +31,23 @@ from haman.cli.text import wait_until
     help="Seconds to wait, with --wait; then exit 1.",
 )
 @click.option("--force", is_flag=True, help="Even where the others could not carry the load.")
+@click.option(
+    "--plain", is_flag=True, help="Even where a VIP cannot be handed over: cuts its connections."
+)
 @agent_options
 def drain(
-    *, node: str, wait: bool, timeout: float, force: bool, socket_path: str, ssh: str | None
+    *,
+    node: str,
+    wait: bool,
+    timeout: float,
+    force: bool,
+    plain: bool,
+    socket_path: str,
+    ssh: str | None,
 ) -> None:
     """Take a node out of service until `haman undrain`, over restarts; without NODE, this one."""
     with reach(socket_path, ssh) as client:
-        done = client.act("drain", schema.Intent(node=node, force=force))
+        done = client.act("drain", schema.Intent(node=node, force=force, plain=plain))
         click.echo(done.text)
         if not wait:
             return

@@ -27,14 +27,28 @@ from haman.cli.text import wait_until
     help="Seconds to wait, with --wait; then exit 1.",
 )
 @click.option("--force", is_flag=True, help="Even where the target could not carry the load.")
+@click.option(
+    "--plain", is_flag=True, help="Even where it cannot be handed over: cuts its connections."
+)
 @agent_options
 def failover(
-    *, vip: str, to: str, wait: bool, timeout: float, force: bool, socket_path: str, ssh: str | None
+    *,
+    vip: str,
+    to: str,
+    wait: bool,
+    timeout: float,
+    force: bool,
+    plain: bool,
+    socket_path: str,
+    ssh: str | None,
 ) -> None:
-    """Move a VIP to another node; both stay in service."""
+    """Move a VIP to another node; both stay in service.
+
+    Its connections stay where they are and are served to their end; new ones go to the other node.
+    """
     with reach(socket_path, ssh) as client:
         before = _holders(client, vip)
-        done = client.act("failover", schema.Intent(vip=vip, to=to, force=force))
+        done = client.act("failover", schema.Intent(vip=vip, to=to, force=force, plain=plain))
         click.echo(done.text)
         if not wait:
             return

@@ -240,11 +240,11 @@ def heal() -> None:
 def bench(file: Path, *, quick: bool) -> None:
     """Measure fault by fault and print the table.
 
-    On the pair lab haman and keepalived side by side; on the anycast lab how soon the router lets a
+    On the pair lab haman and keepalived side by side, faults first, then planned moves; on the anycast lab how soon the router lets a
     node go and what clients notice.
     """
     with _plainly():
-        from haman.lab import anycast_bench
+        from haman.lab import anycast_bench, handover_bench
         from haman.lab import bench as benchmark
         from haman.lab.services import services_of
         from haman.lab.topology import read_topology
@@ -256,6 +256,9 @@ def bench(file: Path, *, quick: bool) -> None:
         else:
             table = benchmark.bench(file, make_cluster_key, repetitions=times, say=_say())
             click.echo(benchmark.to_markdown(table))
+            moves = handover_bench.bench(file, make_cluster_key, repetitions=times, say=_say())
+            click.echo()
+            click.echo(handover_bench.to_markdown(moves))
 
 
 @contextmanager

@@ -155,7 +155,9 @@ def _service_rows(service: schema.Service, at: str) -> list[tuple[str, ...]]:
 def _node_row(node: schema.Node, found: schema.Status) -> tuple[str, ...]:
     binding = next((r for r in node.resources if r.name == node.binding), None)
     roles = [
-        f"{s.name} {paint(m.role or 'unknown')}" + (f" {m.priority}" if m.priority else "")
+        f"{s.name} {paint(m.role or 'unknown')}"
+        + (f" {m.priority}" if m.priority else "")
+        + (f" ({m.connections_left} left)" if m.connections_left is not None else "")
         for s in found.services
         for m in s.members
         if m.node == node.name and s.kind != "anycast"

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from haman.core import permits
+from haman.core.handover.messages import Said
 from haman.core.reports import NodeReport
 from haman.core.words import Reason
 
@@ -51,6 +52,7 @@ class Order(Struct, frozen=True, tag="order", array_like=True):
     to: str = ""
     force: bool = False
     by: str = ""
+    plain: bool = False
 
 
 class Answer(Struct, frozen=True, tag="answer", array_like=True):
@@ -86,12 +88,18 @@ class PermitRevoke(Struct, frozen=True, tag="permit-revoke", array_like=True):
     message: permits.Revoke
 
 
+class Handover(Struct, frozen=True, tag="handover", array_like=True):
+    """The sender's side of a planned move of VIPs: see `haman.core.handover`."""
+
+    said: Said
+
+
 class Hello(Struct, frozen=True, tag="hello", array_like=True):
     """Nothing but the handshake that every packet carries."""
 
 
 PermitPacket = PermitAsk | PermitAnswer | PermitEnd | PermitRevoke
-Packet = Report | Released | Order | Answer | PermitPacket | Hello
+Packet = Report | Released | Order | Answer | PermitPacket | Hello | Handover
 
 _Reduce = Callable[[tuple[Reason, ...]], tuple[Reason, ...]]
 _encoder = msgspec.msgpack.Encoder()

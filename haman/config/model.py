@@ -194,10 +194,16 @@ class State(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Engine(Struct, frozen=True, forbid_unknown_fields=True):
-    """The real-time process. `lease_s` 0 = derived from the advert intervals, at least 3."""
+    """The real-time process. `lease_s` 0 = derived from the advert intervals, at least 3.
+
+    `watchdog`: the kernel's watchdog device, /dev/watchdog; "" = none. A host whose engine hangs for
+    `watchdog_s` is then reset.
+    """
 
     realtime_priority: Annotated[int, Meta(ge=0, le=99)] = 50
     lease_s: Annotated[int, Meta(ge=0, le=3600)] = 0
+    watchdog: FilePath = ""
+    watchdog_s: Annotated[int, Meta(ge=2, le=600)] = 15
 
 
 class Hooks(Struct, frozen=True, forbid_unknown_fields=True):

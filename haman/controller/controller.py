@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from haman.cluster.keys import ClusterKey
 from haman.cluster.mesh import Address, Mesh, PacketHeard, PeerFound, PeerLost, ReportHeard
-from haman.cluster.packets import Answer, Order, Packet, Released
+from haman.cluster.packets import Answer, Handover, Order, Packet, Released
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
 from haman.controller.bgp_side import BgpSide, MakeAnnouncer
@@ -95,7 +95,14 @@ class Controller:
         self._decider = Decider(configured_vips(config), configured_anycast(config))
         self._permits = PermitSide(config, self._decider, self._peers, parts.clock)
         self._decision: Decision | None = None
-        self._failovers = Failovers(self._decider, self._intent)
+        self._failovers = Failovers(
+            self._decider,
+            self._intent,
+            parts.clock,
+            tell=self._peers.hand_over,
+            note=self.note,
+            changed=self.decide,
+        )
         self._lookout = Lookout(config)
         self._operator = Operator(self, self._intent, self._peers.orders)
         self._stopped = asyncio.Event()
@@ -139,17 +146,17 @@ class Controller:
             permit_counts=self._permits.snapshot().counts,
         )
 
-    async def drain(self, node: str, *, force: bool) -> Outcome:
+    async def drain(self, node: str, *, force: bool, plain: bool = False) -> Outcome:
         """See `Operator`."""
-        return await self._operator.drain(node, force=force)
+        return await self._operator.drain(node, force=force, plain=plain)
 
     async def undrain(self, node: str) -> Outcome:
         """See `Operator`."""
         return await self._operator.undrain(node)
 
-    async def failover(self, vip: str, to: str, *, force: bool) -> Outcome:
+    async def failover(self, vip: str, to: str, *, force: bool, plain: bool = False) -> Outcome:
         """See `Operator`."""
-        return await self._operator.failover(vip, to, force=force)
+        return await self._operator.failover(vip, to, force=force, plain=plain)
 
     async def pause(self) -> Outcome:
         """See `Operator`."""
@@ -173,11 +180,12 @@ class Controller:
         """The VIPs that move together with `vip`."""
         return self._decider.group(vip)
 
-    def start_failover(self, vip: str, to: str) -> asyncio.Future[FailoverEnded]:
-        """Let `vip` go at once; the future tells who took it."""
-        waiting, is_new = self._failovers.order(vip, to, self._clock.monotonic_ns())
-        if is_new:
-            self.decide()
+    def start_failover(
+        self, vip: str, to: str, *, plain: bool = False, stays: bool = True
+    ) -> asyncio.Future[FailoverEnded]:
+        """Move `vip` away, by a handover; the future tells who took it. See `Failovers`."""
+        waiting = self._failovers.order(vip, to, self._peers.views(), plain=plain, stays=stays)
+        self.decide()
         return waiting
 
     def note(self, *events: Event) -> None:
@@ -197,17 +205,19 @@ class Controller:
         if sensed.condition is Condition.STARTING and not self._engine.ready(now_ns):
             return
         said = self._engine.reported
+        peers, roles = self._peers.views(), said.vips if said is not None else ()
         situation = Situation(
             condition=sensed.condition,
             reasons=sensed.reasons,
             serviceable=sensed.serviceable,
             intent=self._intent.current,
-            peers=self._peers.views(),
+            peers=peers,
             isolated=self._peers.isolated(),
             resources=sensed.resources,
-            roles=said.vips if said is not None else (),
+            roles=roles,
             held=said.anycast if said is not None else None,
             announced=self._bgp.announced,
+            asks=self._failovers.asks(roles, peers),
             ending=said.ending if said is not None else False,
             engine_age_ms=self._engine.age_ms(now_ns),
         )
@@ -217,16 +227,18 @@ class Controller:
         before, self._decision = self._decision, stepped.decision
         decision, wall_ns = self._decision, self.wall_ns()
         digest = self._bgp.digest(said)
-        declared = self._engine.declare(decision.stances, decision.anycast, digest)
+        orders = self._failovers.handovers.follow(decision.stances)
+        declared = self._engine.declare(decision.stances, decision.anycast, digest, orders)
         announced = self._bgp.declare(decision)
         for transition in decision.transitions:
             self._failovers.follow_up(transition)
-        permitted = self._permits.follow(stepped, self._failovers, now_ns)
+        permitted = self._permits.follow(stepped, self._failovers)
         condition = condition_event(self._config.node.name, before, decision, wall_ns)
         moved = stance_events(stances, decision.stances, wall_ns) if declared else ()
         self.note(*condition, *moved, *announced, *permitted)
         if declared or condition or announced or permitted:
             self._peers.publish_soon()
+        self._failovers.give_back(situation)
         if stepped.moves:
             self.decide()
 
@@ -238,7 +250,8 @@ class Controller:
         for event in news.events:
             if event.type == "vip-released":
                 self._tell_heir(event)
-        if news.changed:
+        if news.changed and self._engine.reported is not None:
+            self._failovers.handovers.engine_said(self._engine.reported)
             self.decide()
             self._peers.publish_soon()
         self._lookout.remember(news.events, self._clock.monotonic_ns())
@@ -270,6 +283,8 @@ class Controller:
                 elif self._peers.is_fresh(peer):
                     self._engine.order(vip, peer_released(peer, vip, reasons))
                     log.info("%s released %s: taking it", peer, vip)
+            case Handover(said):
+                self._failovers.hear(peer, said, self._own())
             case Order() if orders is not None:
                 orders.ordered(peer, packet)
             case Answer() if orders is not None:
@@ -280,7 +295,8 @@ class Controller:
     def _tell_heir(self, event: Event) -> None:
         reasons = self._engine.why_released(event)
         heir = self._decider.heir(event.service, self._peers.views())
-        if reasons is not None and heir is not None:
+        given = event.service in self._failovers.handovers.given
+        if reasons is not None and heir is not None and not given:
             self._peers.release(event.service, heir, reasons)
 
     def _announcer_changed(self) -> None:
@@ -357,6 +373,7 @@ class Controller:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._peers.close()
+            self._failovers.handovers.close()
             await self._intent.close()
 
     def reconfigure(self, config: Config, keys: tuple[ClusterKey, ...]) -> None:

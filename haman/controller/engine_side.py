@@ -13,6 +13,7 @@ from haman.core.facts import (
     TakeoverOrdered,
     VipStance,
 )
+from haman.core.handover.messages import HandoverOrder
 from haman.core.words import Event, Reason
 from haman.system.link import ControllerEnd
 
@@ -53,6 +54,7 @@ class EngineSide:
         self._heard_ns: int | None = None
         self._anycast: tuple[AnycastStance, ...] = ()
         self._exabgp = ""
+        self._handovers: tuple[HandoverOrder, ...] = ()
         self.stances: tuple[VipStance, ...] = ()
         self.reported: EngineReported | None = None
 
@@ -79,6 +81,7 @@ class EngineSide:
         stances: tuple[VipStance, ...],
         anycast: tuple[AnycastStance, ...] = (),
         exabgp: str = "",
+        handovers: tuple[HandoverOrder, ...] = (),
     ) -> bool:
         """Send the stances if they are others than before; True = they are.
 
@@ -86,12 +89,14 @@ class EngineSide:
             stances: of every VIP.
             anycast: of every anycast service.
             exabgp: digest of the configuration that ExaBGP shall run with; "" = not at all.
+            handovers: of every VIP that moves.
         """
-        wanted = (stances, anycast, exabgp)
-        if self._generation and wanted == (self.stances, self._anycast, self._exabgp):
+        wanted = (stances, anycast, exabgp, handovers)
+        now = (self.stances, self._anycast, self._exabgp, self._handovers)
+        if self._generation and wanted == now:
             return False
         self._generation += 1
-        self.stances, self._anycast, self._exabgp = wanted
+        self.stances, self._anycast, self._exabgp, self._handovers = wanted
         self._send()
         return True
 
@@ -142,7 +147,9 @@ class EngineSide:
 
     def _send(self) -> None:
         self._sent_ns = self._clock.monotonic_ns()
-        declared = StancesDeclared(self._generation, self.stances, self._anycast, self._exabgp)
+        declared = StancesDeclared(
+            self._generation, self.stances, self._anycast, self._exabgp, self._handovers
+        )
         if not self._link.declare(declared):
             self._write_later()
 
@@ -160,10 +167,11 @@ class EngineSide:
 
 def _differ(one: EngineReported, other: EngineReported) -> bool:
     """In what decisions depend upon or peers are told; not in what only grows."""
-    return (one.vips, one.anycast, one.bfd, one.exabgp, one.ending) != (
+    return (one.vips, one.anycast, one.bfd, one.exabgp, one.ending, one.handovers) != (
         other.vips,
         other.anycast,
         other.bfd,
         other.exabgp,
         other.ending,
+        other.handovers,
     )

@@ -6,7 +6,7 @@ from haman.controller.senses import SensesSnapshot
 from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.decide import Decision
 from haman.core.facts import EngineReported, VipReport, VipStance
-from haman.core.heirs import ConfiguredVip
+from haman.core.heirs import ConfiguredVip, can_serve
 from haman.core.reports import NodeReport, PermitReport
 from haman.core.situation import OperatorIntent
 from haman.core.words import Event, Reason, Role
@@ -14,7 +14,17 @@ from haman.core.words import Event, Reason, Role
 
 def configured_vips(config: Config) -> tuple[ConfiguredVip, ...]:
     """The VIPs, as decisions see them."""
-    return tuple(ConfiguredVip(v.name, v.priority, v.preempt, v.group) for v in config.vip)
+    return tuple(
+        ConfiguredVip(
+            v.name,
+            v.priority,
+            v.preempt,
+            v.group,
+            round(v.preempt_delay_s * 1e9),
+            round(v.handover_timeout_s * 1e9),
+        )
+        for v in config.vip
+    )
 
 
 def node_report(
@@ -55,6 +65,7 @@ def node_report(
         neighbors=neighbors,
         storm=sensed.storm,
         permits=permits,
+        handover=engine is not None and bool(engine.places),
     )
 
 
@@ -76,7 +87,17 @@ def _vip_report(name: str, said: VipReport | None, stance: VipStance | None) -> 
         said.held,
         said.active_router,
         said.active_priority,
+        said.connections_left,
     )
+
+
+def unfit(own: NodeReport, group: tuple[ConfiguredVip, ...]) -> Reason | None:
+    """Why this node should not be given the VIPs of a group; None = it may be."""
+    if own.drained or not can_serve(group, own):
+        roles = ", ".join(f"{vip.vip}: {vip.role}" for vip in own.vips)
+        text = f"{own.node} is {'drained' if own.drained else own.condition.predicate} ({roles})"
+        return Reason("cannot-take-over", text, {"node": own.node})
+    return None
 
 
 def condition_event(

@@ -40,7 +40,9 @@ class Machine(Protocol):
     def decide(self) -> None:
         """Decide again, and act upon it at once."""
 
-    def start_failover(self, vip: str, to: str) -> asyncio.Future[FailoverEnded]:
+    def start_failover(
+        self, vip: str, to: str, *, plain: bool = False
+    ) -> asyncio.Future[FailoverEnded]:
         """Begin; the future tells the end."""
 
     def note(self, event: Event) -> None:
@@ -77,11 +79,14 @@ class Operator:
         self._intent = intent
         self._orders = orders
 
-    async def drain(self, node: str, *, force: bool, by: str = "") -> Outcome:
-        """Take a node out of service; `by` = the node that the operator asked, "" = this one."""
+    async def drain(self, node: str, *, force: bool, plain: bool = False, by: str = "") -> Outcome:
+        """Take a node out of service; `by` = the node that the operator asked, "" = this one.
+
+        What it holds is handed over first. What cannot be stops the drain, unless `plain`.
+        """
         now = self._machine.snapshot()
         if node not in {"", now.node}:
-            return await self._elsewhere(now, node, "drain", force=force)
+            return await self._elsewhere(now, node, "drain", force=force, plain=plain)
         if self._intent.current.drained:
             return Accepted(f"{now.node} is drained already")
         held = tuple(v.vip for v in now.own.vips if v.role is Role.ACTIVE)
@@ -93,7 +98,30 @@ class Operator:
             return nobody_serves(now, what, left)
         if (held or carried) and not force and (unsafe := no_room(now, what)):
             return unsafe
+        stuck = await self._hand_over_all(now, held, left, by=by or now.node)
+        if stuck is not None and not plain:
+            return stuck
         return await self._wish(_DRAIN, now.node, by, stays_last_resort(now, left))
+
+    async def _hand_over_all(
+        self, now: ClusterSnapshot, held: tuple[str, ...], left: tuple[str, ...], *, by: str
+    ) -> Refused | None:
+        """Hand over what a drain would release; the first that failed, None = all is gone.
+
+        In turn: the VIPs of a group go with the first of them.
+        """
+        gone: set[str] = set()
+        for vip in held:
+            group = self._machine.group(vip)
+            target = best_peer(group, now.peers)
+            if vip in left or vip in gone or target is None:
+                continue
+            outcome = await self._move(now, vip, target, plain=False, by=by)
+            if isinstance(outcome, Refused):
+                text = f"{now.node} is not drained: {outcome.text}"
+                return Refused(outcome.code, text, outcome.reasons)
+            gone |= {each.name for each in group}
+        return None
 
     async def undrain(self, node: str, *, by: str = "") -> Outcome:
         """Put a node back into service."""
@@ -112,8 +140,11 @@ class Operator:
         """End `pause`, here and on every peer that is heard."""
         return await self._everywhere("resume", _RESUME)
 
-    async def failover(self, vip: str, to: str, *, force: bool) -> Outcome:
-        """Move a VIP away from its holder, and wait until it is done."""
+    async def failover(self, vip: str, to: str, *, force: bool, plain: bool = False) -> Outcome:
+        """Move a VIP away from its holder, and wait until another one has it.
+
+        By a handover, which cuts nothing; where it cannot be, only with `plain`.
+        """
         now = self._machine.snapshot()
         reports = {now.node: now.own} | {
             p.name: p.report for p in now.peers if p.fresh and p.report is not None
@@ -126,14 +157,17 @@ class Operator:
         if to in holders:
             return Accepted(f"{to} holds {vip} already")
         if now.node not in holders:
-            return await self._elsewhere(now, holders[0], "failover", vip=vip, to=to, force=force)
-        return await self._failover_here(now, vip, to, force=force, by=now.node)
+            wish = {"vip": vip, "to": to}
+            return await self._elsewhere(
+                now, holders[0], "failover", **wish, force=force, plain=plain
+            )
+        return await self._failover_here(now, vip, to, force=force, plain=plain, by=now.node)
 
     async def do(self, order: Order) -> Outcome:
         """A wish that arrived from another node, for this one."""
         match order.verb:
             case "drain":
-                return await self.drain("", force=order.force, by=order.by)
+                return await self.drain("", force=order.force, plain=order.plain, by=order.by)
             case "undrain":
                 return await self.undrain("", by=order.by)
             case "pause":
@@ -146,11 +180,16 @@ class Operator:
                 if held is None or held.role is not Role.ACTIVE:
                     return Refused("no-holder", f"{now.node} does not hold {order.vip}")
                 return await self._failover_here(
-                    now, order.vip, order.to, force=order.force, by=order.by
+                    now,
+                    order.vip,
+                    order.to,
+                    force=order.force,
+                    plain=order.plain,
+                    by=order.by,
                 )
 
     async def _failover_here(
-        self, now: ClusterSnapshot, vip: str, to: str, *, force: bool, by: str
+        self, now: ClusterSnapshot, vip: str, to: str, *, force: bool, plain: bool, by: str
     ) -> Outcome:
         group = self._machine.group(vip)
         target = best_peer(group, now.peers, prefer=to)
@@ -158,9 +197,19 @@ class Operator:
             return no_target(now, vip, to, group)
         if not force and (unsafe := no_room(now, f"moving {vip} to {target}")):
             return unsafe
+        return await self._move(now, vip, target, plain=plain, by=by)
+
+    async def _move(
+        self, now: ClusterSnapshot, vip: str, target: str, *, plain: bool, by: str
+    ) -> Outcome:
         data: dict[str, int | float | str] = {"from": now.node, "to": target, "by": by}
         self._note("failover-started", f"the operator moves {vip} to {target}", vip, data)
-        ended = await self._machine.start_failover(vip, target)
+        ended = await self._machine.start_failover(vip, target, plain=plain)
+        if not ended.taker and ended.reason is not None:
+            text = f"{vip} stays on {now.node}: {ended.reason.text}"
+            text += "; `--plain` moves it all the same, and cuts its connections"
+            self._note("failover-aborted", text, vip, data, (ended.reason,))
+            return Refused("not-handed-over", text, (ended.reason,))
         if not ended.taker:
             text = f"{vip}: no peer became active in time; {now.node} contends again"
             self._note("failover-aborted", text, vip, data)
@@ -213,6 +262,7 @@ class Operator:
         vip: str = "",
         to: str = "",
         force: bool = False,
+        plain: bool = False,
     ) -> Outcome:
         peer = next((p for p in now.peers if p.name == node), None)
         if peer is None:
@@ -220,7 +270,9 @@ class Operator:
             return Refused("unknown-node", f"{node} is not a node of this cluster ({known})")
         if self._orders is None or not peer.fresh:
             return Refused("unreachable", f"{node} is not heard; ask its own agent")
-        return await self._orders.ask(node, verb, by=now.node, vip=vip, to=to, force=force)
+        return await self._orders.ask(
+            node, verb, by=now.node, vip=vip, to=to, force=force, plain=plain
+        )
 
     def _note(
         self,

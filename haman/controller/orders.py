@@ -50,9 +50,10 @@ class Orders:
         vip: str = "",
         to: str = "",
         force: bool = False,
+        plain: bool = False,
     ) -> Outcome:
         """Have `peer` do it; Refused(unreachable) when no answer came."""
-        order = Order(secrets.token_hex(8), verb, vip, to, force, by)
+        order = Order(secrets.token_hex(8), verb, vip, to, force, by, plain)
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[order.id] = answered
         try:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from haman.cluster.keys import ClusterKey
 from haman.cluster.mesh import Address, Greeted, Heard, Mesh, PeerLost
-from haman.cluster.packets import PermitPacket, Released
+from haman.cluster.packets import Handover, PermitPacket, Released
 from haman.config.model import Cluster
 from haman.controller.orders import Do, Orders
 from haman.controller.ports import Clock
+from haman.core.handover.messages import Said
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Reason
 
@@ -96,6 +97,11 @@ class PeerSide:
         """Send one packet to one peer, once; it may be lost."""
         if self._mesh is not None and not self._mesh.tell(peer, packet):
             log.warning("a packet for %s could not be sent", peer)
+
+    def hand_over(self, peer: str, said: Said) -> None:
+        """Tell a peer how far this side of a handover is."""
+        if self._mesh is not None:
+            self._mesh.tell(peer, Handover(said))
 
     def publish_soon(self) -> None:
         """Report a change: at once, unless the last report is younger than 20 ms."""

@@ -78,12 +78,12 @@ class PermitSide:
         heard, self._inbox = tuple(self._inbox), []
         return self._core.step(situation, own, now_ns, heard, unweighted, awake=awake)
 
-    def follow(self, stepped: NodeStepped, failovers: Failovers, now_ns: int) -> tuple[Event, ...]:
+    def follow(self, stepped: NodeStepped, failovers: Failovers) -> tuple[Event, ...]:
         """Tell the peers, order the failovers that are permitted; what is to be noted."""
         for tell in stepped.tells:
             self._peers.tell(tell.peer, permit_packet(tell.message))
         for move in stepped.moves:
-            failovers.order(move.vip, move.to, now_ns, permitted=True)
+            failovers.order(move.vip, move.to, self._peers.views(), plain=False, stays=True)
         at_ns = self._clock.wall_ns()
         return tuple(
             Event(note.type, at_ns, note.text, note.service, note.reasons, note.data)

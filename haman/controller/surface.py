@@ -82,14 +82,20 @@ class Agent(Protocol):
     def snapshot(self) -> ClusterSnapshot:
         """The cluster as known now; cheap."""
 
-    async def drain(self, node: str, *, force: bool) -> Outcome:
-        """Take a node out of service until `undrain`, over restarts."""
+    async def drain(self, node: str, *, force: bool, plain: bool = False) -> Outcome:
+        """Take a node out of service until `undrain`, over restarts.
+
+        `plain`: release what cannot be handed over.
+        """
 
     async def undrain(self, node: str) -> Outcome:
         """Put a node back into service."""
 
-    async def failover(self, vip: str, to: str, *, force: bool) -> Outcome:
-        """Move a VIP away from its holder; `to` "" = the best peer."""
+    async def failover(self, vip: str, to: str, *, force: bool, plain: bool = False) -> Outcome:
+        """Move a VIP away from its holder; `to` "" = the best peer.
+
+        `plain`: where it cannot be handed over, release it.
+        """
 
     async def pause(self) -> Outcome:
         """Hold all automatic moves but faults, cluster-wide, until `resume`."""

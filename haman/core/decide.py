@@ -16,6 +16,7 @@ of the group (a VIP without a group is its own).
     starting, but in the election         contend   configured  no          the proxy's own
     data is late                          contend   configured  no          stale
     paused                                contend   configured  no          paused
+    its holder can hand it over           contend   configured  no          preempts-by-handover
     yielded                               contend   configured  no          yielded
     a fresh peer lets go by failover, or
     yielded; not active here              contend   configured  no          placed
@@ -68,10 +69,18 @@ class FailoverOrdered:
 
 @dataclass(frozen=True, slots=True)
 class FailoverEnded:
-    """A pending failover is over. `taker` "" = nobody took the VIP in time, or a release met it."""
+    """A failover is over.
+
+    Attributes:
+        taker: who has the VIP; "" = nobody took it in time, or a release met it.
+        reason: why nobody did, where it is known.
+        stays: the VIP is not to be preempted back.
+    """
 
     vip: str
     taker: str
+    reason: Reason | None = None
+    stays: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,11 @@ class Decider:
         self._ladders.reconfigure(anycast)
         names = {vip.name for vip in vips}
         self._pending = {name: p for name, p in self._pending.items() if name in names}
+
+    @property
+    def vips(self) -> tuple[ConfiguredVip, ...]:
+        """Those configured."""
+        return self._vips
 
     @property
     def deadline_ns(self) -> int | None:
@@ -237,6 +251,8 @@ def _contending(
         holds.append(because.STALE)
     if situation.intent.paused:
         holds.append(because.PAUSED)
+    if vip.name in situation.asks:
+        holds.append(situation.asks[vip.name])
     if yields:
         holds.append(because.yielded(vip.name))
     elif peer := _moved_from(vip.name, situation):

@@ -9,6 +9,7 @@ engine's events.
 from dataclasses import dataclass, field
 
 from haman.core.announcements import AnycastStance, BfdReport, ExabgpReport, HeldAddresses
+from haman.core.handover.messages import HandoverOrder, HandoverReport, VipPlace
 from haman.core.words import Event, Reason, Role
 
 
@@ -42,12 +43,14 @@ class StancesDeclared:
         generation: grows with each change; echoed in `EngineReported`.
         exabgp: digest of the ExaBGP configuration that the controller wrote and validated, and that
             shall run; "" = none.
+        handovers: of VIPs that move now, every one there is.
     """
 
     generation: int
     vips: tuple[VipStance, ...]
     anycast: tuple[AnycastStance, ...] = ()
     exabgp: str = ""
+    handovers: tuple[HandoverOrder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class VipReport:
         held: addresses that the kernel confirmed on the interface, "a.b.c.d/len".
         active_router: source address of the last valid advert heard, "" if none is current.
         active_priority: the priority in it.
+        connections_left: in the tail: established to the VIP here, as last counted; else None.
     """
 
     vip: str
@@ -81,6 +85,7 @@ class VipReport:
     held: tuple[str, ...] = ()
     active_router: str = ""
     active_priority: int = 0
+    connections_left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ class EngineReported:
         exabgp: None = none was asked for.
         ending: the agent was told to end; what is announced shall be shut now, for the routers are
             about to lose it.
+        handovers: what became of each that was ordered.
+        places: of the VIPs whose interface is there, for who takes them or gives them away.
     """
 
     generation: int
@@ -128,6 +135,8 @@ class EngineReported:
     bfd: tuple[BfdReport, ...] = ()
     exabgp: ExabgpReport | None = None
     ending: bool = False
+    handovers: tuple[HandoverReport, ...] = ()
+    places: tuple[VipPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from haman.core.facts import VipReport
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Condition, Role
 
@@ -17,6 +18,8 @@ class ConfiguredVip:
     priority: int
     preempt: bool = True
     group: str = ""
+    preempt_delay_ns: int = 0
+    handover_timeout_ns: int = 60_000_000_000
 
 
 def best_peer(
@@ -75,8 +78,15 @@ def can_serve(group: tuple[ConfiguredVip, ...], report: NodeReport) -> bool:
     """Whether a node that reports this contends for every VIP of `group` and may carry load."""
     if report.condition not in _CAN_SERVE:
         return False
-    roles = {vip.vip: vip.role for vip in report.vips}
-    return all(roles.get(vip.name) in CONTENDS for vip in group)
+    said = {vip.vip: vip for vip in report.vips}
+    return all(contends(said.get(vip.name)) for vip in group)
+
+
+def contends(said: VipReport | None) -> bool:
+    """Whether a node that reports this takes part in the election; in its tail it still may."""
+    if said is None:
+        return False
+    return said.role in CONTENDS or (said.role is Role.TAIL and said.priority > 0)
 
 
 def group_of(vips: tuple[ConfiguredVip, ...], name: str) -> tuple[ConfiguredVip, ...]:

@@ -1,5 +1,6 @@
 """Everything that the decisions of a node depend upon, and the condition that follows from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from haman.core import because
@@ -43,6 +44,7 @@ class Situation:
         held: what the engine last said of the addresses of anycast services; None before its first
             report.
         announced: what the relay holds; None while it is not reached.
+        asks: VIPs that are left to come back by a handover, and the reason that says so.
         ending: the agent was told to end.
         engine_age_ms: since the engine last said anything.
         permits: what this node may do about its load.
@@ -58,6 +60,7 @@ class Situation:
     roles: tuple[VipReport, ...] = ()
     held: tuple[HeldAddresses, ...] | None = None
     announced: tuple[Announcement, ...] | None = None
+    asks: Mapping[str, Reason] = field(default_factory=dict)
     ending: bool = False
     engine_age_ms: float = 0.0
     permits: Standing = field(default_factory=Standing)

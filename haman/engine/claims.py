@@ -26,12 +26,12 @@ class Claim:
     interface: str
     addresses: tuple[IPv4Interface | IPv6Interface, ...]
     lease_s: int
-    kind: Literal["vip", "anycast"] = "vip"
+    kind: Literal["vip", "tail", "anycast"] = "vip"
 
     @property
     def guarded(self) -> bool:
         """The guard takes them off at once when the engine dies. Not those of anycast: see there."""
-        return self.kind == "vip"
+        return self.kind != "anycast"
 
     @property
     def key(self) -> Key:

@@ -15,6 +15,7 @@ from haman.core.vrrp.messages import (
     AdvertisementReceived,
     AnnounceAddresses,
     Discarded,
+    HandOverAddresses,
     Input,
     InstallAddresses,
     Observed,
@@ -56,6 +57,7 @@ class Groups:
 
     Args:
         role_changed: called after each step in which a member's role changed.
+        handed_over: called when a member has yielded to its taker; its addresses stay for now.
     """
 
     def __init__(
@@ -64,13 +66,16 @@ class Groups:
         announcer: Announcer,
         wires: Wires,
         holdings: Holdings,
+        *,
         role_changed: Callable[[str, RoleChanged], None],
+        handed_over: Callable[[Key, int], None],
     ) -> None:
         self._reporter = reporter
         self._announcer = announcer
         self._wires = wires
         self._holdings = holdings
         self._told_role_changed = role_changed
+        self._handed_over = handed_over
         self.members: dict[Key, Member] = {}
         self._groups: dict[GroupKey, _Running] = {}
         self._routes: dict[tuple[Wire, int], Key] = {}
@@ -221,6 +226,9 @@ class Groups:
             case RemoveAddresses():
                 self._announcer.stop(key)
                 self._holdings.drop(key, now_ns)
+            case HandOverAddresses():
+                self._announcer.stop(key)
+                self._handed_over(key, now_ns)
             case AnnounceAddresses():
                 # Addresses that the kernel has yet to confirm are announced when it has.
                 if self._holdings.confirmed(key):

@@ -135,6 +135,15 @@ class Holdings:
         holding = self._holdings.get(key)
         return holding is not None and holding.wanted and holding.confirmed
 
+    def wants(self, key: Key) -> bool:
+        """Whether the claim's addresses are asked for, confirmed or not."""
+        holding = self._holdings.get(key)
+        return holding is not None and holding.wanted
+
+    def has(self, key: Key) -> bool:
+        """Whether any of the claim's addresses may be on its interface."""
+        return key in self._holdings
+
     def held(self, service: str) -> tuple[str, ...]:
         """The confirmed addresses of a service, as "address/length"."""
         places = [p for holding in self._of(service) for p in holding.places]
@@ -350,7 +359,9 @@ class Holdings:
                 holding.missing_since_ns = now_ns
             for place in places:
                 if place not in holding.prefix_routes:
-                    holding.prefix_routes[place] = not self._interfaces.covers(place)
+                    # A tail's has none: the kernel (6.18) does not remove that of IPv6 on `lo` again.
+                    covered = claim.kind == "tail" or self._interfaces.covers(place)
+                    holding.prefix_routes[place] = not covered
                 wanted[place] = Lease(claim.lease_s, holding.prefix_routes[place])
         return wanted
 

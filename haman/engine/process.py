@@ -31,6 +31,7 @@ from haman.engine.ending import Ending
 from haman.engine.exabgp import Exabgp
 from haman.engine.groups import Groups
 from haman.engine.guard import Guard
+from haman.engine.handovers import Handovers
 from haman.engine.holdings import Holdings
 from haman.engine.identity import prepare
 from haman.engine.interfaces import Interfaces
@@ -41,9 +42,11 @@ from haman.engine.reload import Load, Reload
 from haman.engine.reporter import Reporter
 from haman.engine.sentry import Sentry
 from haman.engine.signals import Signals
+from haman.engine.steering import SteeringChild
 from haman.engine.supervise import Supervisor
 from haman.engine.urgency import Urgency
 from haman.engine.vips import Vips
+from haman.engine.watchdog import Watchdog
 from haman.engine.wires import Wire, Wires
 from haman.system import clock, realtime
 from haman.system.netlink import InterfaceAddress
@@ -117,20 +120,32 @@ class Engine:
             write_page=self._write_page,
         )
         self._vips = Vips(self._interfaces, self._reporter, self._wires)
-        self._groups = Groups(
-            self._reporter, self._announcer, self._wires, self._holdings, self._vips.role_changed
+        steering = SteeringChild(self._loop, self._reporter)
+        self._handovers = Handovers(
+            self._interfaces, self._holdings, steering, self._reporter, self._vips
         )
-        self._vips.attach(self._groups, self._holdings)
+        self._groups = Groups(
+            self._reporter,
+            self._announcer,
+            self._wires,
+            self._holdings,
+            role_changed=self._vips.role_changed,
+            handed_over=self._handovers.handed_over,
+        )
+        self._vips.attach(self._groups, self._holdings, self._handovers)
         self._bfd = BfdSessions(self._loop, self._reporter)
         self._anycast = Anycast(self._interfaces, self._reporter, self._holdings)
         self._ending = Ending(self._anycast, self._exabgp)
+        self._watchdog = Watchdog(config.engine, self._notifier, self._reporter)
+        timed = (self._groups, self._vips, self._handovers, self._bfd, self._anycast)
+        more = (self._holdings, self._announcer, self._exabgp, self._ending, self._watchdog)
+        self._timed = (*timed, *more)
         self._generation = 0
         self._ready = False
         self._stop_by_ns: int | None = None
         self._late_ns = 0
         self._report_at_ns = 0
         self._reported_ns = 0
-        self._watchdog_at_ns: int | None = None
         self._reload = Reload(load, self._urgency.raise_thread)
 
     # ---- run -----------------------------------------------------------------------------------
@@ -151,16 +166,15 @@ class Engine:
 
     def _configure(self, config: Config, passwords: dict[str, bytes]) -> None:
         self._config = config
-        shortest_ms = shortest_interval_ms(config)
-        self._late_ns = min(shortest_ms or LATE_MS_MAX, LATE_MS_MAX) * 1_000_000
+        self._late_ns = min(shortest_interval_ms(config) or LATE_MS_MAX, LATE_MS_MAX) * 1_000_000
         now_ns = clock.monotonic_ns()
         routers, services = members(config, passwords), anycast_claims(config)
         claims: dict[Key, Claim] = {**routers, **services}
-        self._interfaces.excluded = frozenset(
-            str(address.ip) for claim in claims.values() for address in claim.addresses
-        )
+        every = (address for claim in claims.values() for address in claim.addresses)
+        self._interfaces.excluded = frozenset(str(address.ip) for address in every)
         self._holdings.configure(claims)
         self._vips.configure(routers, now_ns)
+        self._handovers.configure(routers.values(), now_ns)
         names = tuple(service.name for service in config.anycast)
         self._anycast.configure(names, services, now_ns)
         self._bfd.configure(config.bgp.neighbor if config.bgp else (), now_ns)
@@ -170,6 +184,7 @@ class Engine:
             self._tell_late(self._loop.late_ns)
         self._groups.turn(now_ns)
         self._vips.turn(now_ns)
+        self._handovers.turn(now_ns)
         self._bfd.turn(now_ns)
         self._anycast.turn(now_ns)
         self._ending.turn(now_ns)
@@ -183,19 +198,8 @@ class Engine:
         elif now_ns >= self._stop_by_ns or (self._ending.over and self._holdings.empty):
             return None
         self._report(now_ns)
-        deadlines = [
-            self._report_at_ns,
-            self._groups.deadline_ns,
-            self._vips.deadline_ns,
-            self._bfd.deadline_ns,
-            self._anycast.deadline_ns,
-            self._holdings.deadline_ns,
-            self._announcer.deadline_ns,
-            self._exabgp.deadline_ns,
-            self._ending.deadline_ns,
-            self._watchdog_at_ns,
-            self._stop_by_ns,
-        ]
+        deadlines = [part.deadline_ns for part in self._timed]
+        deadlines += [self._report_at_ns, self._stop_by_ns]
         if self._stop_by_ns is None:
             deadlines += [self._supervisor.deadline_ns, self._sentry.deadline_ns]
         return min(at_ns for at_ns in deadlines if at_ns is not None)
@@ -207,9 +211,11 @@ class Engine:
         self._report_now(clock.monotonic_ns())
         self._exabgp.stop(timeout_s=1.0)
         self._supervisor.stop(timeout_s=1.0)
+        self._handovers.close()
         self._worker.stop(timeout_s=0.5)
         self._wires.close()
         self._monitor.close()
+        self._watchdog.close()
         self._notifier.close()
         self._loop.close()
         return 0 if self._holdings.empty else 1
@@ -240,6 +246,7 @@ class Engine:
         self._stop_by_ns = now_ns + within_ns
         self._notifier.stopping(within_ns)
         self._vips.stop((Reason("shutdown", f"the agent is ending ({why})"),), now_ns)
+        self._handovers.stop(now_ns)
         self._ending.begin(shut_ms * 1_000_000, now_ns)
         self._report_now(now_ns)
 
@@ -299,16 +306,18 @@ class Engine:
         self._vips.host_known(now_ns)
         self._anycast.host_known(now_ns)
         self._notifier.ready(self._status())
-        if self._notifier.watchdog_ns is not None:
-            self._watchdog_at_ns = now_ns
+        self._watchdog.begin(now_ns)
 
     def _addresses_acquired(self, key: Key) -> None:
-        if self._anycast.concerns(key):
+        if self._anycast.concerns(key) or self._handovers.concerns(key):
             self._reporter.changed = True
         else:
             self._vips.acquired(key, clock.monotonic_ns())
 
     def _addresses_failed(self, key: Key, reason: Reason) -> None:
+        if self._handovers.concerns(key):
+            self._handovers.failed(key, reason)
+            return
         service = self._anycast if self._anycast.concerns(key) else self._vips
         service.failed(key, reason, clock.monotonic_ns())
 
@@ -336,6 +345,7 @@ class Engine:
             case StancesDeclared(generation):
                 if self._stop_by_ns is None:
                     self._vips.declare(message, now_ns)
+                    self._handovers.declare(message.handovers, now_ns)
                     self._anycast.declare(message.anycast, now_ns)
                     self._exabgp.declare(message.exabgp, now_ns)
                 if generation != self._generation:
@@ -352,9 +362,7 @@ class Engine:
             self._report_at_ns = min(self._report_at_ns, self._reported_ns + REPORT_GAP_NS)
         if now_ns >= self._report_at_ns:
             self._report_now(now_ns)
-        if self._watchdog_at_ns is not None and now_ns >= self._watchdog_at_ns:
-            self._watchdog_at_ns = now_ns + (self._notifier.watchdog_ns or NS_PER_S) // 3
-            self._notifier.alive()
+        self._watchdog.turn(now_ns)
 
     def _report_now(self, now_ns: int) -> None:
         self._reported_ns = now_ns
@@ -372,13 +380,14 @@ class Engine:
                 anycast=self._anycast.reports(),
                 exabgp=self._exabgp.report(now_ns),
                 ending=self._stop_by_ns is not None,
+                handovers=self._handovers.reports(),
+                places=self._handovers.places(),
             )
         )
 
     def _status(self) -> str:
-        text = f"{len(self._config.vip)} VIPs"
         count = len(self._config.anycast)
-        return f"{text}, {count} anycast services" if count else text
+        return f"{len(self._config.vip)} VIPs" + (f", {count} anycast services" if count else "")
 
 
 def run(config: Config, controller: Sequence[str], guard: Guard, load: Load) -> int:

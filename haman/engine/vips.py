@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from haman.core.facts import StancesDeclared, TakeoverOrdered, VipReport, VipStance
+from haman.core.handover.messages import HandoverReport
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import (
     PeerReleased,
@@ -22,6 +23,7 @@ from haman.core.vrrp.messages import (
 )
 from haman.core.words import Reason, Role
 from haman.engine.groups import NS_PER_S, Groups
+from haman.engine.handovers import Handovers
 from haman.engine.holdings import Holdings
 from haman.engine.interfaces import Interfaces
 from haman.engine.members import Member
@@ -66,14 +68,15 @@ class Vips:
         self._wires = wires
         self._groups: Groups
         self._holdings: Holdings
+        self._handovers: Handovers
         self._vips: dict[str, _Vip] = {}
         self._configs: dict[Key, VirtualRouterConfig] = {}
         self._host_known = False
         self._stopping = False
 
-    def attach(self, groups: Groups, holdings: Holdings) -> None:
+    def attach(self, groups: Groups, holdings: Holdings, handovers: Handovers) -> None:
         """What is driven; once, before anything else."""
-        self._groups, self._holdings = groups, holdings
+        self._groups, self._holdings, self._handovers = groups, holdings, handovers
 
     # ---- inputs --------------------------------------------------------------------------------
 
@@ -181,6 +184,17 @@ class Vips:
                 vip.hold_off_until_ns = 0
                 self._evaluate(vip, now_ns)
 
+    def evaluate_one(self, name: str, now_ns: int) -> None:
+        """Follow what a handover demands of one VIP."""
+        vip = self._vips.get(name)
+        if vip is not None and vip.keys:
+            self._evaluate(vip, now_ns)
+
+    def role(self, name: str) -> Role:
+        """What this node is to a VIP in the election."""
+        vip = self._vips.get(name)
+        return vip.role if vip is not None else Role.INITIALIZE
+
     def evaluate(self, now_ns: int) -> None:
         """Follow stances, interfaces and source addresses."""
         self._wires.sync({member.wire for member in self._groups.members.values()})
@@ -228,7 +242,8 @@ class Vips:
         old = self._configs.get(member.key)
         if source is None and old is not None:
             source = old.source  # a farewell may still have to be said from it
-        return member.router(source, self._vips[member.vip.name].stance)
+        config = member.router(source, self._vips[member.vip.name].stance)
+        return self._handovers.adjusted(member.key, config)
 
     def _trouble(self, vip: _Vip) -> Reason | None:
         if not self._host_known:
@@ -292,16 +307,30 @@ class Vips:
         else:
             reasons = (*first.reasons, *vip.stance.reasons)
         heard = next((s for s in snapshots if s.active_router is not None), first)
+        role, left = _least(snapshots), None
+        if (tail := self._handovers.tail(vip.name)) is not None and role is not Role.ACTIVE:
+            role, left = Role.TAIL, tail.connections
+            reasons = (_serves_on(tail), *reasons)
         return VipReport(
             vip.name,
-            _least(snapshots),
+            role,
             first.priority,
             vip.since_wall_ns,
             reasons,
             self._holdings.held(vip.name),
             str(heard.active_router or ""),
             heard.active_priority,
+            left,
         )
+
+
+def _serves_on(tail: HandoverReport) -> Reason:
+    """Why a node is in its tail."""
+    left, order = tail.connections, tail.order
+    what = "connections" if left is None else f"{left} connection{'' if left == 1 else 's'}"
+    wait_s = (order.until_ns - clock.monotonic_ns()) // NS_PER_S
+    text = f"serves {what} to the end, for {max(wait_s, 0)} s at most; new ones go to {order.peer}"
+    return Reason("tail", text, {"connections": -1 if left is None else left, "peer": order.peer})
 
 
 def _least(snapshots: list[RouterSnapshot]) -> Role:

@@ -79,6 +79,7 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         connections: long-lived ones, each exchanging a few bytes every `echo_interval_ms`.
         service: the VIP or anycast service that clients ask for [the first one expected of].
+        count_again: a long-lived connection made again after a loss counts as the first ones do.
         mode: what a new connection must do to count: http (a GET answered with 200), or connect.
     """
 
@@ -87,6 +88,7 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
     echo_interval_ms: Annotated[int, Meta(ge=10, le=10_000)] = 100
     mode: Literal["http", "connect"] = "http"
     service: str = ""
+    count_again: bool = False
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True):

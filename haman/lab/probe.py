@@ -46,6 +46,7 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
         attempt_timeout_ms: how long a new connection may take. Shorter than the kernel's first
             retransmission of a SYN (1 s), so that each attempt is one question.
         echo_timeout_ms: without an answer for this long a long-lived connection counts as lost.
+        count_again: one that was made again after a loss counts as the first ones do.
     """
 
     address: str
@@ -58,6 +59,7 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
     echo_interval_ms: int = 100
     attempt_timeout_ms: int = 500
     echo_timeout_ms: int = 2000
+    count_again: bool = False
 
 
 class Result(Struct, frozen=True):
@@ -66,6 +68,7 @@ class Result(Struct, frozen=True):
     Attributes:
         established: long-lived connections at the start.
         exchanges: answers received on them.
+        unanswered: exchanges that ended with their connection instead.
         late_ms_max: the prober's own worst lateness; a gap below it may be the prober's.
         skipped: attempts not made because the prober was late or too many were pending.
     """
@@ -79,6 +82,7 @@ class Result(Struct, frozen=True):
     exchanges: int
     late_ms_max: float
     skipped: int
+    unanswered: int = 0
 
 
 class Span(Struct, frozen=True):

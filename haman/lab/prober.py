@@ -78,6 +78,7 @@ class Prober:
         self.attempts: list[Attempt] = []
         self.lost: list[Lost] = []
         self.exchanges = 0
+        self.unanswered = 0
         self.skipped = 0
         self.late_ns_max = 0
         self.request = f"GET / HTTP/1.1\r\nHost: {order.address}\r\n\r\n".encode()
@@ -233,6 +234,7 @@ class Prober:
                     self.lose(echo, now, outcome_of(failed))
                     return
                 echo.up, echo.sent_ns = True, 0
+                echo.counted = echo.counted or self.order.count_again
                 self.poll.modify(echo.sock, select.EPOLLIN)
                 return
             answer = echo.sock.recv(512)
@@ -249,6 +251,7 @@ class Prober:
 
     def lose(self, echo: Echo, now: int, cause: str) -> None:
         """A long-lived connection broke; each of the first ones counts once."""
+        self.unanswered += echo.up and echo.sent_ns > 0
         if echo.counted:
             self.lost.append(Lost(now, cause))
             echo.counted = False
@@ -301,6 +304,7 @@ def probe(order: Order) -> Result:
         exchanges=prober.exchanges,
         late_ms_max=round(prober.late_ns_max / NS_PER_MS, 3),
         skipped=prober.skipped,
+        unanswered=prober.unanswered,
     )
 
 

@@ -26,6 +26,8 @@ RESULT = "/run/lab/probe.json"
 READY_TIMEOUT_S = 15
 END_SLACK_S = 10
 SERVES_TIMEOUT_S = 20
+COMES_HOME_S = 5.0
+"""A preferred node that came back has its address again by then."""
 
 
 def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record:
@@ -118,6 +120,13 @@ def recover(lab: Lab) -> None:
         LabError: an address did not come back to its preferred node.
     """
     faults.heal(lab.runtime)
+    if lab.vips and not kernel.wait_until(lab.settled, COMES_HOME_S):
+        # What the operator moved away stays away until the operator moves it again.
+        for vip in lab.vips:
+            for holder in lab.holders()[vip.name]:
+                if holder != vip.nodes[0]:
+                    words = ["haman", "failover", vip.name, "--to", vip.nodes[0], "--plain"]
+                    lab.runtime.exec(holder, words)
     wait_until_calm(lab)
     for node in lab.runtime.pids:
         lab.runtime.exec(node, ["ip", "neighbour", "flush", "all"])
@@ -159,6 +168,7 @@ def order_of(lab: Lab, drill: Drill) -> Order:
         new_per_s=drill.load.new_per_s,
         connections=drill.load.connections,
         echo_interval_ms=drill.load.echo_interval_ms,
+        count_again=drill.load.count_again,
     )
 
 

@@ -10,27 +10,35 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_REQUEST_DUMP = 0x301
 _INET_DIAG_REQ_BYTECODE = 1
-_BC_S_GE, _BC_S_LE = 2, 3
+_BC_S_GE, _BC_S_LE, _BC_S_COND = 2, 3, 7
 
 LISTEN = 1 << 10
 CONNECTED = sum(1 << state for state in (1, 2, 4, 5, 6, 8, 9, 11))
 """Every state of a socket that has a local and a remote port, TIME_WAIT included."""
 
+KNOWN = sum(1 << state for state in (1, 3, 4, 5, 6, 8, 9, 11, 12))
+"""Every state of an accepted connection in which a segment of it means something here."""
+SERVED = KNOWN & ~(1 << 6)
+"""Of those: not TIME_WAIT, in which there is nothing more to serve."""
+_FIN_WAIT_2 = 5
+
 _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBxI48x")
 _ATTRIBUTE = struct.Struct("=HH")
 _OPERATION = struct.Struct("=BBH")
+_CONDITION = struct.Struct("=BBxxi")
 _LENGTH_KIND = struct.Struct("=IH")
 _PORT = struct.Struct("!H")
 _QUEUES = struct.Struct("=IIII")
 _AT_FAMILY, _AT_SPORT, _AT_DPORT, _AT_SOURCE, _AT_DESTINATION = 16, 20, 22, 24, 40
 _AT_QUEUES, _AT_END = 72, 88
+_AT_STATE, _AT_INODE = 17, 84
 _DONE_BYTES = 20
 _DONE = _LENGTH_KIND.pack(_DONE_BYTES, _NLMSG_DONE)
 _ERROR = _LENGTH_KIND.pack(0, _NLMSG_ERROR)[4:]
@@ -116,6 +124,47 @@ class SockDiag:
                 yield counted
         yield counted
 
+    def connections(self, address: str) -> Iterator[bytes]:
+        """The connections to a local address, as remote address, remote port and local port.
+
+        As the packets have them: 4 or 16 bytes, and 2 each.
+
+        Raises:
+            SockDiagError: the kernel refused.
+        """
+        for data, offset, begin, size in self._connected(address, KNOWN):
+            at = offset + _AT_DESTINATION + begin
+            ports = data[offset + _AT_DPORT : offset + _AT_SOURCE]
+            yield data[at : at + size] + ports + data[offset + _AT_SPORT : offset + _AT_DPORT]
+
+    def served(self, address: str) -> int:
+        """How many connections to a local address have not come to their end.
+
+        One that its program has closed, and that only waits for the client's FIN, has.
+
+        Raises:
+            SockDiagError: the kernel refused.
+        """
+        return sum(
+            data[offset + _AT_STATE] != _FIN_WAIT_2
+            or data[offset + _AT_INODE : offset + _AT_END] != bytes(4)
+            for data, offset, _, _ in self._connected(address, SERVED)
+        )
+
+    def _connected(self, address: str, states: int) -> Iterator[tuple[bytes, int, int, int]]:
+        """Message, where it begins, where in its address fields the address does, and its size.
+
+        IPv4 also where an IPv6 socket serves it. The kernel filters.
+        """
+        packed = ip_address(address).packed
+        size = len(packed)
+        own_family = socket.AF_INET if size == 4 else socket.AF_INET6
+        bytecode = _address_filter(own_family, packed)
+        for family in (own_family,) if size == 16 else FAMILIES:
+            begin = 0 if family == own_family else 12
+            for data, offset in _messages(self._dump(family, states, bytecode)):
+                yield data, offset, begin, size
+
     def _dump(self, family: int, states: int, bytecode: bytes = b"") -> Iterator[bytes]:
         self._sequence += 1
         body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states)
@@ -179,6 +228,13 @@ def _port_filter(lowest: int, highest: int) -> bytes:
             _OPERATION.pack(0, 0, highest),
         )
     )
+
+
+def _address_filter(family: int, packed: bytes) -> bytes:
+    """Local address, as byte code: the operation, and the condition that it carries."""
+    condition = _CONDITION.pack(family, len(packed) * 8, -1) + packed
+    size = _OPERATION.size + len(condition)
+    return _OPERATION.pack(_BC_S_COND, size, size + 4) + condition
 
 
 def _messages(datagrams: Iterator[bytes] | list[bytes]) -> Iterator[tuple[bytes, int]]:

@@ -158,10 +158,10 @@ class FakeAgent:
             engine=engine if self.engine_alive else None,
         )
 
-    async def drain(self, node: str, *, force: bool) -> Outcome:
+    async def drain(self, node: str, *, force: bool, plain: bool = False) -> Outcome:
         """Drain, unless `refusal` is set (and, as unsafe, not forced)."""
         name = node or "lb1"
-        if refused := self._refused("drain", name, "force" if force else ""):
+        if refused := self._refused("drain", name, _flags(force=force, plain=plain)):
             return refused
         reason = Reason("drained", "drained by the operator")
         self.nodes[name].drained = True
@@ -184,11 +184,11 @@ class FakeAgent:
         self.announce(name, Stance.FULL)
         return Accepted(f"{name} is back in service")
 
-    async def failover(self, vip: str, to: str, *, force: bool) -> Outcome:
+    async def failover(self, vip: str, to: str, *, force: bool, plain: bool = False) -> Outcome:
         """Swap the roles."""
         if vip != "web":
             return Refused("unknown-vip", f'there is no VIP "{vip}"; known: web')
-        if refused := self._refused("failover", vip, to, "force" if force else ""):
+        if refused := self._refused("failover", vip, to, _flags(force=force, plain=plain)):
             return refused
         holder = next((n for n in self.nodes.values() if n.role is Role.ACTIVE), None)
         if holder is None:
@@ -351,3 +351,7 @@ class FakeAgent:
             scenarios.append(LossScenario((lost,), self.verdict, (load,)))
         worst_one = max(scenarios, key=lambda s: s.survivors[0].utilization or 0.0)
         return Headroom(self.verdict, worst_one, tuple(scenarios))
+
+
+def _flags(**given: bool) -> str:
+    return " ".join(name for name, is_set in given.items() if is_set)

@@ -37,6 +37,7 @@ from haman.core.announcements import (
     NeighborReport,
 )
 from haman.core.facts import EngineReported, StancesDeclared, TakeoverOrdered, VipReport
+from haman.core.handover.messages import HandoverOrder, HandoverReport, Side, Step, VipPlace
 from haman.core.words import Condition, Event, Reason, Role, Utilization
 from haman.system.link import EngineEnd, pair
 from tests.cluster.pair import KEY, counting_bytes, free_port, until
@@ -104,6 +105,7 @@ class FakeEngine:
     """As much of the engine as the controller can see: roles follow stances and orders.
 
     Election among fakes is the test's business: a backup becomes active by `become` or by order.
+    Handovers are carried out as ordered; `link` are the engines that hear this one's adverts.
     """
 
     def __init__(self, end: EngineEnd, vips: tuple[str, ...]) -> None:
@@ -114,6 +116,11 @@ class FakeEngine:
         self.orders: list[TakeoverOrdered] = []
         self.frozen = False
         self.obeys = True
+        self.link: list[FakeEngine] = []
+        self.hands_over = True
+        self.problem: Reason | None = None
+        self.stuck_at: Step | None = None
+        self.connections = 0
         self.slow_addresses = False
         self.ending = False
         self.exabgp = ""
@@ -157,6 +164,41 @@ class FakeEngine:
                 self.become(stance.vip, Role.BACKUP)
             elif not stance.contend and role is not Role.RELEASED:
                 self.become(stance.vip, Role.RELEASED, *stance.reasons)
+        before = self.stances[-2].handovers if len(self.stances) > 1 else ()
+        if declared.handovers != before:
+            self._take(declared)
+            self.report()
+
+    def _take(self, declared: StancesDeclared) -> None:
+        for order in declared.handovers:
+            take = order.side is Side.TAKING and order.step is Step.TAKE
+            if take and self.stuck_at is not Step.TAKE and self.roles[order.vip] is Role.BACKUP:
+                reason = Reason("handed-over", f"{order.peer} hands {order.vip} over")
+                self.become(order.vip, Role.ACTIVE, reason)
+                for other in self.link:
+                    other.hear_taker(order.vip)
+
+    def hear_taker(self, vip: str) -> None:
+        """The taker's first advert came in."""
+        giving = [o for o in self.handovers if o.vip == vip and o.side is Side.GIVING]
+        if giving and giving[0].step is Step.TAKE and self.roles[vip] is Role.ACTIVE:
+            self.become(vip, Role.BACKUP, Reason("handed-over", "the taker has taken over"))
+
+    @property
+    def handovers(self) -> tuple[HandoverOrder, ...]:
+        return self.stances[-1].handovers if self.stances else ()
+
+    def _handover(self, order: HandoverOrder) -> HandoverReport:
+        reached: Step | None = order.step
+        if self.problem is not None or self.stuck_at is order.step:
+            reached = None if order.step is Step.READY else Step.READY
+        if order.side is Side.TAKING and self.roles[order.vip] is not Role.ACTIVE:
+            reached = Step.READY if reached is not None else None
+        return HandoverReport(order, reached, self.problem, self.connections)
+
+    def _in_tail(self, vip: str) -> bool:
+        giving = (o for o in self.handovers if o.vip == vip and o.side is Side.GIVING)
+        return any(o.step is Step.TAIL for o in giving) and self.roles[vip] is Role.BACKUP
 
     def become(self, vip: str, role: Role, *reasons: Reason) -> None:
         was, self.roles[vip] = self.roles[vip], role
@@ -178,7 +220,7 @@ class FakeEngine:
         vips = tuple(
             VipReport(
                 vip,
-                role,
+                Role.TAIL if self._in_tail(vip) else role,
                 priorities.get(vip, 0) if role in {Role.BACKUP, Role.ACTIVE} else 0,
                 1,
                 self.reasons.get(vip, ()),
@@ -201,6 +243,12 @@ class FakeEngine:
                 bfd=self.bfd,
                 exabgp=exabgp,
                 ending=self.ending,
+                handovers=tuple(map(self._handover, declared.handovers)),
+                places=tuple(
+                    VipPlace(vip, "02:00:00:00:00:01", ("10.77.0.1",))
+                    for vip in self.roles
+                    if self.hands_over
+                ),
             )
         )
 
@@ -419,6 +467,7 @@ async def duo(directory: Path, **more) -> AsyncIterator[tuple[RigNode, RigNode]]
     one = config(directory, "lb1", ports["lb1"], {"lb2": ports["lb2"]}, 150, **more)
     two = config(directory, "lb2", ports["lb2"], {"lb1": ports["lb1"]}, 100, **more)
     async with node(one) as lb1, node(two) as lb2:
+        lb1.engine.link, lb2.engine.link = [lb2.engine], [lb1.engine]
         await settle(lb1, lb2)
         yield lb1, lb2
 

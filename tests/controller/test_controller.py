@@ -9,9 +9,9 @@ from haman.cluster.mesh import Heard, Mesh, ReportHeard
 from haman.cluster.packets import Order, Released
 from haman.cluster.transport import UdpTransport
 from haman.controller.surface import Accepted, Refused
-from haman.core.wakefulness import OVERSLEPT_NS
 from haman.core.headroom import Verdict
 from haman.core.reports import NodeReport
+from haman.core.wakefulness import OVERSLEPT_NS
 from haman.core.words import Condition, Reason, Role, Utilization
 from tests.cluster.pair import KEY, counting_bytes, free_port, until
 from tests.controller.rig import DIED, RigNode, config, duo, node, sees, settle
@@ -102,7 +102,7 @@ async def test_drain_moves_the_vip_and_undrain_contends_again(tmp_path: Path) ->
     async with duo(tmp_path) as (lb1, lb2):
         assert isinstance(await lb1.controller.drain("", force=False), Accepted)
         await until(lambda: lb2.role() is Role.ACTIVE)
-        assert lb1.role() is Role.RELEASED
+        await until(lambda: lb1.role() is Role.RELEASED)
         assert lb1.controller.snapshot().own.condition is Condition.DRAINED
         assert [e.text for e in lb1.events("operator-drained")] == ["lb1: drained by the operator"]
         assert isinstance(await lb1.controller.undrain(""), Accepted)

@@ -27,6 +27,7 @@ from haman.core.facts import (
     VipReport,
     VipStance,
 )
+from haman.core.handover.messages import HandoverOrder
 from haman.core.words import Event, Role, Stance
 from haman.system.link import ControllerEnd
 from haman.system.netlink_socket import Requests
@@ -176,6 +177,7 @@ class Agent:
         self.stances: tuple[VipStance, ...] = ()
         self.services: tuple[AnycastStance, ...] = ()
         self.exabgp = ""
+        self.handovers: tuple[HandoverOrder, ...] = ()
         self._declared_at = 0.0
 
     # ---- process -------------------------------------------------------------------------------
@@ -259,6 +261,11 @@ class Agent:
         self.declare(VipStance(vip, contend=True, priority=priority, **more))
         return self
 
+    def hand(self, *orders: HandoverOrder) -> None:
+        """Declare that these handovers, and no others, are under way."""
+        self.handovers = orders
+        self.declare(*self.stances)
+
     def order(self, vip: str) -> None:
         assert self.controller
         self.controller.order(TakeoverOrdered(vip))
@@ -278,8 +285,11 @@ class Agent:
             return
         if time.monotonic() - self._declared_at > 0.5 and self.generation:
             self._declared_at = time.monotonic()
-            stances = StancesDeclared(self.generation, self.stances, self.services, self.exabgp)
-            self.controller.declare(stances)
+            self.controller.declare(
+                StancesDeclared(
+                    self.generation, self.stances, self.services, self.exabgp, self.handovers
+                )
+            )
         if self.reading:
             self._read(self.controller)
 

@@ -1,8 +1,11 @@
 """Why a virtual router changed its role, in words and numbers: what operators read later."""
 
+from haman.core.vrrp.messages import OWNER_PRIORITY, VirtualRouterConfig
 from haman.core.vrrp.packet import IPAddress
 from haman.core.vrrp.timers import ADVERTS_MISSED, NS_PER_MS, span
 from haman.core.words import Reason
+
+FREE = Reason("peer-released", "a peer said that the address is free")
 
 
 def owner() -> Reason:
@@ -54,6 +57,23 @@ def let_go(router: IPAddress, waited_ns: int, priority: int) -> Reason:
         f"{router} let go (priority 0), and nobody else took over within {span(waited_ns)}",
         {"router": str(router), "waited_ms": waited_ns / NS_PER_MS, "priority": priority},
     )
+
+
+def why_yield(config: VirtualRouterConfig, theirs: int, source: IPAddress) -> Reason | None:
+    """Why an active router yields to an advert; None = it does not. The owner never does (erratum)."""
+    ours = config.priority
+    if ours == OWNER_PRIORITY or theirs < ours:
+        return None
+    if theirs > ours:
+        return outranked(source, theirs, ours)
+    is_greater = int(source) > int(config.source)
+    return tie_lost(source, config.source, ours) if is_greater else None
+
+
+def handed_over(taker: IPAddress) -> Reason:
+    """The taker of a planned move is heard."""
+    text = f"{taker} has taken over, as planned"
+    return Reason("handed-over", text, {"router": str(taker)})
 
 
 def outranked(router: IPAddress, theirs: int, ours: int) -> Reason:

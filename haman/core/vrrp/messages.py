@@ -46,6 +46,10 @@ class VirtualRouterConfig:
         heir_wait_ns: set where it is known, off the VRRP wire, that this router comes next when the
             active one lets go: how long to wait after priority 0 instead of the skew, which is
             there to sort out who comes next. Time enough for the other's address to be gone.
+        yields_to: source of the router that takes over in a planned move: while active, any advert
+            of it but priority 0 ends this router's role, without a word.
+        takes_from: source of the router that this one takes over from in a planned move: while
+            active, its adverts do not make this one yield; those under way are out of date.
         unicast_peers: where adverts go, and the only sources heard; empty = multicast.
         checksum: the form sent in version 3 over IPv4; the other is accepted, and reported.
         auth_type: 0 = none, 1 = plain text password (version 2 only).
@@ -68,6 +72,8 @@ class VirtualRouterConfig:
     auth_type: int = 0
     auth_data: bytes = b""
     heir_wait_ns: int | None = None
+    yields_to: IPAddress | None = None
+    takes_from: IPAddress | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.vrid <= MAX_VRID:
@@ -216,6 +222,13 @@ class RemoveAddresses:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOverAddresses:
+    """Another router takes these addresses by a planned move: take them off once it has them."""
+
+    addresses: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AnnounceAddresses:
     """Send gratuitous ARP or unsolicited NA for these addresses, with the configured repeats."""
 
@@ -263,6 +276,7 @@ Output = (
     SendAdvertisement
     | InstallAddresses
     | RemoveAddresses
+    | HandOverAddresses
     | AnnounceAddresses
     | RoleChanged
     | Discarded

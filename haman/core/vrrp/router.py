@@ -19,7 +19,8 @@ Invariants
     The addresses are installed ⇔ the role is active.
     Whoever lets go says priority 0, then removes. Whoever yields to a higher one says its own
     priority once more, then removes: else the higher one, cut off until now, would never learn that
-    the link knows another's MAC, and would not announce.
+    the link knows another's MAC, and would not announce. In a planned move (`yields_to`) not: the
+    taker has spoken for both.
     A step has at most five outputs besides `Observed`.
     After `TimePassed` the deadline lies in the future, or there is none.
 
@@ -42,6 +43,7 @@ from haman.core.vrrp.messages import (
     Discarded,
     GroupLetGo,
     GroupTookOver,
+    HandOverAddresses,
     Input,
     Output,
     PeerReleased,
@@ -139,7 +141,7 @@ class VirtualRouter:
                 default = Reason("shutdown", "the engine is ending")
                 outputs = self._stopped(Role.INITIALIZE, reasons or (default,), now)
             case PeerReleased(reasons):
-                outputs = self._peer_released(reasons, now)
+                outputs = self._peer_released(reasons or (explain.FREE,), now)
             case Reconfigured(config):
                 outputs = self._reconfigured(config, now)
             case GroupTookOver(reasons):
@@ -183,11 +185,10 @@ class VirtualRouter:
     def snapshot(self) -> RouterSnapshot:
         """The present state."""
         heard = self._listening.heard
-        contends = self.role in (Role.BACKUP, Role.ACTIVE)
         return RouterSnapshot(
             config=self._config,
             role=self.role,
-            priority=self._config.priority if contends else 0,
+            priority=self._config.priority if self.role in (Role.BACKUP, Role.ACTIVE) else 0,
             since_ns=self._since_ns,
             reasons=self._reasons,
             deadline_ns=self.deadline_ns,
@@ -225,10 +226,8 @@ class VirtualRouter:
         if not self._advertising.replaced_after(late):
             return outputs
         text = f"woke {span(late)} late while active: a backup may have taken over meanwhile"
-        return (
-            *outputs,
-            *self._observations.make("late", text, now, {"late_ms": late / NS_PER_MS}),
-        )
+        told = self._observations.make("late", text, now, {"late_ms": late / NS_PER_MS})
+        return outputs + told
 
     def _down_timer_ended(self, late: int, now: int) -> tuple[Output, ...]:
         listening = self._listening
@@ -300,11 +299,11 @@ class VirtualRouter:
         ours = config.priority
         if theirs == 0:
             return self._advertising.reassure(now)
-        if ours != OWNER_PRIORITY:
-            if theirs > ours:
-                return self._yield(explain.outranked(source, theirs, ours), now)
-            if theirs == ours and self._breaks_ties and int(source) > int(config.source):
-                return self._yield(explain.tie_lost(source, config.source, ours), now)
+        if source == config.yields_to:
+            return self._follow_to_backup((explain.handed_over(source),), now)
+        why = explain.why_yield(config, theirs, source) if source != config.takes_from else None
+        if why is not None and (theirs > ours or self._breaks_ties):
+            return self._yield(why, now)
         conflict: tuple[Output, ...] = ()
         if self._listening.contested(now):
             text = f"{source} is active too, with priority {theirs}, and does not yield to {ours}"
@@ -328,9 +327,9 @@ class VirtualRouter:
         return change
 
     def _started(self, now: int) -> tuple[Output, ...]:
-        config = self._config
         if self.role in (Role.BACKUP, Role.ACTIVE):
             return ()
+        config = self._config
         self._listening.forget_if_old(now)
         if config.priority == OWNER_PRIORITY and not self._gated:
             return self._become_active((explain.owner(),), now)
@@ -357,10 +356,12 @@ class VirtualRouter:
         return self._become_active((*(self._willing or ()), *reasons), now)
 
     def _follow_to_backup(self, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
-        """Let go for the group's sake: unlike a yield, nobody need have claimed this one yet."""
+        """For the group: unlike in a yield, nobody need have claimed this one; or in a planned move."""
         if self.role is not Role.ACTIVE:
             return ()
         change = self._become(Role.BACKUP, reasons, now)
+        if self._config.yields_to is not None:
+            return (HandOverAddresses(self._config.addresses), change)
         return (self.farewell, RemoveAddresses(self._config.addresses), change)
 
     def _stopped(self, role: Role, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
@@ -373,7 +374,6 @@ class VirtualRouter:
         return (*left, change)
 
     def _peer_released(self, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
-        reasons = reasons or (Reason("peer-released", "a peer said that the address is free"),)
         if self.role is not Role.BACKUP:
             text = f"{reasons[0].text}: ignored, the role here is {self.role}"
             return self._observations.make("peer-released-ignored", text, now)

@@ -36,6 +36,7 @@ class Transition:
 
 
 _TAKE: Final = ("SendAdvertisement", "InstallAddresses", "AnnounceAddresses")
+_HAND_OVER: Final = ("HandOverAddresses",)
 _LET_GO: Final = ("SendAdvertisement", "RemoveAddresses")
 _IDLE: Final = (Role.INITIALIZE, Role.RELEASED)
 
@@ -74,6 +75,14 @@ TRANSITIONS: Final = (
         "greater-address",
         "same priority below 255, its source address is greater",
         _LET_GO,
+    ),
+    Transition(
+        Role.ACTIVE,
+        AdvertisementReceived,
+        Role.BACKUP,
+        "handed-over",
+        "it is the taker's, in a planned move",
+        _HAND_OVER,
     ),
     Transition(Role.ACTIVE, GroupLetGo, Role.BACKUP, "group-follows", "at once", _LET_GO),
     Transition(Role.INITIALIZE, Released, Role.RELEASED, "", "at once"),

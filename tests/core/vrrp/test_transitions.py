@@ -62,6 +62,7 @@ SCENES: dict[str, tuple[dict[str, Any], list[tuple[Input, int]], Input, int]] = 
     "released-by-peer": ({}, [(advert(0), 0)], TimePassed(), SKEW_150),
     "higher-priority": ({}, [], advert(200), 0),
     "greater-address": ({}, [], advert(150), 0),
+    "handed-over": ({"yields_to": LESSER}, [], advert(100, source=LESSER), 0),
     "group-follows": ({}, [], GroupLetGo((Reason("group-follows", "b moved"),)), 0),
 }
 

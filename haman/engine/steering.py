@@ -1,0 +1,133 @@
+"""The engine's hold on the process that keeps the rules of tails (`steerer`).
+
+It is started when the first rule is wanted and ended when none is. What it is told is the whole
+desired set, on a change and every second, which is also how it knows that the engine lives.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+from typing import Final
+
+import msgspec
+
+from haman.engine.child import NS_PER_S, Child
+from haman.engine.loop import Loop
+from haman.engine.reporter import Reporter
+from haman.engine.steerer import MESSAGE_BYTES_MAX, Answer, Steered, Wanted
+from haman.engine.steering_rules import Steering
+from haman.system.spawn import Confinement, spawn
+
+SILENCE_S: Final = 3
+"""As the least lease of an address: who hangs for so long loses both."""
+ALIVE_NS: Final = NS_PER_S
+RETRY_NS: Final = NS_PER_S // 5
+"""While something fails."""
+
+
+class SteeringChild:
+    """One process at a time, and none most of the time. Nothing here waits."""
+
+    def __init__(self, loop: Loop, reporter: Reporter) -> None:
+        self._loop = loop
+        self._reporter = reporter
+        self._child = Child(loop, self._spawn, self._died)
+        self._socket: socket.socket | None = None
+        self._wanted: tuple[Steering, ...] = ()
+        self._steered: dict[tuple[str, int], Steered] = {}
+        self._problem = ""
+        self._tell_at_ns: int | None = None
+        self._decoder = msgspec.msgpack.Decoder(Answer)
+
+    def want(self, steerings: tuple[Steering, ...], now_ns: int) -> None:
+        """Have exactly these; cheap when it is as before."""
+        if steerings == self._wanted:
+            return
+        self._wanted = steerings
+        self._tell_at_ns = now_ns
+        if steerings:
+            self._child.want(now_ns)
+
+    def state(self, steering: Steering) -> Steered | None:
+        """What it last said of exactly this; None = nothing yet."""
+        steered = self._steered.get(steering.key)
+        if steered is not None and steered.steering == steering:
+            return steered
+        return Steered(steering, self._problem) if self._problem else None
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `turn` is due at the latest."""
+        times = (self._child.deadline_ns, self._tell_at_ns)
+        return min((t for t in times if t is not None), default=None)
+
+    def turn(self, now_ns: int) -> None:
+        """Start it, tell it what is wanted, or let it go."""
+        if self._child.turn(now_ns):
+            self._problem = ""
+            self._tell_at_ns = now_ns
+        if self._tell_at_ns is None or now_ns < self._tell_at_ns or self._socket is None:
+            return
+        if not self._wanted:
+            self._close()  # it ends by that, and its tables with it
+            self._tell_at_ns = None
+            self._steered.clear()
+            return
+        failing = any(steered.problem for steered in self._steered.values())
+        self._tell_at_ns = now_ns + (RETRY_NS if failing else ALIVE_NS)
+        with contextlib.suppress(OSError):  # it does not read now, or is about to be found dead
+            self._socket.send(msgspec.msgpack.encode(Wanted(self._wanted)))
+
+    def stop(self) -> None:
+        """End it for good."""
+        self._wanted = ()
+        self._close()
+        self._child.stop(timeout_s=0.5)
+
+    def _spawn(self) -> int:
+        own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        own.setblocking(False)
+        number = other.fileno()
+        command = [sys.executable, "-m", "haman.engine.steerer", str(number), str(SILENCE_S)]
+        try:
+            pid = spawn(command, os.environ, Confinement(), keep=(number,))
+        except OSError:
+            own.close()
+            raise
+        finally:
+            other.close()
+        self._close()
+        self._socket = own
+        self._loop.watch(own, self._read)
+        return pid
+
+    def _read(self) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(MESSAGE_BYTES_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close()
+            return
+        answer = self._decoder.decode(data)
+        self._steered = {steered.steering.key: steered for steered in answer.steered}
+        self._reporter.changed = True
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._loop.forget(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _died(self, how: str, now_ns: int) -> None:
+        self._close()
+        self._steered.clear()
+        if not self._wanted:
+            return
+        self._problem = f"the process that keeps the rules of tails {how}"
+        self._reporter.event("handover-rules-lost", f"{self._problem}; started again")
+        self._child.want(now_ns)

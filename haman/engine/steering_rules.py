@@ -1,0 +1,233 @@
+"""The rules of a tail, as nftables commands: which segments of a VIP stay, and which go next door.
+
+Both nodes of a handover are on the VIP's own link, so a segment for the other one is sent there as a
+frame, destination address unchanged (`fwd` at the interface's ingress hook). That is before routing,
+conntrack and every other hook: no sysctl, route, rule or conntrack entry of the host is touched, and
+its own rulesets do not see these segments.
+
+What a node *knows* is a set of connections: those that its sockets had when the rules came (dumped
+from sock_diag), and each whose SYN has come by since. What is neither goes to the other node, unless
+it came from there: a segment is handed on once, and never in circles. So also the segment of a client
+that has missed the gratuitous ARP finds its way, to either node, for as long as the tail lasts.
+
+One frame moves the address on the link: the taker's gratuitous ARP, or unsolicited NA. The taker
+answers who asks for the address from the moment that this frame leaves it (egress hook), the giver
+is silent, and hands SYNs on, from the moment that it comes in. So one of the two answers, and never
+both. On kernels before 5.16, which have no such hook, the taker answers as soon as it has the address.
+
+UDP, and what else is not TCP, stays where it arrives, and so do fragments.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from zlib import crc32
+
+from haman.core.handover.messages import Side
+
+KNOWN_MAX = 1 << 19
+"""Connections that a set holds. Beyond it a SYN goes to the giver, which serves it."""
+PRIORITY = -500
+"""Before what a host may have on this hook itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """One VIP and family in a handover.
+
+    Attributes:
+        vip: its name.
+        family: 4 or 6.
+        addresses: of the VIP, of this family, without lengths.
+        own: an address of this node's on the interface, of this family.
+        peer: the other node's.
+        peer_mac: of the other node.
+        moved: the taker has the addresses, whether or not it is heard to say so again.
+    """
+
+    vip: str
+    family: int
+    interface: str
+    side: Side
+    addresses: tuple[str, ...]
+    own: str
+    peer: str
+    peer_mac: str
+    moved: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Names the table."""
+        return (self.vip, self.family)
+
+    @property
+    def table(self) -> str:
+        """The table's name: readable, and unlike any other VIP's."""
+        plain = re.sub(r"[^A-Za-z0-9]", "_", self.vip)[:32]
+        return f"haman_{plain}_{crc32(self.vip.encode()):08x}_ip{self.family}"
+
+
+def begin(steering: Steering, *, egress: bool) -> str:
+    """Commands that make the table; all that it does is learn from SYNs.
+
+    Args:
+        steering: what it is for.
+        egress: the kernel has that hook.
+    """
+    name, kind = steering.table, f"ipv{steering.family}_addr"
+    moved = "type ipv4_addr" if steering.family == 4 else "typeof @nh,192,128"
+    lines = [
+        f"table netdev {name} {{ flags owner;",
+        f"set known {{ type {kind} . inet_service . {kind} . inet_service",
+        f"flags dynamic; size {KNOWN_MAX}; }}",
+        f"set moved {{ {moved}; flags dynamic; size 64; }}",
+        f'chain in {{ type filter hook ingress device "{steering.interface}" priority {PRIORITY};',
+        *_own_segments(steering),
+        f"{_SYN} add @known {{ {_connection(steering)} }} accept",
+        "}",
+    ]
+    if egress:
+        hook = f'hook egress device "{steering.interface}"'
+        lines += [f"chain out {{ type filter {hook} priority {PRIORITY};", "}"]
+    lines.append("}")
+    if steering.family == 4:
+        lines += [
+            f"table arp {name} {{ flags owner;",
+            f"chain out {{ type filter hook output priority {PRIORITY};",
+            "}",
+            "}",
+        ]
+    return "\n".join(lines)
+
+
+def learn(steering: Steering, connections: Iterable[bytes], address: str) -> str:
+    """A command that adds these connections to `address`, as `SockDiag.connections` gives them."""
+    size = 4 if steering.family == 4 else 16
+    elements = []
+    for each in connections:
+        remote = _text(each[:size])
+        port, local = (int.from_bytes(each[at : at + 2], "big") for at in (size, size + 2))
+        elements.append(f"{remote} . {port} . {address} . {local}")
+    return f"add element netdev {steering.table} known {{ {', '.join(elements)} }}"
+
+
+def steer(steering: Steering, *, egress: bool) -> str:
+    """Commands that put the rules in force, in place of those that are there; see `begin`."""
+    name, add = steering.table, f"add rule netdev {steering.table}"
+    lines = [f"flush chain netdev {name} in", f"flush set netdev {name} moved"]
+    says, asks, target = _on_the_link(steering)
+    if egress:
+        lines.append(f"flush chain netdev {name} out")
+    if steering.side is Side.TAKING and egress:
+        lines.append(f"{add} out {says} add @moved {{ {target} }}")
+        asked = "arp daddr ip" if steering.family == 4 else target
+        mine = f"{asks} {{ {_targets(steering)} }} {asked} != @moved drop"
+        lines.append(f"{add} in {mine}")
+    rules = _taking(steering) if steering.side is Side.TAKING else _giving(steering)
+    lines += [f"{add} in {rule}" for rule in rules]
+    if steering.moved:
+        lines.append(f"add element netdev {name} moved {{ {_targets(steering)} }}")
+    if steering.family == 4:
+        lines.append(f"flush chain arp {name} out")
+        if steering.side is Side.GIVING:
+            # What the host itself asks for, in the VIP's name, would teach others the wrong MAC.
+            ask = f"arp operation request arp saddr ip {_set(steering)}"
+            lines.append(f"add rule arp {name} out {ask} arp saddr ip set {steering.own}")
+    return "\n".join(lines)
+
+
+def end(steering: Steering) -> str:
+    """Commands that remove all of it."""
+    lines = [f"delete table netdev {steering.table}"]
+    if steering.family == 4:
+        lines.append(f"delete table arp {steering.table}")
+    return "\n".join(lines)
+
+
+_SYN = "tcp flags & (syn | ack) == syn"
+_TARGET = "@th,64,128"
+"""The target address of a neighbour solicitation or advertisement: before nftables 1.0.8 unnamed."""
+
+
+def _own_segments(steering: Steering) -> tuple[str, ...]:
+    """Let pass what is no whole TCP segment for the VIP."""
+    if steering.family == 4:
+        return (
+            "meta protocol != ip accept",
+            f"ip daddr != {_set(steering)} accept",
+            "ip protocol != tcp accept",
+            "ip frag-off & 0x3fff != 0 accept",
+        )
+    return (
+        "meta protocol != ip6 accept",
+        f"ip6 daddr != {_set(steering)} accept",
+        "meta l4proto != tcp accept",
+    )
+
+
+def _taking(steering: Steering) -> tuple[str, ...]:
+    known = _connection(steering)
+    return (
+        *_own_segments(steering),
+        f"{_SYN} add @known {{ {known} }} accept",
+        f"{known} @known accept",
+        f"ether saddr {steering.peer_mac} accept",
+        _forward(steering),
+    )
+
+
+def _giving(steering: Steering) -> tuple[str, ...]:
+    known, mac = _connection(steering), steering.peer_mac
+    says, asks, target = _on_the_link(steering)
+    moved = "ip daddr @moved" if steering.family == 4 else "@nh,192,128 @moved"
+    return (
+        f"{says} ether saddr {mac} add @moved {{ {target} }}",
+        f"{asks} @moved drop",
+        *_own_segments(steering),
+        f"{_SYN} ether saddr {mac} add @known {{ {known} }} accept",
+        f"ether saddr {mac} accept",
+        f"{_SYN} {moved} {_forward(steering)}",
+        f"{_SYN} add @known {{ {known} }} accept",
+        f"{known} @known accept",
+        _forward(steering),
+    )
+
+
+def _on_the_link(steering: Steering) -> tuple[str, str, str]:
+    """Match a frame that says where the VIP is, and (cut short) one that asks; and whom they name.
+
+    Sender and target of a gratuitous ARP are the same.
+    """
+    if steering.family == 4:
+        says = f"arp saddr ip {_set(steering)}"
+        return (says, "arp operation request arp daddr ip", "arp saddr ip")
+    says = f"icmpv6 type nd-neighbor-advert {_TARGET} {{ {_targets(steering)} }}"
+    return (says, f"icmpv6 type nd-neighbor-solicit {_TARGET}", _TARGET)
+
+
+def _connection(steering: Steering) -> str:
+    ip = "ip" if steering.family == 4 else "ip6"
+    return f"{ip} saddr . tcp sport . {ip} daddr . tcp dport"
+
+
+def _forward(steering: Steering) -> str:
+    ip = "ip" if steering.family == 4 else "ip6"
+    return f'fwd {ip} to {steering.peer} device "{steering.interface}"'
+
+
+def _targets(steering: Steering) -> str:
+    """The addresses as elements of `moved`."""
+    if steering.family == 4:
+        return ", ".join(steering.addresses)
+    return ", ".join(hex(int(IPv6Address(address))) for address in steering.addresses)
+
+
+def _set(steering: Steering) -> str:
+    return f"{{ {', '.join(steering.addresses)} }}"
+
+
+def _text(packed: bytes) -> str:
+    if len(packed) == 4:
+        return ".".join(map(str, packed))
+    return str(IPv6Address(packed))

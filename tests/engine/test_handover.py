@@ -1,0 +1,312 @@
+"""A planned move between two engines, the test being both controllers: connections outlive it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from haman.core.handover.messages import HandoverOrder, HandoverReport, Side, Step, VipPlace
+from tests.engine.conftest import Agents
+from tests.engine.net import HERE, Agent, Host, Lan, children, toml, vip_toml, wait
+
+pytestmark = pytest.mark.privileged
+
+V4, V6 = "10.77.0.100", "2001:db8::100"
+VIPS = {f"{V4}/24", f"{V6}/64"}
+ON_LO = {f"{V4}/32", f"{V6}/128"}
+EACH = 20
+FIREWALL = """nft '
+table inet filter {
+  chain input { type filter hook input priority 0; policy accept; ct state invalid drop; }
+}
+table netdev guarded {
+  chain in { type filter hook ingress device eth0 priority 0; policy accept; }
+}'"""
+"""What a host may have of its own: connections tracked, and what is invalid dropped."""
+
+
+class Client:
+    """Connections from the third host, and what was answered on them."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.open: list[socket.socket] = []
+
+    def connect(self, address: str) -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.host.inside():
+            made = socket.socket(family)
+        self.open.append(made)
+        made.settimeout(3)
+        made.connect((address, 7000))
+        return made
+
+    def new(self) -> str:
+        """Who answers a new connection of each family."""
+        answers = ""
+        for address in (V4, V6):
+            made = self.connect(address)
+            answers += self.ask(made)
+            made.close()
+            self.open.remove(made)
+        return answers
+
+    @staticmethod
+    def ask(connection: socket.socket) -> str:
+        connection.send(b"?")
+        return connection.recv(16).decode()
+
+    def ask_all(self) -> Counter[str]:
+        return Counter(self.ask(each) for each in self.open)
+
+    def close(self) -> None:
+        for each in self.open:
+            each.close()
+        self.open.clear()
+
+
+class Pair:
+    """Two engines that both serve, the first one active, and a client of theirs."""
+
+    def __init__(self, lan: Lan, agents: Agents, state: Path) -> None:
+        self.hosts = lan.hosts
+        text = toml(vip_toml(addresses=sorted(VIPS), advert_interval_ms=100), state=state)
+        for host in lan.hosts[:2]:
+            host.run(FIREWALL)
+        self.servers = [
+            subprocess.Popen(host.command(sys.executable, str(HERE / "echo.py"), name))
+            for host, name in zip(lan.hosts, "ab", strict=False)
+        ]
+        self.a, self.b = (agents.start(host, text) for host in lan.hosts[:2])
+        self.a.contend(priority=150)
+        wait(lambda: set(self.a.vip().held) >= VIPS)
+        self.b.contend(priority=100)
+        wait(lambda: self.b.role() == "backup" and self.b.vip().active_priority == 150)
+        self.a.contend(priority=150, preempt=False)  # as a controller does for what was given away
+        self.client = Client(lan.hosts[2])
+        wait(self._both_serve, what="both servers")
+        self.before = [self.kernel(host) for host in lan.hosts[:2]]
+
+    def _both_serve(self) -> bool:
+        return all(
+            f":{7000:04X}" in host.run("cat /proc/net/tcp6").upper() for host in self.hosts[:2]
+        )
+
+    @staticmethod
+    def kernel(host: Host) -> str:
+        """All that a handover might leave changed."""
+        return host.run(
+            "nft list ruleset; ip rule; ip -6 rule; ip route; ip -6 route | grep -v ' cache ';"
+            " sysctl -a 2>/dev/null | grep -E '(ip_forward|rp_filter|accept_local|send_redirects"
+            "|arp_|conntrack|forwarding|accept_ra|nonlocal)' | grep -v _count"
+        )
+
+    def place(self, agent: Agent) -> VipPlace:
+        wait(lambda: agent.poll() or (agent.report and agent.report.places))
+        assert agent.report
+        return agent.report.places[0]
+
+    def orders(
+        self, giver: Agent, taker: Agent, step: Step, name: str = "h1", tail_s: float = 60
+    ) -> tuple[HandoverOrder, HandoverOrder]:
+        until_ns = time.monotonic_ns() + int(tail_s * 1e9)
+        to_taker, to_giver = self.place(taker), self.place(giver)
+        return (
+            HandoverOrder(name, "web", Side.GIVING, step, "other", to_taker, until_ns),
+            HandoverOrder(name, "web", Side.TAKING, step, "other", to_giver, until_ns),
+        )
+
+    def report(self, agent: Agent) -> HandoverReport:
+        agent.poll()
+        assert agent.report
+        assert agent.report.handovers
+        return agent.report.handovers[0]
+
+    def has(self, agent: Agent, step: Step, name: str = "h1") -> bool:
+        agent.poll()
+        assert agent.report
+        return any(r.order.id == name and r.has(step) for r in agent.report.handovers)
+
+    def prepare(self, giver: Agent, taker: Agent, name: str = "h1") -> None:
+        giving, taking = self.orders(giver, taker, Step.READY, name)
+        taker.hand(taking)
+        wait(lambda: self.has(taker, Step.READY, name))
+        giver.hand(giving)
+        wait(lambda: self.has(giver, Step.READY, name))
+
+    def take(self, giver: Agent, taker: Agent, name: str = "h1") -> None:
+        giving, taking = self.orders(giver, taker, Step.TAKE, name)
+        giver.hand(giving)
+        wait(lambda: self.has(giver, Step.TAKE, name))
+        taker.hand(taking)
+        wait(lambda: self.has(taker, Step.TAKE, name))
+        wait(lambda: giver.role() != "active")
+
+    def tail(self, giver: Agent, taker: Agent, name: str = "h1") -> None:
+        giving, taking = self.orders(giver, taker, Step.TAIL, name)
+        giver.hand(giving)
+        taker.hand(taking)
+        wait(lambda: self.has(giver, Step.TAIL, name) and self.has(taker, Step.TAIL, name))
+
+    def move(self, giver: Agent, taker: Agent, name: str = "h1") -> None:
+        self.prepare(giver, taker, name)
+        self.take(giver, taker, name)
+        self.tail(giver, taker, name)
+
+    def end(self) -> None:
+        for agent in (self.a, self.b):
+            agent.hand()
+
+    def clean(self) -> bool:
+        """Whether both kernels are as they were, but for who has the VIP."""
+        for agent in (self.a, self.b):
+            agent.poll()
+        now = [self.kernel(host) for host in self.hosts[:2]]
+        lo = any(ON_LO & host.addresses() for host in self.hosts[:2])
+        return now == self.before and not lo
+
+    def close(self) -> None:
+        self.client.close()
+        for server in self.servers:
+            server.kill()
+            server.wait()
+
+
+@pytest.fixture
+def pair(agents: Agents, tmp_path: Path) -> Iterator[Pair]:
+    lan = Lan(3)
+    made = Pair(lan, agents, tmp_path)
+    yield made
+    made.close()
+    for agent in agents.made:
+        agent.close()
+    lan.close()
+
+
+def test_connections_outlive_the_move_there_and_back(pair: Pair) -> None:
+    client, a, b = pair.client, pair.a, pair.b
+    for address in [V4, V6] * EACH:
+        client.connect(address)
+    assert client.ask_all() == {"a": 2 * EACH}
+    pair.move(a, b)
+    assert pair.hosts[1].addresses() >= VIPS
+    assert not VIPS & pair.hosts[0].addresses()
+    assert pair.hosts[0].addresses() >= ON_LO
+    assert client.ask_all() == {"a": 2 * EACH}
+    assert client.new() == "bb"
+    assert (a.role(), b.role()) == ("tail", "active")
+    wait(lambda: a.vip().connections_left == 2 * EACH)
+    for address in [V4, V6] * EACH:
+        client.connect(address)
+    assert client.ask_all() == {"a": 2 * EACH, "b": 2 * EACH}
+    # Back while the tail lasts: what each has it keeps.
+    pair.move(b, a, "h2")
+    assert pair.hosts[0].addresses() >= VIPS
+    assert not VIPS & pair.hosts[1].addresses()
+    assert client.ask_all() == {"a": 2 * EACH, "b": 2 * EACH}
+    assert client.new() == "aa"
+    wait(lambda: b.vip().connections_left == 2 * EACH)
+    assert (a.role(), b.role()) == ("active", "tail")
+    client.close()
+    wait(lambda: b.vip().connections_left == 0)
+    pair.end()
+    wait(pair.clean, what="both kernels as before")
+    assert (a.role(), b.role()) == ("active", "backup")
+    assert client.new() == "aa"
+
+
+def in_tail(pair: Pair) -> None:
+    """a has given, b has taken, and clients of both are connected."""
+    for address in [V4, V6] * EACH:
+        pair.client.connect(address)
+    pair.move(pair.a, pair.b)
+    for address in [V4, V6]:
+        pair.client.connect(address)
+    wait(lambda: pair.a.vip().connections_left == 2 * EACH)
+    assert pair.client.ask_all() == {"a": 2 * EACH, "b": 2}
+
+
+def rules(host: Host) -> bool:
+    return "haman_" in host.run("nft list tables")
+
+
+def steerer(agent: Agent) -> int:
+    for pid in children(agent.pid):
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "haman-handover":
+            return pid
+    return 0
+
+
+def test_the_new_holder_dies_in_the_tail_and_the_old_one_serves_on(pair: Pair) -> None:
+    in_tail(pair)
+    pair.b.send(signal.SIGKILL)
+    wait(lambda: pair.a.role() == "active" and pair.hosts[0].addresses() >= VIPS)
+    wait(lambda: not VIPS & pair.hosts[1].addresses())
+    # What the old holder had it has still; what the dead one had is gone with it.
+    old = pair.client.open[: 2 * EACH]
+    assert Counter(map(pair.client.ask, old)) == {"a": 2 * EACH}
+    assert pair.client.new() == "aa"
+    wait(lambda: pair.a.poll() or not rules(pair.hosts[0]), what="no rules, whatever is ordered")
+    wait(lambda: pair.a.poll() or not ON_LO & pair.hosts[0].addresses())
+    assert not rules(pair.hosts[1])
+
+
+def test_the_old_holder_dies_in_the_tail_and_leaves_nothing(pair: Pair) -> None:
+    in_tail(pair)
+    pair.a.send(signal.SIGKILL)
+    wait(lambda: not ON_LO & pair.hosts[0].addresses(), 1, "the guard lets go of lo as well")
+    wait(lambda: not rules(pair.hosts[0]), 2, "the rules end with their process")
+    assert pair.hosts[1].addresses() >= VIPS
+    assert pair.b.role() == "active"
+    assert pair.client.new() == "bb"
+    assert Counter(map(pair.client.ask, pair.client.open[2 * EACH :])) == {"b": 2}
+    # Its controller would end it now; what was forwarded is answered by nobody, or reset.
+    pair.b.hand()
+    wait(lambda: pair.b.poll() or not rules(pair.hosts[1]))
+    with pytest.raises(OSError):
+        pair.client.ask(pair.client.open[0])
+
+
+def test_an_old_holder_that_hangs_loses_its_tail_with_its_lease(pair: Pair) -> None:
+    in_tail(pair)
+    pair.a.send(signal.SIGSTOP)
+    wait(lambda: not ON_LO & pair.hosts[0].addresses(), 6, "the lease of lo")
+    wait(lambda: not rules(pair.hosts[0]), 6, "rules of an engine that says nothing")
+    assert pair.client.new() == "bb"
+    pair.a.send(signal.SIGCONT)
+    pair.end()
+    wait(pair.clean, what="both kernels as before")
+    assert (pair.a.role(), pair.b.role()) == ("backup", "active")
+
+
+def test_the_rules_process_dies_and_is_replaced(pair: Pair) -> None:
+    in_tail(pair)
+    for agent, host in zip((pair.a, pair.b), pair.hosts, strict=False):
+        first = steerer(agent)
+        assert first
+        os.kill(first, signal.SIGKILL)
+        wait(lambda: agent.poll() or steerer(agent) not in {0, first})  # noqa: B023
+        wait(lambda: rules(host), what="the rules again")  # noqa: B023
+        wait(lambda: pair.has(agent, Step.TAIL) and not pair.report(agent).problem)  # noqa: B023
+        assert agent.told("handover-rules-lost")
+    pair.hosts[2].run("ip neigh flush all")
+    # The old holder is silent about the address, though the taker announces it no more.
+    assert pair.client.new() == "bb"
+    assert Counter(map(pair.client.ask, pair.client.open[2 * EACH :])) == {"b": 2}
+
+
+def test_an_order_that_everybody_forgot_ends_by_itself(pair: Pair) -> None:
+    in_tail(pair)
+    for agent in (pair.a, pair.b):
+        orders = pair.orders(pair.a, pair.b, Step.TAIL, tail_s=0.2)
+        agent.hand(orders[0] if agent is pair.a else orders[1])
+    wait(pair.clean, what="nothing left, though it is still ordered")
+    assert (pair.a.role(), pair.b.role()) == ("backup", "active")
+    assert pair.client.new() == "bb"
