@@ -28,7 +28,6 @@ async def _show(path: str, place: str, *, light: bool) -> int:
     from haman.api.async_client import AsyncClient
     from tui.app import FleetApp
 
-    async with AsyncClient(path) as client:
-        app = FleetApp(client, place, light=light)
-        await app.run_async()
-        return app.return_code or 0
+    app = FleetApp(AsyncClient(path), place, light=light)
+    await app.run_async()
+    return app.return_code or 0

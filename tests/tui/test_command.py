@@ -43,27 +43,26 @@ def agent(tmp_path: Path) -> FakeAgent:
 
 async def test_it_lives_through_the_agent_coming_going_and_returning(agent: FakeAgent):
     place = agent.config.api.socket
-    async with AsyncClient(place) as client:
-        app = FleetApp(client, place, pace=PACE)
-        async with app.run_test(size=(120, 36)) as pilot:
-            await until(pilot, lambda: app.fleet.link is Link.ABSENT)
-            async with serve(agent):
-                await until(pilot, lambda: app.fleet.link is Link.LIVE)
-                assert [n.name for n in app.fleet.nodes] == ["lb1", "lb2"]
-                agent.kill_proxy("lb1")
-                await until(pilot, lambda: app.fleet.services[0].holders == ("lb2",))
-                await until(pilot, lambda: len(app.fleet.events) > 0)
-                seen = len(app.fleet.events)
-            await until(pilot, lambda: app.fleet.link is Link.LOST)
-            async with serve(agent):
-                await until(pilot, lambda: app.fleet.link is Link.LIVE)
-                agent.emit("peer-found", "lb2 is heard again", service="")
-                await until(pilot, lambda: len(app.fleet.events) > seen)
+    app = FleetApp(AsyncClient(place), place, pace=PACE)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: app.fleet.link is Link.ABSENT)
+        async with serve(agent):
+            await until(pilot, lambda: app.fleet.link is Link.LIVE)
+            assert [n.name for n in app.fleet.nodes] == ["lb1", "lb2"]
+            agent.kill_proxy("lb1")
+            await until(pilot, lambda: app.fleet.services[0].holders == ("lb2",))
+            await until(pilot, lambda: len(app.fleet.events) > 0)
+            seen = len(app.fleet.events)
+        await until(pilot, lambda: app.fleet.link is Link.LOST)
+        async with serve(agent):
+            await until(pilot, lambda: app.fleet.link is Link.LIVE)
+            agent.emit("peer-found", "lb2 is heard again", service="")
+            await until(pilot, lambda: len(app.fleet.events) > seen)
 
 
 async def test_a_drain_reaches_the_agent(agent: FakeAgent):
-    async with serve(agent), AsyncClient(agent.config.api.socket) as client:
-        app = FleetApp(client, "there", pace=PACE)
+    async with serve(agent):
+        app = FleetApp(AsyncClient(agent.config.api.socket), "there", pace=PACE)
         async with app.run_test(size=(120, 36)) as pilot:
             await until(pilot, lambda: app.fleet.link is Link.LIVE)
             await pilot.press("d")
