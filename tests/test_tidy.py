@@ -64,6 +64,7 @@ ENTRANCES = {
     "pyroute2": ("haman.lab.",),
     "rich": ("tui.", "haman.cli."),
     "textual": ("tui.",),
+    "textual_serve": ("haman.cli.tui",),
     "tomli": ("haman.config.", "haman.lab."),
     "yaml": ("haman.lab.",),
 }

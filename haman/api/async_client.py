@@ -62,9 +62,9 @@ class AsyncClient:
         return await self._get(f"/v1/events?since={since}&limit={limit}", list[schema.Event])
 
     async def act(self, verb: str, wish: schema.Intent) -> schema.Done:
-        """Have drain, undrain, failover, pause or resume done."""
-        body = msgspec.json.encode(wish)
-        return decode(await self._ask("POST", f"/v1/{verb}", body), schema.Done)
+        """Have drain, undrain, failover, pause or resume done; an act may take its time."""
+        body, timeout_s = msgspec.json.encode(wish), max(self._timeout_s, TIMEOUT_S)
+        return decode(await self._ask("POST", f"/v1/{verb}", body, timeout_s), schema.Done)
 
     async def follow(self, since: int | None = None) -> AsyncIterator[schema.Event]:
         """Yield events as they are written, after those since `since` if it is given."""
@@ -86,12 +86,12 @@ class AsyncClient:
         raise UnreachableError(f"{self._path}: the agent ended the stream; it may be stopping")
 
     async def _get(self, path: str, kind: type[T]) -> T:
-        return decode(await self._ask("GET", path), kind)
+        return decode(await self._ask("GET", path, b"", self._timeout_s), kind)
 
-    async def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+    async def _ask(self, method: str, path: str, body: bytes, timeout_s: float) -> bytes:
         try:
             async with (
-                asyncio.timeout(self._timeout_s),
+                asyncio.timeout(timeout_s),
                 self._sent(method, path, body) as reader,
             ):
                 await self._accepted(reader)

@@ -8,14 +8,15 @@ from typing import Any
 from tests.tui.scripted import FrozenClock, ScriptedSource
 from tui.app import FleetApp
 from tui.feed import Pace
+from tui.widgets.line import Line
 
 DEADLINE_S = 5.0
 PLACE = "/run/haman/haman.sock"
 PACE = Pace(poll_s=0.03, backoff_s=0.1, backoff_max_s=0.1, gather_s=0.0, settle_s=0.0)
 
 
-def app_on(source: ScriptedSource, *, light: bool = False, pace: Pace = PACE) -> Any:
-    return FleetApp(source, PLACE, light=light, clock=FrozenClock(), pace=pace)
+def app_on(source: ScriptedSource, *, pace: Pace = PACE, **options: Any) -> Any:
+    return FleetApp(source, PLACE, clock=FrozenClock(), pace=pace, **options)
 
 
 async def until(pilot: Any, holds: Callable[[], bool]) -> None:
@@ -30,8 +31,16 @@ async def until(pilot: Any, holds: Callable[[], bool]) -> None:
 async def settled(pilot: Any) -> None:
     """Wait until the app knows how it stands with the agent, and has drawn it."""
     app = pilot.app
-    source = app._source
+    source = app._source._source
     asked = source.asked
     await until(pilot, lambda: bool(app.fleet.status or app.fleet.problem))
     await until(pilot, lambda: source.asked > asked + 1)
     await pilot.pause()
+
+
+def text_of(app: Any, selector: str) -> str:
+    return app.page.query_one(selector, Line)._shown.plain
+
+
+def notes(app: Any) -> list[str]:
+    return [n.message for n in app._notifications]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from haman.api.async_client import AsyncClient
+from haman.api.reaching import Reaching, Way
 from haman.api.server import serve
 from haman.cli.tui import tui
 from tests.api.fake_agent import FakeAgent
@@ -20,10 +20,14 @@ from tests.test_tidy import loaded_by
 from tests.tui.harness import until
 from tui.app import FleetApp
 from tui.feed import Pace
-from tui.fleet import Link
 from tui.screens.confirm import ConfirmDialog
+from tui.state import Link
 
 PACE = Pace(poll_s=0.2, backoff_s=0.1, backoff_max_s=0.1, settle_s=0.1)
+
+
+def local(path: str) -> Reaching:
+    return Reaching([Way(path, lambda: contextlib.nullcontext(path))])
 
 
 def test_without_a_terminal_it_says_so():
@@ -43,7 +47,7 @@ def agent(tmp_path: Path) -> FakeAgent:
 
 async def test_it_lives_through_the_agent_coming_going_and_returning(agent: FakeAgent):
     place = agent.config.api.socket
-    app = FleetApp(AsyncClient(place), place, pace=PACE)
+    app = FleetApp(local(place), place, pace=PACE)
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: app.fleet.link is Link.ABSENT)
         async with serve(agent):
@@ -62,7 +66,7 @@ async def test_it_lives_through_the_agent_coming_going_and_returning(agent: Fake
 
 async def test_a_drain_reaches_the_agent(agent: FakeAgent):
     async with serve(agent):
-        app = FleetApp(AsyncClient(agent.config.api.socket), "there", pace=PACE)
+        app = FleetApp(local(agent.config.api.socket), "there", pace=PACE)
         async with app.run_test(size=(120, 36)) as pilot:
             await until(pilot, lambda: app.fleet.link is Link.LIVE)
             await pilot.press("d")

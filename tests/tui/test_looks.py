@@ -73,7 +73,7 @@ def test_refused(looks):
 def test_an_agent_that_went_away(looks):
     async def lost(pilot):
         app = pilot.app
-        app._source.down = "nobody listens there; the agent is not running"
+        app._source._source.down = "nobody listens there; the agent is not running"
         await until(pilot, lambda: bool(app.fleet.problem))
         app._clock.now_s += 3
         app.tell(Ticked(app._clock()))

@@ -41,8 +41,10 @@ def sorted_alerts(status: Status) -> tuple[Alert, ...]:
     return tuple(sorted(status.alerts, key=lambda a: (ORDER.get(a.severity, 3), a.since)))
 
 
-def alerts_view(status: Status, width: int) -> Content:
+def alerts_view(status: Status, width: int, *, past: bool = False) -> Content:
     """Every alert: severity, what about, since, text."""
+    if past:
+        return Content.styled("Alerts are in no journal.", QUIET)
     if not status.alerts:
         return Content.styled("Nothing needs attention.", QUIET)
     return Content("\n").join([_alert(a, status.at, width) for a in sorted_alerts(status)])
@@ -95,6 +97,22 @@ def event_line(event: Event, plan: Columns, width: int) -> Content:
         if reason.text not in text:
             text += f" · {reason.text}"
     return Content.assemble(lead, (fit(text, max(0, width - lead.cell_length)), "$foreground"))
+
+
+def event_view(event: Event, width: int) -> Content:
+    """One event in full: when, where, what, why, and the numbers behind it."""
+    lead = Content.assemble(
+        (f"{event.at}  ", QUIET),
+        (f"{event.node}  ", "bold"),
+        (f"{event.service}  " if event.service else "", "bold"),
+    )
+    rows = [paragraph(lead, event.text, width)]
+    because = Content.styled("  because ", QUIET)
+    rows += [paragraph(because, r.text, width, indent=10) for r in event.reasons]
+    if event.data:
+        told = "  ".join(f"{key}={value}" for key, value in event.data.items())
+        rows.append(paragraph(Content.styled("  ", QUIET), told, width).stylize(QUIET))
+    return Content("\n").join(rows)
 
 
 def history_view(events: tuple[Event, ...], width: int) -> list[Content]:

@@ -6,11 +6,13 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
-from haman.api.schema import Member, Node, Resource, Service, Status
+from haman.api.schema import Member, Node, Resource, Service
 from haman.core.words import Condition, Stance
-from tui.fleet import Cursor
+from tui.picture import Picture
+from tui.state import Cursor
+from tui.trends import Trends
 from tui.views.marks import CONDITIONS, QUIET, ROLES, SERVICE_STATES, WATCH, mark
-from tui.views.type import bar, figure, fit, fit_name, heat, percent, since
+from tui.views.type import bar, figure, fit, fit_name, heat, percent, since, sparkline
 
 TITLE = "Binding resource"
 GAP = 2
@@ -18,6 +20,7 @@ GUTTER = 2
 CONDITION_W = 12
 CELL_W = 22  # glyph, role, priority, since
 CELL_SHORT_W = 16  # without since
+CELL_TINY_W = 8  # glyph and number
 LOAD_MIN_W = 14
 LOAD_ROOMY_W = 30
 LOAD_MAX_W = 44
@@ -34,6 +37,7 @@ class Extra:
     width: int
 
 
+TREND = Extra("Last minute", 15)
 CONNECTIONS = Extra("Clients", 8)
 PROXY = Extra("Proxy", 20)
 ENGINE = Extra("Engine p99", 10)
@@ -53,21 +57,25 @@ class Layout:
     extras: tuple[Extra, ...]
 
 
-def layout(status: Status, cursor: Cursor, width: int) -> Layout:
+def layout(seen: Picture, cursor: Cursor, width: int) -> Layout:
     """Share `width` cells among the columns, keeping the cursor's service in sight."""
-    longest = max((cell_len(n.name) for n in status.nodes), default=4)
+    longest = max((cell_len(n.name) for n in seen.nodes), default=4)
     name_w = min(max(longest, 4), NAME_NARROW_W if width < NARROW_W else NAME_MAX_W)
     room = width - GUTTER - name_w - GAP - CONDITION_W - GAP - LOAD_MIN_W
-    services = len(status.services)
-    cell_w = CELL_W if services * (CELL_W + GAP) <= room else CELL_SHORT_W
+    services = len(seen.services)
+    widths = (CELL_W, CELL_SHORT_W, CELL_TINY_W)
+    cell_w = next((w for w in widths if services * (w + GAP) <= room), CELL_SHORT_W)
     shown = min(services, max(1, room // (cell_w + GAP)))
-    names = [s.name for s in status.services]
+    names = [s.name for s in seen.services]
     at = names.index(cursor.service) if cursor.service in names else 0
     first = min(max(0, at - shown + 1), services - shown)
     room -= shown * (cell_w + GAP)
+    extras = []
+    if room >= TREND.width + GAP:
+        extras.append(TREND)
+        room -= TREND.width + GAP
     load_w = min(LOAD_MAX_W, LOAD_MIN_W + max(0, room))
     room -= load_w - LOAD_MIN_W
-    extras = []
     for extra in EXTRAS:
         if room >= extra.width + GAP:
             extras.append(extra)
@@ -75,48 +83,52 @@ def layout(status: Status, cursor: Cursor, width: int) -> Layout:
     return Layout(name_w, load_w, cell_w, first, shown, tuple(extras))
 
 
-def header(status: Status, cursor: Cursor, width: int) -> Content:
+def header(seen: Picture, plan: Layout) -> Content:
     """The names of the columns; a service in trouble says so here."""
-    plan = layout(status, cursor, width)
     parts: list[Content | tuple[str, str]] = [
         (" " * GUTTER, ""),
         (fit("Node", plan.name_w + GAP), QUIET),
         (fit("Condition", CONDITION_W + GAP), QUIET),
         (fit(TITLE if plan.load_w > len(TITLE) else "Binding", plan.load_w), QUIET),
     ]
+    if TREND in plan.extras:
+        parts.append((" " * GAP + fit(TREND.title, TREND.width), QUIET))
     last = plan.first + plan.shown
-    for index, service in enumerate(status.services[plan.first : last], plan.first):
+    for index, service in enumerate(seen.services[plan.first : last], plan.first):
         before = f"‹{plan.first} " if plan.first and index == plan.first else ""
-        hidden = len(status.services) - last
+        hidden = len(seen.services) - last
         after = f" {hidden}›" if hidden and index == last - 1 else ""
         parts.append((" " * GAP, ""))
         parts.append((before, WATCH))
         parts.append(_service_title(service, plan.cell_w - len(before) - len(after)))
         parts.append((after, WATCH))
-    parts.extend((fit("", GAP) + fit(extra.title, extra.width), QUIET) for extra in plan.extras)
+    parts.extend(
+        (fit("", GAP) + fit(extra.title, extra.width), QUIET)
+        for extra in plan.extras
+        if extra is not TREND
+    )
     return Content.assemble(*parts)
 
 
 def _service_title(service: Service, width: int) -> Content:
     count = f" {len(service.holders)}/{service.expected}" if service.kind == "anycast" else ""
-    if service.state == "ok":
+    if service.state in {"ok", "unknown"}:
         name = fit(service.name, min(cell_len(service.name), max(4, width - len(count))))
         return Content.assemble((name, "bold $foreground"), (fit(count, width - len(name)), QUIET))
     sign = mark(SERVICE_STATES, service.state)
     tail = f" {service.state}"
+    if cell_len(service.name) + 2 + len(tail) > width:
+        tail = ""  # the glyph says it, and the page of the service in full
     if cell_len(service.name) + 2 + len(tail) + len(count) <= width:
         tail += count
-    name = fit(service.name, min(cell_len(service.name), max(4, width - 2 - len(tail))))
+    name = fit(service.name, min(cell_len(service.name), max(3, width - 2 - len(tail))))
     return Content.styled(fit(f"{sign.glyph} {name}{tail}", width), f"bold {sign.style}")
 
 
-def rows(status: Status, cursor: Cursor, width: int, *, active: bool) -> tuple[Content, ...]:
-    """One line per node; `active` = the matrix has the keyboard, so the cursor is drawn full."""
-    plan = layout(status, cursor, width)
-    return tuple(_row(status, node, cursor, plan, active=active) for node in status.nodes)
-
-
-def _row(status: Status, node: Node, cursor: Cursor, plan: Layout, *, active: bool) -> Content:
+def row(
+    seen: Picture, node: Node, cursor: Cursor, plan: Layout, trends: Trends, *, active: bool
+) -> Content:
+    """One node; `active` = the matrix has the keyboard, so the cursor is drawn full."""
     here = node.name == cursor.node
     on_node = here and not cursor.service
     condition = mark(CONDITIONS, node.condition)
@@ -130,20 +142,25 @@ def _row(status: Status, node: Node, cursor: Cursor, plan: Layout, *, active: bo
         " " * GAP,
     )
     load = _load(node, plan.load_w)
+    if TREND in plan.extras:
+        trend = trends.of(node.name, node.binding)
+        load += Content.assemble(" " * GAP, (sparkline(trend, TREND.width), "$secondary"))
     if stale:
         load = load.stylize("dim")
     line = _pointed(Content.assemble(head, load), node.name, "")
     if on_node:
         line = line.stylize("on $cursor" if active else "on $row", GUTTER, GUTTER + plan.name_w)
-    for service in status.services[plan.first : plan.first + plan.shown]:
-        cell = _cell(service, node, status.at, plan.cell_w)
+    for service in seen.services[plan.first : plan.first + plan.shown]:
+        member = seen.member(service.name, node.name)
+        cell = _cell(service, member, seen.status.at, plan.cell_w)
         if stale:
             cell = cell.stylize("dim")
         if here and service.name == cursor.service:
             cell = cell.stylize("on $cursor" if active else "on $row")
         line += _pointed(Content(" " * GAP) + cell, node.name, service.name)
     for extra in plan.extras:
-        line += Content.assemble(" " * GAP, _extra(extra, node))
+        if extra is not TREND:
+            line += Content.assemble(" " * GAP, _extra(extra, node))
     return line
 
 
@@ -174,21 +191,23 @@ def load_line(resource: Resource, width: int, name_w: int, *, bold: bool = False
     )
 
 
-def _cell(service: Service, node: Node, now: str, width: int) -> Content:
-    member = next((m for m in service.members if m.node == node.name), None)
+def _cell(service: Service, member: Member | None, now: str, width: int) -> Content:
     if member is None:
         return Content.styled(fit("─", width), "$track")
-    word = member.role or member.stance
+    word = member.role or member.stance or "unknown"
     sign = mark(ROLES, word)
     if unheard(member):
         word, sign = "unheard", mark(ROLES, "unheard")
-    short = width < CELL_W
+    strong = member.node in service.holders
+    style = f"bold {sign.style}" if strong else sign.style
     weight = _weight(member)
+    if width < CELL_SHORT_W:
+        return Content.styled(fit(f"{sign.glyph} {weight or word}", width), style)
+    short = width < CELL_W
     text = f"{sign.glyph} {word:<{0 if short else 10}} {weight}"
     aged = "" if short else since(member.since, now)
-    strong = member.node in service.holders
     return Content.assemble(
-        (fit(text, width - (0 if short else 5)), f"bold {sign.style}" if strong else sign.style),
+        (fit(text, width - (0 if short else 5)), style),
         ("" if short else f"{aged:>5}", QUIET),
     )
 
