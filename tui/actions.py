@@ -3,7 +3,7 @@
 Each action is `action_<name>` of the app; navigation inside of a list belongs to its widget.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from textual.binding import Binding
@@ -162,29 +162,37 @@ def offered(action: Action, page: str, state: FleetState) -> bool:
     """Whether the action makes sense now, on this page."""
     if page not in action.pages:
         return False
-    if action.writes:
-        return not state.read_only and state.moment is None and _writes(action, state)
-    if action.name == "home":
-        return page != FLEET or state.moment is not None or bool(state.query)
-    if action.name in {"earlier", "later"}:
-        return state.moment is not None
-    if action.name == "progress":
-        return state.undertaking is not None
-    without_status = {"help", "quit", "theme", "palette", "copy"}
-    return state.status is not None or action.name in without_status
-
-
-def _writes(action: Action, state: FleetState) -> bool:
-    if state.status is None:
+    if action.writes and (state.read_only or state.moment is not None):
         return False
+    when = _WHEN.get(action.name)
+    if when is not None:
+        return when(state, page)
+    return state.status is not None or action.name in _ALWAYS
+
+
+def _drained(state: FleetState) -> bool:
     node = state.detailed_node or state.focused_node
-    drained = node is not None and node.drained
-    return {
-        "drain": not drained,
-        "undrain": drained,
-        "pause": not state.status.paused,
-        "resume": state.status.paused,
-    }.get(action.name, True)
+    return node is not None and node.drained
+
+
+def _paused(state: FleetState) -> bool:
+    return state.status is not None and state.status.paused
+
+
+_ALWAYS = frozenset({"help", "quit", "theme", "palette", "copy"})
+_WHEN: dict[str, Callable[[FleetState, str], bool]] = {
+    "home": lambda state, page: page != FLEET or state.moment is not None or bool(state.query),
+    "earlier": lambda state, _: state.moment is not None,
+    "later": lambda state, _: state.moment is not None,
+    # The agent answers these for now, not for then.
+    "headroom": lambda state, _: state.status is not None and state.moment is None,
+    "why": lambda state, _: state.status is not None and state.moment is None,
+    "progress": lambda state, _: state.undertaking is not None,
+    "drain": lambda state, _: state.status is not None and not _drained(state),
+    "undrain": lambda state, _: state.status is not None and _drained(state),
+    "pause": lambda state, _: state.status is not None and not _paused(state),
+    "resume": lambda state, _: _paused(state),
+}
 
 
 def available(page: str, state: FleetState) -> Iterator[Action]:

@@ -15,6 +15,7 @@ from haman.api.schema import Event, Headroom, Member, Node, Service, Status
 from haman.core.words import Condition, Role, Stance
 
 UNKNOWN = "unknown"
+NO_HEADROOM = Headroom("in no journal")
 _ANNOUNCED = (Stance.FULL, Stance.REDUCED, Stance.SHUT)
 _HEARING = ("peer-lost", "peer-found")
 _OPERATOR = {
@@ -53,11 +54,16 @@ def as_of(status: Status, events: tuple[Event, ...], event: Event) -> Past:
         paused=paused == str(True),
         nodes=nodes,
         services=services,
-        headroom=Headroom(UNKNOWN),
+        headroom=NO_HEADROOM,
         alerts=(),
         mode=_mode(services),
     )
     return Past(then, event)
+
+
+def is_past(status: Status) -> bool:
+    """Whether a status was rebuilt: no agent says such a verdict, nor has no scenario at all."""
+    return status.headroom == NO_HEADROOM
 
 
 def _then(changes: Iterable[Change], seq: int, now: str | None) -> str | None:

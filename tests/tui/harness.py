@@ -14,6 +14,9 @@ DEADLINE_S = 5.0
 PLACE = "/run/haman/haman.sock"
 PACE = Pace(poll_s=0.03, backoff_s=0.1, backoff_max_s=0.1, gather_s=0.0, settle_s=0.0)
 
+STILL = Pace(poll_s=3600, tick_s=3600, loss_s=3600, gather_s=0.0, settle_s=0.0)
+"""Everything is asked once, and no timer runs: what is drawn depends on what happened alone."""
+
 
 def app_on(source: ScriptedSource, *, pace: Pace = PACE, **options: Any) -> Any:
     return FleetApp(source, PLACE, clock=FrozenClock(), pace=pace, **options)
@@ -36,6 +39,19 @@ async def settled(pilot: Any) -> None:
     await until(pilot, lambda: bool(app.fleet.status or app.fleet.problem))
     await until(pilot, lambda: source.asked > asked + 1)
     await pilot.pause()
+
+
+async def still(pilot: Any) -> None:
+    """Wait until nothing is left to be drawn: the same picture, twice in a row."""
+    before = ""
+
+    def same() -> bool:
+        nonlocal before
+        now = pilot.app.export_screenshot(simplify=True)
+        before, was = now, before
+        return now == was
+
+    await until(pilot, same)
 
 
 def text_of(app: Any, selector: str) -> str:

@@ -41,7 +41,7 @@ class FleetPage(Page):
         self.query_one(FleetMatrix).show(state)
         self.query_one(EventRows).show(state)
         alerts = self.query_one("#alerts", TextPane)
-        told = alerts_view(seen.status, alerts.cells, past=state.moment is not None)
+        told = alerts_view(seen.status, alerts.cells)
         alerts.show(f"Alerts {len(seen.status.alerts)}".removesuffix(" 0"), told)
         if node:
             pane = self.query_one("#node", TextPane)

@@ -14,14 +14,14 @@ from tui.views.type import clock, paragraph
 UNSAFE = "unsafe"
 MOVING = (
     ("arrows hjkl", "choose a node, or its part in one service"),
-    ("Tab", "the next pane; arrows scroll it, End follows what is new"),
+    ("Tab", "the next pane; arrows scroll, End follows"),
     ("mouse", "click to choose; drag marks text, Ctrl-C copies it"),
 )
 
 NUMBERS_MAX = 6
 WIDTH_MIN, HEIGHT_MIN = 58, 14
 """Below this the page says so instead."""
-TEXT_W = 66
+TEXT_W = 64
 """Cells in a dialog's line, at 80 columns."""
 
 

@@ -7,6 +7,7 @@ from textual.content import Content
 
 from haman.api.schema import Alert, Event, Status
 from haman.core.words import Severity
+from tui.past import is_past
 from tui.views.marks import QUIET, SEVERITIES, mark
 from tui.views.type import clock, fit, fit_name, paragraph, since
 
@@ -41,9 +42,9 @@ def sorted_alerts(status: Status) -> tuple[Alert, ...]:
     return tuple(sorted(status.alerts, key=lambda a: (ORDER.get(a.severity, 3), a.since)))
 
 
-def alerts_view(status: Status, width: int, *, past: bool = False) -> Content:
+def alerts_view(status: Status, width: int) -> Content:
     """Every alert: severity, what about, since, text."""
-    if past:
+    if is_past(status):
         return Content.styled("Alerts are in no journal.", QUIET)
     if not status.alerts:
         return Content.styled("Nothing needs attention.", QUIET)

@@ -26,7 +26,8 @@ LOAD_ROOMY_W = 30
 LOAD_MAX_W = 44
 NAME_MAX_W = 24
 NAME_NARROW_W = 10
-NARROW_W = 100
+NAME_ROOMY_W = 32
+NARROW_W, ROOMY_W = 100, 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Layout:
 def layout(seen: Picture, cursor: Cursor, width: int) -> Layout:
     """Share `width` cells among the columns, keeping the cursor's service in sight."""
     longest = max((cell_len(n.name) for n in seen.nodes), default=4)
-    name_w = min(max(longest, 4), NAME_NARROW_W if width < NARROW_W else NAME_MAX_W)
+    most = NAME_NARROW_W if width < NARROW_W else NAME_MAX_W if width < ROOMY_W else NAME_ROOMY_W
+    name_w = min(max(longest, 4), most)
     room = width - GUTTER - name_w - GAP - CONDITION_W - GAP - LOAD_MIN_W
     services = len(seen.services)
     widths = (CELL_W, CELL_SHORT_W, CELL_TINY_W)

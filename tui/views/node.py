@@ -5,6 +5,7 @@ from textual.content import Content
 from haman.api.plain import SESSION_DOWN, amount
 from haman.api.schema import Event, Member, Node, Reason, Resource, Service, Status
 from haman.core.words import Condition
+from tui.past import is_past
 from tui.trends import Trend, Trends
 from tui.views.lists import history_view
 from tui.views.marks import CONDITIONS, QUIET, ROLES, WATCH, mark
@@ -42,7 +43,7 @@ def node_view(
             _resource(r, trends.of(node.name, r.name), width, binding=r.name == node.binding)
             for r in _fullest(node)
         )
-    elif node.condition != "unknown":
+    elif not is_past(status):
         parts.append(Content.styled("No resource is measured yet: utilization unknown.", QUIET))
     return Content("\n").join(parts)
 
@@ -53,7 +54,7 @@ def node_detail(
     """What it is and why, its resources, routers and counters, its part in every service, its history."""
     parts = [node_view(status, node, None, trends, width)]
     parts += _origins(node, width)
-    parts += _counters(node, width)
+    parts += _counters(node, width) if not is_past(status) else []
     parts.append(Content(""))
     for service in status.services:
         member = next((m for m in service.members if m.node == node.name), None)
@@ -105,9 +106,8 @@ def _facts(node: Node, status: Status, width: int) -> list[Content]:
         facts.append((f"heard {age(node.age_ms / 1000)} ago", "bold $error"))
     if node.drained and node.condition != Condition.DRAINED:
         facts.append(("○ drained by the operator", WATCH))
-    if node.condition == "unknown":
-        facts.append(("the journal of this agent does not tell", QUIET))
-        return packed(facts, width)
+    if is_past(status):
+        return packed([*facts, ("its figures are in no journal", QUIET)], width)
     facts.append(proxy(node))
     if node.connections is None:
         facts.append(("clients unknown", QUIET))
