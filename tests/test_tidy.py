@@ -58,7 +58,7 @@ ENTRANCES = {
     "click": ("haman.cli",),
     "cryptography": ("haman.cluster.",),
     "exabgp": ("haman.bgp.",),
-    "msgspec": ("haman.",),
+    "msgspec": ("haman.", "tui."),
     "paramiko": ("haman.playbook.ssh", "haman.api.ssh"),
     "prometheus_client": ("haman.api.metrics",),
     "pyroute2": ("haman.lab.",),

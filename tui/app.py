@@ -14,44 +14,34 @@ from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.reactive import var
 from textual.screen import ModalScreen, Screen
-from textual.worker import Worker
 
-from tui.actions import ACTIONS, FLEET, available, bindings, named, offered
+from tui.actions import ACTIONS, available, bindings, named, offered
 from tui.export import export
-from tui.feed import Pace, follow_events, watch_loss, watch_status
+from tui.feed import Pace, follow_events, watch_status
 from tui.fleet import reduce
 from tui.messages import (
     ActsForbidden,
-    DetailClosed,
-    DetailOpened,
     EventsFiltered,
     EventsSearched,
     FleetFiltered,
     Happened,
-    LossChosen,
-    LossToggled,
-    MomentChosen,
     Ticked,
 )
-from tui.operating import OperatingApp
-from tui.screens.details import NodePage, ServicePage
+from tui.paging import PagingApp
 from tui.screens.dialog import HelpDialog
-from tui.screens.events import EventsPage
 from tui.screens.fleet import FleetPage
 from tui.screens.headroom import HeadroomPage
-from tui.screens.page import Page
 from tui.screens.progress import ProgressDialog
 from tui.source import Source
 from tui.state import FleetState
 from tui.theme import DARK, THEMES
 from tui.widgets.events import EventRows
-from tui.widgets.fleet import NodeRows
 from tui.widgets.prompt import Prompt
 
 COPIED_W = 160
 
 
-class FleetApp(OperatingApp):
+class FleetApp(PagingApp):
     """The fleet on one page, and four more."""
 
     TITLE = "haman"
@@ -72,12 +62,9 @@ class FleetApp(OperatingApp):
         clock: Callable[[], float] = time.monotonic,
         pace: Pace | None = None,
     ) -> None:
-        super().__init__(source, clock)
+        super().__init__(source, place, clock, pace or Pace())
         self._watches_only = read_only
-        self._place = place
         self._first_theme = theme
-        self._pace = pace or Pace()
-        self._asking: Worker[None] | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables, for any theme that does not set them."""
@@ -102,11 +89,6 @@ class FleetApp(OperatingApp):
     def take(self, message: Happened) -> None:
         """The one place where the state changes."""
         self.fleet = reduce(self.fleet, message.fact)
-
-    @property
-    def page(self) -> Page:
-        """The page on top, under any dialog."""
-        return next(s for s in reversed(self.screen_stack) if isinstance(s, Page))
 
     def watch_fleet(self, old: FleetState, new: FleetState) -> None:
         """Draw what changed."""
@@ -149,119 +131,6 @@ class FleetApp(OperatingApp):
                 service.state,
                 lambda s=service.name: self._open(service=s),
             )
-
-    def _turn_to(self, page: Page | None) -> None:
-        """Show another page; None = the fleet."""
-        while isinstance(self.screen, ModalScreen):
-            self.pop_screen()
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
-        if page is None:
-            if len(self.screen_stack) > 1:
-                self.pop_screen()
-            self.tell(DetailClosed())
-        else:
-            page.show(self.fleet)
-            if len(self.screen_stack) > 1:
-                self.switch_screen(page)
-            else:
-                self.push_screen(page)
-        self.call_after_refresh(lambda: self.page.show(self.fleet))
-        self.call_after_refresh(self.refresh_bindings)
-
-    def _open(self, node: str = "", service: str = "") -> None:
-        """Everything about a node, a service, or what the cursor is on."""
-        self.fleet = reduce(self.fleet, DetailOpened(node, service))
-        if self.fleet.detailed_service:
-            self._turn_to(ServicePage(self._place))
-        elif self.fleet.detailed_node:
-            self._turn_to(NodePage(self._place))
-
-    def action_open(self) -> None:
-        """Everything about what the cursor is on."""
-        self._open()
-
-    def action_node(self) -> None:
-        """The node under the cursor."""
-        self._open(node=self.fleet.cursor.node)
-
-    def action_service(self) -> None:
-        """The service under the cursor."""
-        if service := self.fleet.focused_service:
-            self._open(service=service.name)
-        else:
-            self.notify("Move to the column of a service first.", severity="warning")
-
-    def action_fleet(self) -> None:
-        """The fleet."""
-        self._turn_to(None)
-
-    def action_home(self) -> None:
-        """One step back: to the fleet, out of the past, out of a filter."""
-        if self.page.NAME != FLEET:
-            self._turn_to(None)
-        elif self.fleet.moment:
-            self.tell(MomentChosen(None))
-        elif self.fleet.query:
-            self.tell(FleetFiltered(""))
-
-    def action_matrix(self) -> None:
-        """Give the matrix the keyboard."""
-        self.page.query_one(NodeRows).focus()
-
-    def action_headroom(self) -> None:
-        """What would be lost on paper; at first the worst case, or the node under the cursor."""
-        state = self.fleet
-        if state.status is None:
-            return
-        if not state.loss.nodes:
-            worst = state.status.headroom.worst
-            self.tell(LossChosen(worst.lost if worst else (state.cursor.node,)))
-        self._turn_to(HeadroomPage(self._place))
-        self._ask_loss(state.loss.nodes)
-
-    def action_lose(self) -> None:
-        """Count the node under the cursor as lost, or as kept."""
-        self.tell(LossToggled(self.fleet.cursor.node))
-
-    def _ask_loss(self, nodes: tuple[str, ...]) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-        asking = watch_loss(self._source, self.tell, nodes, self._pace)
-        self._asking = self.run_worker(asking) if nodes else asking.close()
-
-    def action_events(self) -> None:
-        """The journal."""
-        self._turn_to(EventsPage(self._place))
-
-    @on(EventRows.Opened)
-    def action_jump(self) -> None:
-        """The fleet as it stood after the event under the cursor."""
-        page = self.page
-        rows = page.query_one(EventRows)
-        if rows.event is not None:
-            self.tell(MomentChosen(rows.event.seq))
-            self._turn_to(None)
-
-    def action_earlier(self) -> None:
-        """One event back."""
-        self._step_moment(-1)
-
-    def action_later(self) -> None:
-        """One event on; after the last it is now."""
-        self._step_moment(1)
-
-    def _step_moment(self, way: int) -> None:
-        if self.fleet.moment is None:
-            return
-        seqs = [e.seq for e in self.fleet.events]
-        here = self.fleet.moment.event.seq
-        beyond = [s for s in seqs if (s > here if way > 0 else s < here)]
-        if way > 0:
-            self.tell(MomentChosen(beyond[0] if beyond else None))
-        elif beyond:
-            self.tell(MomentChosen(beyond[-1]))
 
     def action_filter(self) -> None:
         """Ask what nodes and services are to be seen."""

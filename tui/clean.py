@@ -17,18 +17,17 @@ from haman.api.schema import Done, Event, Intent, Scenario, Status, Why
 from tui.source import Source
 
 ODD = "\N{REPLACEMENT CHARACTER}"
-TEXT_MAX = 2000
-"""Characters of one text."""
-_SUSPECT = re.compile(r"\\[^\"\\]|[^ -~·→←−–—×µ≤≥±…≈°’“”]|[^\"]{" + str(TEXT_MAX + 1) + "}")
-"""In JSON: an escape, a character that haman itself does not use, or a text without end."""
+_PLAIN_BYTES = bytes(range(0x20, 0x7F))
+_OWN = frozenset("·→←−–—×µ≤≥±…≈°’“”")
+"""What haman itself writes beside ASCII."""
+_ESCAPE = re.compile(rb'\\[^"\\]')
+"""In JSON: a character that does not stand there as itself."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 def text(said: str) -> str:
     """`said`, every character of it printable and one cell wide."""
-    if len(said) > TEXT_MAX:
-        said = said[: TEXT_MAX - 1] + "…"
     if said.isascii() and said.isprintable():
         return said
     return "".join(map(_character, normalize("NFC", said)))
@@ -36,7 +35,9 @@ def text(said: str) -> str:
 
 def answer(found: T) -> T:
     """The same answer with all of its texts clean; the very same object if they are."""
-    if not _SUSPECT.search(msgspec.json.encode(found).decode()):
+    encoded = msgspec.json.encode(found)
+    odd = encoded.translate(None, _PLAIN_BYTES).decode()  # a fleet's answer is long: this is quick
+    if _OWN.issuperset(odd) and not (b"\\" in encoded and _ESCAPE.search(encoded)):
         return found
     return msgspec.convert(_cleaned(msgspec.to_builtins(found)), type(found))
 

@@ -66,7 +66,7 @@ async def test_the_cursor_follows_keys_and_mouse():
         await pilot.press("down", "right", "right")
         await until(pilot, lambda: app.fleet.cursor == Cursor("lb2", "api"))
         rows = app.query_one(NodeRows)
-        column = rows._lines[0].plain.index("◆")
+        column = "".join(p.plain for p in rows._lines[0]).index("◆")
         await pilot.click(rows, offset=(column + 2, 0))
         await until(pilot, lambda: app.fleet.cursor == Cursor("lb1", "web"))
 

@@ -27,7 +27,7 @@ def told(app, pane="detail"):
 
 
 def lines(app, rows=NodeRows):
-    return [line.plain for line in app.page.query_one(rows)._lines]
+    return ["".join(p.plain for p in line) for line in app.page.query_one(rows)._lines]
 
 
 async def opened(pilot, kind, *keys):
@@ -168,7 +168,7 @@ class TestEventRows:
                 await pilot.resize_terminal(*size)
                 await until(pilot, lambda: lines(app, EventRows)[-1:] != [])
                 rows = app.page.query_one(EventRows)
-                await until(pilot, lambda: "10:00:59" in rows._lines[-1].plain)  # noqa: B023
+                await until(pilot, lambda: "10:00:59" in rows._lines[-1][0].plain)  # noqa: B023
                 assert rows.following
 
     async def test_the_lines_in_sight_stay_when_old_ones_fall_off(self):

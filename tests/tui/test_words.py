@@ -23,7 +23,10 @@ from tui.views.words import loss, mode
 def rows(status, cursor, width, *, active):
     seen = picture(status)
     plan = matrix.layout(seen, cursor, width)
-    return [matrix.row(seen, n, cursor, plan, Trends(), active=active) for n in seen.nodes]
+    return [
+        Content("").join(matrix.row(seen, n, cursor, plan, Trends(), active=active))
+        for n in seen.nodes
+    ]
 
 
 def header(status, cursor, width):

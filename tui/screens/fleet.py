@@ -55,7 +55,9 @@ class FleetPage(Page):
             return Content("")
         plan = layout(seen, state.cursor, width)
         rows = [header(seen, plan)]
-        rows += [row(seen, n, state.cursor, plan, state.trends, active=False) for n in seen.nodes]
+        for node in seen.nodes:
+            cells = row(seen, node, state.cursor, plan, state.trends, active=False)
+            rows.append(Content("").join(cells))
         rows += [Content(""), alerts_view(seen.status, width), Content("")]
         events = state.shown_events[-EVENTS_COPIED:]
         rows += [event_line(e, columns(events), width) for e in events]

@@ -1,17 +1,17 @@
 """The fleet matrix: one row per node, one column per service, cut to the width there is."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rich.cells import cell_len
 from textual.content import Content
-from textual.style import Style
 
 from haman.api.schema import Member, Node, Resource, Service
 from haman.core.words import Condition, Stance
 from tui.picture import Picture
 from tui.state import Cursor
 from tui.trends import Trends
-from tui.views.marks import CONDITIONS, QUIET, ROLES, SERVICE_STATES, WATCH, mark
+from tui.views.marks import CONDITIONS, QUIET, ROLES, SERVICE_STATES, WATCH, Mark, mark
 from tui.views.type import bar, figure, fit, fit_name, heat, percent, since, sparkline
 
 TITLE = "Binding resource"
@@ -20,6 +20,7 @@ GUTTER = 2
 CONDITION_W = 12
 CELL_W = 22  # glyph, role, priority, since
 CELL_SHORT_W = 16  # without since
+AGED_W = 5
 CELL_TINY_W = 8  # glyph and number
 LOAD_MIN_W = 14
 LOAD_ROOMY_W = 30
@@ -129,46 +130,83 @@ def _service_title(service: Service, width: int) -> Content:
 
 def row(
     seen: Picture, node: Node, cursor: Cursor, plan: Layout, trends: Trends, *, active: bool
-) -> Content:
-    """One node; `active` = the matrix has the keyboard, so the cursor is drawn full."""
+) -> tuple[Content, ...]:
+    """One node, cell by cell; `active` = the matrix has the keyboard, so the cursor is drawn full.
+
+    Cells that say the same are the same object: what draws them may keep what it made of them.
+    """
     here = node.name == cursor.node
-    on_node = here and not cursor.service
-    condition = mark(CONDITIONS, node.condition)
     stale = node.condition == Condition.STALE
-    name = Content.styled(fit_name(node.name, plan.name_w), "bold $foreground")
-    head = Content.assemble(
-        ("▌ " if here else "  ", "$primary" if active else QUIET),
-        name,
-        " " * GAP,
-        (fit(f"{condition.glyph} {node.condition}", CONDITION_W), condition.style),
-        " " * GAP,
-    )
-    load = _load(node, plan.load_w)
+    ground = ("on $cursor" if active else "on $row") if here else ""
+    head = _head(node.name, node.condition, plan.name_w, ground if not cursor.service else "", here)
+    cells = [head, _load(node, plan.load_w)]
     if TREND in plan.extras:
-        trend = trends.of(node.name, node.binding)
-        load += Content.assemble(" " * GAP, (sparkline(trend, TREND.width), "$secondary"))
+        trend = sparkline(trends.of(node.name, node.binding), TREND.width)
+        cells.append(Content.assemble(" " * GAP, (trend, "$secondary")))
     if stale:
-        load = load.stylize("dim")
-    line = _pointed(Content.assemble(head, load), node.name, "")
-    if on_node:
-        line = line.stylize("on $cursor" if active else "on $row", GUTTER, GUTTER + plan.name_w)
+        cells[1:] = [cell.stylize("dim") for cell in cells[1:]]
     for service in seen.services[plan.first : plan.first + plan.shown]:
         member = seen.member(service.name, node.name)
-        cell = _cell(service, member, seen.status.at, plan.cell_w)
-        if stale:
-            cell = cell.stylize("dim")
-        if here and service.name == cursor.service:
-            cell = cell.stylize("on $cursor" if active else "on $row")
-        line += _pointed(Content(" " * GAP) + cell, node.name, service.name)
-    for extra in plan.extras:
-        if extra is not TREND:
-            line += Content.assemble(" " * GAP, _extra(extra, node))
-    return line
+        pointed = ground if service.name == cursor.service else ""
+        if member is None:
+            cells.append(_cell("─", "$track", "", plan.cell_w, pointed))
+            continue
+        word, sign = _said(member)
+        strong = member.node in service.holders
+        style = f"bold {sign.style}" if strong else sign.style
+        aged = since(member.since, seen.status.at) if plan.cell_w >= CELL_W else ""
+        text = _cell_text(sign.glyph, word, _weight(member), plan.cell_w)
+        cells.append(_cell(text, f"dim {style}" if stale else style, aged, plan.cell_w, pointed))
+    cells += [
+        Content.assemble(" " * GAP, _extra(extra, node))
+        for extra in plan.extras
+        if extra is not TREND
+    ]
+    return tuple(cells)
 
 
-def _pointed(content: Content, node: str, service: str) -> Content:
-    """Tell a mouse click on this text what it points at."""
-    return content.stylize(Style.from_meta({"node": node, "service": service}))
+def service_at(seen: Picture, plan: Layout, column: int) -> str:
+    """The service whose cell covers this column; "" = it belongs to the node itself."""
+    left = GUTTER + plan.name_w + GAP + CONDITION_W + GAP + plan.load_w
+    left += TREND.width + GAP if TREND in plan.extras else 0
+    index = (column - left) // (plan.cell_w + GAP)
+    return seen.services[plan.first + index].name if 0 <= index < plan.shown else ""
+
+
+@lru_cache(maxsize=1024)
+def _head(name: str, condition: str, name_w: int, ground: str, here: bool) -> Content:
+    sign = mark(CONDITIONS, condition)
+    return Content.assemble(
+        ("▌ " if here else "  ", "$primary" if ground != "on $row" else QUIET),
+        (fit_name(name, name_w), f"bold $foreground {ground}".rstrip()),
+        " " * GAP,
+        (fit(f"{sign.glyph} {condition}", CONDITION_W), sign.style),
+        " " * GAP,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _cell(text: str, style: str, aged: str, width: int, ground: str) -> Content:
+    """What a node is to a service; `aged` = for how long, at the right edge."""
+    room = width - (AGED_W if width >= CELL_W else 0)
+    cell = Content.assemble(
+        (fit(text, room), style),
+        (f"{aged:>{width - room}}" if width > room else "", QUIET),
+    )
+    return Content(" " * GAP) + (cell.stylize(ground) if ground else cell)
+
+
+def _cell_text(glyph: str, word: str, weight: str, width: int) -> str:
+    if width < CELL_SHORT_W:
+        return f"{glyph} {weight.strip() or word}"
+    return f"{glyph} {word:<{10 if width >= CELL_W else 0}} {weight}"
+
+
+def _said(member: Member) -> tuple[str, Mark]:
+    if unheard(member):
+        return "unheard", mark(ROLES, "unheard")
+    word = member.role or member.stance or "unknown"
+    return word, mark(ROLES, word)
 
 
 def _load(node: Node, width: int) -> Content:
@@ -180,37 +218,30 @@ def _load(node: Node, width: int) -> Content:
 
 def load_line(resource: Resource, width: int, name_w: int, *, bold: bool = False) -> Content:
     """Name, bar and percentage of one resource in exactly `width` cells."""
-    ratio = resource.utilization
-    style = heat(ratio, resource.soft, resource.hard)
+    found = (resource.name, resource.utilization, resource.soft, resource.hard)
+    return _load_line(*found, width=width, name_w=name_w, bold=bold)
+
+
+@lru_cache(maxsize=2048)
+def _load_line(
+    name: str,
+    ratio: float | None,
+    soft: float | None,
+    hard: float | None,
+    *,
+    width: int,
+    name_w: int,
+    bold: bool,
+) -> Content:
+    style = heat(ratio, soft, hard)
     value = percent(ratio)
     value_w = max(5, cell_len(value))
     return Content.assemble(
-        (fit(resource.name, name_w), "bold $foreground" if bold else "$foreground"),
+        (fit(name, name_w), "bold $foreground" if bold else "$foreground"),
         " ",
-        bar(ratio, width - name_w - value_w - 2, resource.soft, resource.hard),
+        bar(ratio, width - name_w - value_w - 2, soft, hard),
         " ",
         (f"{value:>{value_w}}", f"bold {style}" if bold else style),
-    )
-
-
-def _cell(service: Service, member: Member | None, now: str, width: int) -> Content:
-    if member is None:
-        return Content.styled(fit("─", width), "$track")
-    word = member.role or member.stance or "unknown"
-    sign = mark(ROLES, word)
-    if unheard(member):
-        word, sign = "unheard", mark(ROLES, "unheard")
-    strong = member.node in service.holders
-    style = f"bold {sign.style}" if strong else sign.style
-    weight = _weight(member)
-    if width < CELL_SHORT_W:
-        return Content.styled(fit(f"{sign.glyph} {weight or word}", width), style)
-    short = width < CELL_W
-    text = f"{sign.glyph} {word:<{0 if short else 10}} {weight}"
-    aged = "" if short else since(member.since, now)
-    return Content.assemble(
-        (fit(text, width - (0 if short else 5)), style),
-        ("" if short else f"{aged:>5}", QUIET),
     )
 
 

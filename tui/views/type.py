@@ -17,6 +17,8 @@ RATIO_MAX = 9.995
 MARKED_MIN_W = 10
 NAME_CUT_MIN_W = 8
 PARAGRAPH_MIN_W = 12
+TEXT_MAX = 2000
+"""Characters of one paragraph; more is cut."""
 
 FIGURE_MAX = 1e15
 _STEPS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"), (1.0, "s"))
@@ -188,6 +190,7 @@ def packed(facts: Iterable[tuple[str, str]], width: int, gap: int = 2) -> list[C
 def paragraph(lead: Content, text: str, width: int, indent: int = 2) -> Content:
     """`lead` and then `text`, wrapped to `width`; further lines are indented."""
     width = max(width, lead.cell_length + PARAGRAPH_MIN_W)
+    text = text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + ELLIPSIS
     rows = wrap(text, width, initial_indent=" " * lead.cell_length, subsequent_indent=" " * indent)
     if not rows:
         return lead

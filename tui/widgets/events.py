@@ -10,6 +10,9 @@ from tui.state import FleetState
 from tui.views.lists import Columns, columns, event_line
 from tui.widgets.rows import Rows
 
+KEPT_MAX = 512
+"""Lines that are kept made."""
+
 
 class EventRows(Rows):
     """One line per event; the cursor is an event, or the end, whatever it is."""
@@ -33,9 +36,12 @@ class EventRows(Rows):
         self._all: tuple[Event, ...] = ()
         self._filter: tuple[object, ...] = ()
         self._plan = Columns()
+        self._place = ""
         self._search = ""
         self._problem: str | None = ""
         self._seq: int | None = None
+        self._kept: dict[tuple[int, bool, bool], tuple[Content, ...]] = {}
+        self._kept_for: tuple[Columns, int] | None = None
 
     @property
     def following(self) -> bool:
@@ -76,6 +82,11 @@ class EventRows(Rows):
         """Take over the events; the lines in sight stay where they are unless following."""
         now = (state.events_query, state.moment)
         if state.events is not self._all or now != self._filter:
+            if self._all[:1] != state.events[:1] and state.events_place != self._place:
+                self._kept, self._place = (
+                    {},
+                    state.events_place,
+                )  # another journal, the same numbers
             self._all, self._filter = state.events, now
             self._events = state.shown_events
             self._plan = columns(self._events)
@@ -95,23 +106,27 @@ class EventRows(Rows):
         if text != (self.border_subtitle or ""):
             self.border_subtitle = text
 
-    def line(self, index: int, width: int) -> Content:
-        """One event."""
+    def line(self, index: int, width: int) -> tuple[Content, ...]:
+        """One event; made once, for while events scroll by each stands there many times."""
         if not self._events:
             none = (
                 "Nothing that matches."
                 if self._filter[:1] != ("",)
                 else "Nothing has happened yet."
             )
-            return Content.styled(none, "$quiet")
+            return (Content.styled(none, "$quiet"),)
         event = self._events[index]
-        mark = self.has_focus and index == self.at
-        found = self._search and event_matches(self._search, event)
-        lead = Content.styled("▌" if mark else "▸" if found else " ", "$primary")
-        line = lead + event_line(event, self._plan, width - 1)
-        if found:
-            line = line.stylize("bold")
-        return line.stylize("on $cursor", 1) if mark else line
+        marked = self.has_focus and index == self.at
+        found = bool(self._search) and event_matches(self._search, event)
+        if (self._plan, width) != self._kept_for or len(self._kept) > KEPT_MAX:
+            self._kept, self._kept_for = {}, (self._plan, width)
+        key = (event.seq, marked, found)
+        if key not in self._kept:
+            lead = Content.styled("▌" if marked else "▸" if found else " ", "$primary")
+            line = lead + event_line(event, self._plan, width - 1)
+            line = line.stylize("bold") if found else line
+            self._kept[key] = (line.stylize("on $cursor", 1) if marked else line,)
+        return self._kept[key]
 
     def step(self, lines: int) -> None:
         """To another event; onto the last is to follow."""

@@ -10,7 +10,7 @@ from textual.content import Content
 
 from tui.messages import CursorPlaced, CursorStepped, Happened
 from tui.state import FleetState
-from tui.views.matrix import header, layout, row
+from tui.views.matrix import Layout, header, layout, row, service_at
 from tui.views.words import count
 from tui.widgets.line import Line
 from tui.widgets.rows import Rows
@@ -27,6 +27,7 @@ class NodeRows(Rows):
     def __init__(self) -> None:
         super().__init__(id="fleet-rows")
         self._state = FleetState()
+        self._plan: Layout | None = None
 
     @property
     def count(self) -> int:
@@ -44,14 +45,19 @@ class NodeRows(Rows):
         self._state = state
         self.put()
 
-    def line(self, index: int, width: int) -> Content:
+    def put(self) -> None:
+        """Share the width first: it is the same for every line."""
+        if self._state.picture and self.cells > 0:
+            self._plan = layout(self._state.picture, self._state.cursor, self.cells)
+            super().put()
+
+    def line(self, index: int, width: int) -> tuple[Content, ...]:  # noqa: ARG002 - the plan has it
         """One node."""
         seen, cursor = self._state.picture, self._state.cursor
-        if seen is None:
-            return Content("")
-        plan = layout(seen, cursor, width)
+        if seen is None or self._plan is None:
+            return ()
         node = seen.nodes[index]
-        return row(seen, node, cursor, plan, self._state.trends, active=self.has_focus)
+        return row(seen, node, cursor, self._plan, self._state.trends, active=self.has_focus)
 
     def step(self, lines: int) -> None:
         """To another node."""
@@ -63,7 +69,8 @@ class NodeRows(Rows):
 
     def point(self, index: int, event: events.Click) -> None:
         """To the node or the cell that the mouse points at."""
-        service = str(event.style.meta.get("service", ""))
+        seen, at = self._state.picture, event.get_content_offset(self)
+        service = service_at(seen, self._plan, at.x) if seen and self._plan and at else ""
         self.post_message(Happened(CursorPlaced(self._state.nodes[index].name, service)))
 
 

@@ -38,10 +38,10 @@ class LossRows(Rows):
             self.refresh(layout=True)
         self.put()
 
-    def line(self, index: int, width: int) -> Content:
+    def line(self, index: int, width: int) -> tuple[Content, ...]:
         """One node."""
         node = self._state.nodes[index]
-        return choice(node, self._state.cursor, self._state.loss, width, active=self.has_focus)
+        return (choice(node, self._state.cursor, self._state.loss, width, active=self.has_focus),)
 
     def step(self, lines: int) -> None:
         """To another node."""

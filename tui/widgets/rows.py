@@ -15,6 +15,10 @@ from textual.visual import Visual
 from textual.widget import Widget
 
 WHEEL = 3
+MADE_MAX = 4096
+"""Parts that are kept made."""
+_NO_BAR, _TRACK = Content(" "), Content.styled("│", "$track")
+_THUMB = Content.styled("┃", "$quiet")
 
 
 class Rows(Widget, can_focus=True):
@@ -32,7 +36,9 @@ class Rows(Widget, can_focus=True):
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._top = 0
-        self._lines: list[Content] = []
+        self._lines: list[tuple[Content, ...]] = []
+        self._made: dict[int, tuple[Content, Strip]] = {}
+        self._made_in: object = None
 
     @property
     def count(self) -> int:
@@ -44,8 +50,8 @@ class Rows(Widget, can_focus=True):
         """The line that the cursor is on: it is always in sight."""
         raise NotImplementedError
 
-    def line(self, index: int, width: int) -> Content:
-        """Make one line, at most `width` cells wide."""
+    def line(self, index: int, width: int) -> tuple[Content, ...]:
+        """Make one line, at most `width` cells wide, of parts; an old part may stand again."""
         raise NotImplementedError
 
     def step(self, lines: int) -> None:
@@ -85,8 +91,10 @@ class Rows(Widget, can_focus=True):
             self.refresh()
             return
         for y, (before, after) in enumerate(zip(old, lines, strict=True)):
-            if not after.is_same(before):
+            if not _is_same(before, after):
                 self.refresh(Region(0, y, self.content_region.width, 1))
+            else:
+                lines[y] = before  # what was made of it is known
 
     def on_resize(self) -> None:
         """Share the new room."""
@@ -104,19 +112,30 @@ class Rows(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line, and its piece of the scroll bar."""
-        width = self.cells
-        content = self._lines[y] if y < len(self._lines) else Content("")
-        text = Visual.to_strips(self, content, width, 1, self.visual_style, pad=True)[0]
-        return Strip.join([text, Visual.to_strips(self, self._bar(y), 1, 1, self.visual_style)[0]])
+        parts = self._lines[y] if y < len(self._lines) else ()
+        drawn = Strip.join([self._strip(part) for part in parts])
+        filled = drawn.adjust_cell_length(self.cells, self.visual_style.rich_style)
+        return Strip.join([filled, self._strip(self._bar(y))])
+
+    def _strip(self, part: Content) -> Strip:
+        """Make a part into what is written to the terminal, once: parts stand there again and again."""
+        style = self.visual_style
+        if (style, self.app.theme) != self._made_in or len(self._made) > MADE_MAX:
+            self._made, self._made_in = {}, (style, self.app.theme)
+        made = self._made.get(id(part))
+        if made is None:
+            strips = Visual.to_strips(self, part, max(1, part.cell_length), 1, style)
+            made = self._made[id(part)] = (part, strips[0] if strips else Strip([]))
+        return made[1]
 
     def _bar(self, y: int) -> Content:
         height = self.content_region.height
         if self.count <= height:
-            return Content(" ")
+            return _NO_BAR
         size = max(1, height * height // self.count)
         start = self._top * (height - size) // max(1, self.count - height)
         inside = start <= y < start + size
-        return Content.styled("┃" if inside else "│", "$quiet" if inside else "$track")
+        return _THUMB if inside else _TRACK
 
     def action_move(self, lines: int) -> None:
         """Move the cursor."""
@@ -141,3 +160,9 @@ class Rows(Widget, can_focus=True):
         offset = event.get_content_offset(self)
         if offset is not None and 0 <= (index := self._top + offset.y) < self.count:
             self.point(index, event)
+
+
+def _is_same(before: tuple[Content, ...], after: tuple[Content, ...]) -> bool:
+    return len(before) == len(after) and all(
+        a is b or a.is_same(b) for a, b in zip(before, after, strict=True)
+    )
