@@ -92,6 +92,8 @@ class FleetApp(PagingApp):
 
     def watch_fleet(self, old: FleetState, new: FleetState) -> None:
         """Draw what changed."""
+        if not self.is_open:
+            return
         page = self.page
         if page.NAME in {"node", "service"} and new.detail is None:
             self._turn_to(None)
@@ -110,7 +112,7 @@ class FleetApp(PagingApp):
         ours = named(action)
         if ours is None:
             return True
-        if isinstance(self.screen, ModalScreen):
+        if not self.is_open or isinstance(self.screen, ModalScreen):
             return False
         return offered(ours, self.page.NAME, self.fleet)
 

@@ -42,8 +42,19 @@ class PagingApp(OperatingApp):
 
     @property
     def page(self) -> Page:
-        """The page on top, under any dialog."""
+        """The page on top, under any dialog; only while `is_open`."""
         return next(s for s in reversed(self.screen_stack) if isinstance(s, Page))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a page: workers may tell something when the app is closing already."""
+        return any(isinstance(s, Page) for s in self.screen_stack)
+
+    def show_page(self) -> None:
+        """Draw the page on top, and which keys it has."""
+        if self.is_open:
+            self.page.show(self.fleet)
+            self.refresh_bindings()
 
     def _turn_to(self, page: Page | None) -> None:
         """Show another page; None = the fleet."""
@@ -62,8 +73,7 @@ class PagingApp(OperatingApp):
                 self.switch_screen(page)
             else:
                 self.push_screen(page)
-        self.call_after_refresh(lambda: self.page.show(self.fleet))
-        self.call_after_refresh(self.refresh_bindings)
+        self.call_after_refresh(self.show_page)
 
     def _open(self, node: str = "", service: str = "") -> None:
         """Everything about a node, a service, or what the cursor is on."""

@@ -17,7 +17,6 @@ from haman.core.words import Condition, Role, Stance
 UNKNOWN = "unknown"
 NO_HEADROOM = Headroom("in no journal")
 _ANNOUNCED = (Stance.FULL, Stance.REDUCED, Stance.SHUT)
-_HEARING = ("peer-lost", "peer-found")
 _OPERATOR = {
     "operator-drained": ("drained", True),
     "operator-undrained": ("drained", False),
@@ -147,37 +146,42 @@ def _member(
 
 def changes_of(
     events: tuple[Event, ...],
-    read: Callable[[Event], Change | None],
+    read: Callable[[Event, str], Change | None],
     node: str,
     service: str = "",
 ) -> tuple[Change, ...]:
-    """What `read` makes of the events of one node and service."""
-    found = (read(e) for e in events if e.service == service and node == _subject(e))
+    """What `read` makes of the events about one node and service."""
+    found = (read(e, node) for e in events if e.service == service)
     return tuple(change for change in found if change is not None)
 
 
-def _subject(event: Event) -> str:
-    """The node that an event tells of: whoever wrote it, or the peer that it heard or lost."""
-    return str(event.data.get("peer", event.node)) if event.type in _HEARING else event.node
-
-
-def _condition(event: Event) -> Change | None:
-    if event.type != "condition-changed" or "to" not in event.data:
+def _condition(event: Event, node: str) -> Change | None:
+    if event.type != "condition-changed" or event.node != node or "to" not in event.data:
         return None
     return Change(event.seq, _word(event, "from"), str(event.data["to"]))
 
 
-def _hearing(event: Event) -> Change | None:
+def _hearing(event: Event, node: str) -> Change | None:
     """Whether a peer is heard; what it is while it is, this journal does not say."""
-    if event.type not in _HEARING:
+    if event.type not in {"peer-lost", "peer-found"} or event.data.get("peer") != node:
         return None
     if event.type == "peer-lost":
         return Change(event.seq, None, Condition.STALE)
     return Change(event.seq, Condition.STALE, UNKNOWN)
 
 
-def standing(event: Event) -> Change | None:
-    """The role of a VIP, or the stance of an anycast service, if the event tells of one."""
+def standing(event: Event, node: str) -> Change | None:
+    """The role of a VIP, or the stance of an anycast service, if the event tells of one.
+
+    Whoever takes a VIP says of whom: that one held it until then.
+    """
+    if event.node != node:
+        handed = event.type == "role-changed" and event.data.get("new") == Role.ACTIVE
+        if handed and any(
+            r.code == "peer-released" and r.data.get("peer") == node for r in event.reasons
+        ):
+            return Change(event.seq, Role.ACTIVE, Role.RELEASED)
+        return None
     if event.type == "role-changed" and "new" in event.data:
         return Change(event.seq, _word(event, "old"), str(event.data["new"]))
     if event.type == "stance-changed" and "stance" in event.data:

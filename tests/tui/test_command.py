@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import termios
+import types
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from haman.api.reaching import Reaching, Way
 from haman.api.server import serve
-from haman.cli.tui import tui
+from haman.cli.tui import _without_serve, tui
 from tests.api.fake_agent import FakeAgent
 from tests.test_tidy import loaded_by
 from tests.tui.harness import until
@@ -38,6 +39,75 @@ def test_without_a_terminal_it_says_so():
 
 def test_the_command_loads_textual_only_when_run():
     assert not loaded_by("import haman.cli.tui") & {"textual", "aiohttp", "paramiko"}
+
+
+def test_the_first_picture_waits_for_no_http_and_no_ssh_library():
+    loaded = loaded_by("import tui.app, haman.api.reaching")
+    assert not loaded & {"aiohttp", "paramiko", "cryptography", "textual_serve"}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (["tui", "--serve", "--theme", "light"], ["tui", "--theme", "light"]),
+        (["tui", "--serve", "127.0.0.1:1", "--ssh", "a"], ["tui", "--ssh", "a"]),
+        (["tui", "--serve=[::1]:1", "--serve-actions"], ["tui"]),
+    ],
+)
+def test_what_is_served_is_the_same_command(given, kept):
+    assert _without_serve(given) == kept
+
+
+class TestServe:
+    def test_without_the_package_it_says_what_to_install(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "textual_serve", None)
+        monkeypatch.setitem(sys.modules, "textual_serve.server", None)
+        result = CliRunner().invoke(tui, ["--serve"])
+        assert result.exit_code == 2
+        assert "pip install 'haman[serve]'" in result.output
+
+    def test_an_address_that_is_none(self):
+        result = CliRunner().invoke(tui, ["--serve", "everywhere"])
+        assert result.exit_code == 2
+        assert "ADDRESS:PORT" in result.output
+
+    @pytest.mark.parametrize(
+        ("arguments", "where", "read_only", "warned"),
+        [
+            (["--serve"], ("127.0.0.1", 8470), True, False),
+            (["--serve", "0.0.0.0:81"], ("0.0.0.0", 81), True, True),
+            (["--serve", "127.0.0.1:81", "--serve-actions"], ("127.0.0.1", 81), False, False),
+        ],
+    )
+    def test_who_reaches_it_may_watch(self, monkeypatch, arguments, where, read_only, warned):
+        served = []
+
+        class Server:
+            def __init__(self, command, host, port, title):
+                served.append((command, (host, port)))
+
+            def serve(self):
+                served.append("serving")
+
+        package = types.ModuleType("textual_serve.server")
+        package.Server = Server
+        monkeypatch.setitem(sys.modules, "textual_serve", types.ModuleType("textual_serve"))
+        monkeypatch.setitem(sys.modules, "textual_serve.server", package)
+        monkeypatch.setattr(sys, "argv", ["haman", "tui", *arguments])
+        result = CliRunner().invoke(tui, arguments)
+        assert result.exit_code == 0
+        assert served[0][1] == where
+        assert ("--read-only" in served[0][0]) is read_only
+        assert ("everybody who reaches" in result.output) is warned
+        assert served[1:] == ["serving"]
+
+
+@pytest.mark.parametrize("arguments", [["--ssh", "a b"], ["--ssh", "lb1", "--jump", "@"]])
+def test_an_ssh_target_that_is_none_is_told_at_once(monkeypatch, arguments):
+    monkeypatch.setenv("TEXTUAL_DRIVER", "served")  # as if there were a terminal
+    result = CliRunner().invoke(tui, arguments)
+    assert result.exit_code == 2
+    assert "is not USER@HOST[:PORT]" in result.output
 
 
 @pytest.fixture

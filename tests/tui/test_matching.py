@@ -54,6 +54,12 @@ def test_the_fleet(query, nodes, services, found):
     assert (len(seen.nodes), len(seen.services), seen.found) == (nodes, services, found)
 
 
+def test_nodes_stand_in_the_order_of_their_names_whoever_answers():
+    nodes = tuple(samples.node(n) for n in ("lb10", "lb9", "edge-2b", "edge-2a"))
+    seen = picture(samples.pair(nodes=nodes))
+    assert [n.name for n in seen.nodes] == ["edge-2a", "edge-2b", "lb9", "lb10"]
+
+
 def test_export_as_csv_and_text(tmp_path):
     rows = list(csv.reader(io.StringIO(as_text(samples.events(3), ".csv"))))
     assert rows[0][:3] == ["seq", "at", "node"]

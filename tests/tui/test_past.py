@@ -1,8 +1,9 @@
 """The past, from the journal: what it tells, and what it does not."""
 
 import pytest
+from msgspec import structs
 
-from haman.api.schema import Event
+from haman.api.schema import Event, Reason
 from tests.tui import samples
 from tui.fleet import reduce
 from tui.messages import EventsArrived, MomentChosen, StatusFetched
@@ -97,6 +98,23 @@ def test_anycast_stances():
     assert edge.members[0].stance == "shut"
     assert edge.members[1].stance == "reduced"  # since 10:14
     assert edge.holders == ("lb1", "lb2")
+
+
+def test_who_takes_a_vip_tells_who_held_it_before():
+    taken = Reason("peer-released", "lb2 released web", {"peer": "lb2"})
+    story = (
+        event(1, "role-changed", service="web", old="initialize", new="backup"),
+        structs.replace(event(8, "role-changed", service="web", old="backup", new="active"), reasons=(taken,)),
+    )  # fmt: skip
+    web = samples.vip(
+        "web",
+        [samples.member("lb1", "active", 150, T.format(8)), samples.member("lb2", "released", 0, T.format(8))],
+    )  # fmt: skip
+    status = samples.pair(services=(web,))
+    (then,) = as_of(status, story, story[0]).status.services
+    assert [m.role for m in then.members] == ["backup", "active"]
+    assert (then.holders, then.state) == (("lb2",), "ok")
+    assert [t.word for t in turns(web, web.members[1], story)] == ["active", "released"]
 
 
 def test_the_past_stays_while_the_present_goes_on():

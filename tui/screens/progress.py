@@ -17,8 +17,8 @@ class ProgressDialog(Dialog[None]):
 
     def show(self, state: FleetState) -> None:
         """Draw what differs."""
-        if not self.is_mounted:
-            return
+        if not self.query(Line):
+            return  # it is about to be
         self.query_one(Line).show(progress_view(state))
         hint = "Esc closes" if is_done(state) else self._hint
         box = self.query_one(".dialog")

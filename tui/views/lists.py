@@ -61,7 +61,8 @@ def _alert(alert: Alert, now: str, width: int) -> Content:
         (f"  {about}" if about else "", "bold $foreground"),
         "  ",
     )
-    return paragraph(lead, alert.text, width)
+    text = alert.text.removeprefix(f"{alert.node}: ") if alert.node else alert.text
+    return paragraph(lead, text, width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ AGED_W = 5
 CELL_TINY_W = 8  # glyph and number
 LOAD_MIN_W = 14
 LOAD_ROOMY_W = 30
+LOAD_ROOMIER_W = 12
+"""The bar gets so much more before its trend is shown."""
 LOAD_MAX_W = 44
 NAME_MAX_W = 24
 NAME_NARROW_W = 10
@@ -74,7 +76,7 @@ def layout(seen: Picture, cursor: Cursor, width: int) -> Layout:
     first = min(max(0, at - shown + 1), services - shown)
     room -= shown * (cell_w + GAP)
     extras = []
-    if room >= TREND.width + GAP:
+    if room >= TREND.width + GAP + LOAD_ROOMIER_W:
         extras.append(TREND)
         room -= TREND.width + GAP
     load_w = min(LOAD_MAX_W, LOAD_MIN_W + max(0, room))

@@ -36,7 +36,7 @@ def node_view(
     member = next((m for m in service.members if m.node == node.name), None) if service else None
     if service and member:
         parts.append(_member(service, member, status.at))
-        parts.extend(_because(r, width) for r in member.reasons if r.code != SESSION_DOWN)
+        parts.extend(_member_because(node, member, width))
     parts.extend(routers(node, status.at, width))
     if node.resources:
         parts.extend(
@@ -60,7 +60,7 @@ def node_detail(
         member = next((m for m in service.members if m.node == node.name), None)
         if member:
             parts.append(_member(service, member, status.at))
-            parts.extend(_because(r, width) for r in member.reasons if r.code != SESSION_DOWN)
+            parts.extend(_member_because(node, member, width))
     parts += history_view(history, width)
     return Content("\n").join(parts)
 
@@ -70,11 +70,10 @@ def _origins(node: Node, width: int) -> list[Content]:
     told = [r for r in node.resources if r.origin or r.detail]
     if not told:
         return []
-    rows = [Content(""), Content.styled("Ceilings", QUIET)]
+    rows = [Content(""), Content.styled("Ceilings, and where the use was found", QUIET)]
     for resource in told:
         lead = Content.styled(f"  {resource.name:<13}", "$foreground")
-        words = [resource.origin, f"at {resource.detail}" if resource.detail else ""]
-        text = ", ".join(word for word in words if word)
+        text = " · ".join(word for word in (resource.origin, resource.detail) if word)
         rows.append(paragraph(lead, text, width, indent=15))
     return rows
 
@@ -123,6 +122,14 @@ def _facts(node: Node, status: Status, width: int) -> list[Content]:
 
 def _because(reason: Reason, width: int) -> Content:
     return paragraph(Content.styled("  because ", QUIET), reason.text, width, indent=10)
+
+
+def _member_because(node: Node, member: Member, width: int) -> list[Content]:
+    """Why, unless the node itself or its routers say it already."""
+    told = {r.text for r in node.reasons}
+    return [
+        _because(r, width) for r in member.reasons if r.code != SESSION_DOWN and r.text not in told
+    ]
 
 
 def _member(service: Service, member: Member, now: str) -> Content:
