@@ -84,8 +84,11 @@ class PagingApp(OperatingApp):
             self._turn_to(NodePage(self._place))
 
     def action_open(self) -> None:
-        """Everything about what the cursor is on."""
-        self._open()
+        """Everything about what the cursor is on: a node, a service, or among the events a moment."""
+        if isinstance(self.focused, EventRows):
+            self.action_jump()
+        else:
+            self._open()
 
     def action_node(self) -> None:
         """The node under the cursor."""

@@ -125,11 +125,6 @@ class FleetState:
         return Link.LIVE
 
     @property
-    def is_live(self) -> bool:
-        """Whether what is in sight is how things are now."""
-        return self.moment is None and self.link is Link.LIVE
-
-    @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes in sight, () before the first answer."""
         return self.picture.nodes if self.picture else ()

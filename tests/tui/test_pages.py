@@ -238,6 +238,15 @@ class TestEvents:
             await until(pilot, lambda: "N−1" in text_of(app, "#headroom"))
             assert app.fleet.moment is None
 
+    async def test_enter_among_the_events_of_the_fleet_jumps_too(self):
+        app = app_on(source_of(events=9))
+        async with app.run_test(size=(120, 36)) as pilot:
+            await until(pilot, lambda: len(app.fleet.events) == 9)
+            await pilot.press("tab", "tab", "tab", "up", "enter")
+            await until(pilot, lambda: app.fleet.moment is not None)
+            assert app.fleet.moment.event.seq == 8
+            assert isinstance(app.screen, FleetPage)
+
     async def test_export_writes_what_is_listed_and_nothing_over(self, tmp_path):
         app = app_on(source_of(events=14))
         path = tmp_path / "out.jsonl"

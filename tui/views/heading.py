@@ -81,8 +81,9 @@ def headroom(state: FleetState, width: int) -> Content:
     if state.moment:
         event = state.moment.event
         lead = Content.styled(f" As it stood at {clock(event.at)} UTC  ", f"bold {WATCH}")
-        text = f"after: {event.text} · [ and ] step, Esc returns to now"
         room = width - lead.cell_length - 1
+        text, hint = f"after: {event.text}", " · [ and ] step, Esc returns to now"
+        text += hint if cell_len(text + hint) <= room else ""
         return Content.assemble(lead, (fit(text, room), "$foreground"))
     sign = mark(VERDICTS, status.headroom.verdict)
     stale = state.link is Link.LOST
