@@ -12,10 +12,10 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 NEEDS := haproxy:haproxy ip:iproute2 unshare:util-linux openssl:openssl pgrep:procps
 ROUTER := vtysh:frr
 PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:openssh-server
-PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy
+PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy tmux:tmux
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench sim bench-sampler screenshots clean
+.PHONY: help setup demo test lint bench sim bench-sampler bench-tui screenshots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,7 +58,10 @@ sim: $(STAMP) ## Seeded runs of faulty clusters, on all cores: SEEDS=10000 of th
 bench-sampler: $(STAMP) ## What sensing costs beside a saturated HAProxy, and how fast a storm is named
 	@$(SUDO) $(PYTHON) -m tests.controller.bench_sampler
 
-screenshots: $(STAMP) ## Pictures of the TUI, as SVG, in build/screenshots
+bench-tui: $(STAMP) ## What the TUI costs and how quick it is: four figures against their bounds
+	@$(PYTHON) -m tests.tui.bench_tui
+
+screenshots: $(STAMP) ## Pictures of the TUI on the live pair lab (without root: on sample data), as SVG
 	$(PYTHON) -m tests.tui.screenshots build/screenshots
 
 clean: ## Take the lab down; remove .venv, .lab and caches

@@ -1,74 +1,54 @@
 """The terminal UI: one agent's view of the whole cluster, live.
 
-Workers listen to the agent and tell facts (`Happened`); `reduce` turns them into a new state; the
-widgets render from that state alone and draw only what differs.
+Workers listen to the agent and tell facts (`Happened`); `reduce` turns them into a new state; the page
+on top renders from that state alone and draws only what differs.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import ClassVar
 
-from textual import on, work
-from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.markup import escape
+from textual import on
+from textual.app import SystemCommand
+from textual.binding import BindingType
 from textual.reactive import var
-from textual.widgets import Footer
+from textual.screen import ModalScreen, Screen
 
-from haman.api.client import RefusedError, UnreachableError
-from haman.api.schema import Done, Intent, Problem, Why
+from tui.actions import ACTIONS, available, bindings, named, offered
+from tui.export import export
 from tui.feed import Pace, follow_events, watch_status
-from tui.fleet import FleetState, Link, reduce
+from tui.fleet import reduce
 from tui.messages import (
-    DetailClosed,
-    DetailOpened,
-    Fact,
+    ActsForbidden,
+    EventsFiltered,
+    EventsSearched,
+    FleetFiltered,
     Happened,
     Ticked,
-    WishAnswered,
-    WishSent,
 )
-from tui.plans import Plan, drain_plan, failover_plan
-from tui.screens.confirm import ConfirmDialog, RefusedDialog
-from tui.screens.dialog import DetailDialog, HelpDialog, WhyDialog
-from tui.source import Source, Verb, problem_of
-from tui.theme import DARK, LIGHT
-from tui.views import heading
-from tui.views.dialogs import absent_view
-from tui.views.lists import alerts_view
-from tui.views.node import node_detail, node_title, node_view
-from tui.views.service import service_title, service_view
-from tui.widgets.events import EventTail
-from tui.widgets.fleet import FleetMatrix, Rows
-from tui.widgets.line import Line
-from tui.widgets.pane import TextPane
+from tui.paging import PagingApp
+from tui.screens.dialog import HelpDialog
+from tui.screens.fleet import FleetPage
+from tui.screens.headroom import HeadroomPage
+from tui.screens.progress import ProgressDialog
+from tui.source import Source
+from tui.state import FleetState
+from tui.theme import DARK, THEMES
+from tui.widgets.events import EventRows
+from tui.widgets.prompt import Prompt
 
-TICK_S = 1.0
+COPIED_W = 160
 
 
-class FleetApp(App[None]):
-    """The fleet on one screen."""
+class FleetApp(PagingApp):
+    """The fleet on one page, and four more."""
 
     TITLE = "haman"
-    CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual has it
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012 - as Textual has it
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "drain", "Drain"),
-        Binding("u", "undrain", "Undrain"),
-        Binding("f", "failover", "Failover"),
-        Binding("p", "pause", "Pause"),
-        Binding("p", "resume", "Resume"),
-        Binding("w", "why", "Why"),
-        Binding("enter", "detail", "Detail"),
-        Binding("e", "events", "Events"),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("q", "quit", "Quit"),
-        Binding("t", "theme", "Light or dark", show=False),
-        Binding("escape", "fleet", "Fleet", show=False),
-    ]
+    CSS_PATH = Path(__file__).with_name("app.tcss")
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (58, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual has it
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (14, "-low"), (30, "-high")]  # noqa: RUF012 - as Textual has it
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
 
     fleet: var[FleetState] = var(FleetState, init=False)
 
@@ -77,51 +57,33 @@ class FleetApp(App[None]):
         source: Source,
         place: str,
         *,
-        light: bool = False,
+        theme: str = DARK.name,
+        read_only: bool = False,
         clock: Callable[[], float] = time.monotonic,
         pace: Pace | None = None,
     ) -> None:
-        super().__init__()
-        self._source = source
-        self._place = place
-        self._light = light
-        self._clock = clock
-        self._pace = pace or Pace()
+        super().__init__(source, place, clock, pace or Pace())
+        self._watches_only = read_only
+        self._first_theme = theme
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables, for any theme that does not set them."""
         return DARK.variables
 
-    def compose(self) -> ComposeResult:
-        """Two lines on top, the fleet, node and alerts, events, the keys."""
-        yield Line(id="heading")
-        yield Line(id="headroom")
-        yield Line(id="absent")
-        with Vertical(id="body"):
-            yield FleetMatrix()
-            with Horizontal(id="middle"):
-                yield TextPane("Node", id="node")
-                yield TextPane("Alerts", id="alerts")
-            yield EventTail()
-        yield Footer(compact=True)
+    def get_default_screen(self) -> Screen[None]:
+        """The fleet."""
+        return FleetPage(self._place)
 
     def on_mount(self) -> None:
         """Start listening."""
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        self.theme = LIGHT.name if self._light else DARK.name
-        self.query_one(Rows).focus()
-        self._draw()
-        self.set_interval(TICK_S, self._tick)
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = self._first_theme
+        if self._watches_only:
+            self.tell(ActsForbidden())
+        self.set_interval(self._pace.tick_s, lambda: self.tell(Ticked(self._clock())))
         self.run_worker(watch_status(self._source, self.tell, self._clock, self._pace))
         self.run_worker(follow_events(self._source, self.tell, self._pace))
-
-    def tell(self, fact: Fact) -> None:
-        """Say what happened; safe from any worker."""
-        self.post_message(Happened(fact))
-
-    def _tick(self) -> None:
-        self.tell(Ticked(self._clock()))
 
     @on(Happened)
     def take(self, message: Happened) -> None:
@@ -129,179 +91,120 @@ class FleetApp(App[None]):
         self.fleet = reduce(self.fleet, message.fact)
 
     def watch_fleet(self, old: FleetState, new: FleetState) -> None:
-        """Render what changed."""
-        self._draw()
-        paused = [s.status.paused for s in (old, new) if s.status]
-        if len(set(paused)) > 1 or bool(old.status) != bool(new.status):
+        """Draw what changed."""
+        if not self.is_open:
+            return
+        page = self.page
+        if page.NAME in {"node", "service"} and new.detail is None:
+            self._turn_to(None)
+        elif page.is_attached:
+            page.show(new)
+        if isinstance(self.screen, ProgressDialog):
+            self.screen.show(new)
+        if new.loss.nodes != old.loss.nodes and isinstance(page, HeadroomPage):
+            self._ask_loss(new.loss.nodes)
+        if _keys_of(old, page.NAME) != _keys_of(new, page.NAME):
             self.refresh_bindings()
-
-    def on_resize(self) -> None:
-        """Lines are cut to the width; cut them anew."""
-        self.call_after_refresh(self._draw)
-
-    def _draw(self) -> None:
-        base = self.screen_stack[0]
-        if not base.query("#heading"):
-            return  # the app is closing, and a worker has told something all the same
-        state = self.fleet
-        width = self.size.width
-        base.query_one("#heading", Line).show(heading.heading(state, self._place, width))
-        base.query_one("#headroom", Line).show(heading.headroom(state, width))
-        base.set_class(state.status is None, "-absent")
-        base.set_class(state.link is Link.LOST, "-stale")
-        status, node = state.status, state.focused_node
-        if status is None:
-            base.query_one("#absent", Line).show(absent_view(state, self._place))
-            return
-        self._draw_detail(state)
-        base.query_one(FleetMatrix).show(state)
-        base.query_one(EventTail).show(state)
-        alerts = base.query_one("#alerts", TextPane)
-        alerts.show(
-            f"Alerts {len(status.alerts)}".removesuffix(" 0"), alerts_view(status, alerts.cells)
-        )
-        if node:
-            pane = base.query_one("#node", TextPane)
-            view = node_view(status, node, state.focused_service, pane.cells)
-            pane.show(escape(node_title(node)), view)
-
-    def _draw_detail(self, state: FleetState) -> None:
-        """What is open in full; closed when it is no more."""
-        dialog = next((s for s in self.screen_stack if isinstance(s, DetailDialog)), None)
-        if dialog is None or not dialog.is_mounted or state.status is None:
-            return
-        if service := state.detailed_service:
-            events = state.history(service=service.name)
-            view = service_view(state.status, service, events, dialog.cells)
-            dialog.show(service_title(service), view)
-        elif node := state.detailed_node:
-            events = state.history(node=node.name)
-            dialog.show(node_title(node), node_detail(state.status, node, events, dialog.cells))
-        elif dialog.is_current:
-            dialog.dismiss()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what makes sense now."""
         del parameters
-        if len(self.screen_stack) > 1 and action != "theme":
-            return action == "why" and isinstance(self.screen, DetailDialog)
-        status = self.fleet.status
-        if action == "resume":
-            return status is not None and status.paused
-        if action == "pause" and status is not None and status.paused:
+        ours = named(action)
+        if ours is None:
+            return True
+        if not self.is_open or isinstance(self.screen, ModalScreen):
             return False
-        if action in {"drain", "undrain", "failover", "pause", "why", "events", "detail"}:
-            return True if status else None
-        return True
+        return offered(ours, self.page.NAME, self.fleet)
 
-    def action_drain(self) -> None:
-        """Ask, then drain the node under the cursor."""
-        if self.fleet.status and self.fleet.focused_node:
-            self._confirm(drain_plan(self.fleet.status, self.fleet.focused_node.name))
-
-    def action_failover(self) -> None:
-        """Ask, then move the VIP under the cursor."""
-        status, service, node = (
-            self.fleet.status,
-            self.fleet.focused_service,
-            self.fleet.focused_node,
-        )
-        if not status or not node:
-            return
-        if service is None:
-            self.notify("Move to the column of a VIP first.", severity="warning")
-        elif service.kind != "vip":
-            self.notify(
-                f"{service.name} is anycast: nothing to fail over; drain a node instead.",
-                severity="warning",
+    def get_system_commands(self, screen: Screen[None]) -> Iterable[SystemCommand]:
+        """Everything that can be done now, and every node and service, for the palette."""
+        del screen
+        for action in available(self.page.NAME, self.fleet):
+            if action.name != "palette":
+                run = getattr(self, f"action_{action.name}")
+                yield SystemCommand(action.label, f"{action.key_shown}: {action.help}", run)
+        for node in self.fleet.nodes:
+            yield SystemCommand(
+                f"Node {node.name}", node.condition, lambda n=node.name: self._open(node=n)
             )
-        else:
-            self._confirm(failover_plan(status, service, node.name))
+        for service in self.fleet.services:
+            yield SystemCommand(
+                f"Service {service.name}",
+                service.state,
+                lambda s=service.name: self._open(service=s),
+            )
 
-    def action_undrain(self) -> None:
-        """Put the node under the cursor back into service."""
-        if self.fleet.focused_node:
-            self._post("undrain", Intent(node=self.fleet.focused_node.name))
+    def action_filter(self) -> None:
+        """Ask what nodes and services are to be seen."""
+        self.page.query_one(Prompt).ask("filter", "Nodes and services: ", self.fleet.query)
 
-    def action_pause(self) -> None:
-        """Hold automatic moves."""
-        self._post("pause", Intent())
+    def action_narrow(self) -> None:
+        """Ask which events are to be seen."""
+        self.page.query_one(Prompt).ask("narrow", "Only events: ", self.fleet.events_query)
 
-    def action_resume(self) -> None:
-        """End the pause."""
-        self._post("resume", Intent())
+    def action_search(self) -> None:
+        """Ask what to look for."""
+        self.page.query_one(Prompt).ask("search", "Search: ", self.fleet.events_search)
 
-    def action_detail(self) -> None:
-        """Everything about what the cursor is on."""
-        self.tell(DetailOpened())
-        dialog = DetailDialog()
-        self.push_screen(dialog, lambda _: self.tell(DetailClosed()))
-        self.call_after_refresh(self._draw)
+    def action_next(self) -> None:
+        """To the next event that is searched for."""
+        self._find(1)
 
-    def action_events(self) -> None:
-        """Give the events the keyboard."""
-        self.query_one(EventTail).focus()
+    def action_previous(self) -> None:
+        """To the one before."""
+        self._find(-1)
 
-    def action_fleet(self) -> None:
-        """Give the matrix the keyboard."""
-        self.query_one(Rows).focus()
+    def _find(self, way: int) -> None:
+        rows = self.page.query_one(EventRows)
+        if not self.fleet.events_search or not rows.find(way):
+            self.notify("Nothing to be found; / searches.", severity="warning")
+
+    def action_export(self) -> None:
+        """Ask where to."""
+        name = f"haman-events-{time.strftime('%Y%m%dT%H%M%S')}.jsonl"
+        self.page.query_one(Prompt).ask("export", "Write to (.jsonl, .csv or text): ", name)
+
+    @on(Prompt.Typed)
+    def typed(self, event: Prompt.Typed) -> None:
+        """What was asked for is being typed, or is complete."""
+        if event.purpose == "filter":
+            self.tell(FleetFiltered(event.text))
+        elif event.purpose == "narrow":
+            self.tell(EventsFiltered(event.text))
+        elif event.purpose == "search":
+            self.tell(EventsSearched(event.text))
+            if event.kept and event.text and not event.cancelled:
+                self.call_after_refresh(lambda: self._find(-1))
+        elif event.purpose == "export" and event.kept and not event.cancelled:
+            said, well = export(self.fleet.shown_events, event.text)
+            self.notify(said, severity="information" if well else "error", markup=False)
+        if event.kept:
+            self.page.set_focus(self.page.query_one(self.page.AUTO_FOCUS or "*"))
+
+    def action_copy(self) -> None:
+        """The page as text."""
+        self.copy_to_clipboard(self.page.text(self.fleet, COPIED_W))
+        self.notify("The page is in the clipboard, if this terminal takes it (OSC 52).")
 
     def action_help(self) -> None:
         """Every key."""
-        self.push_screen(HelpDialog())
+        here = [a for a in ACTIONS if self.page.NAME in a.pages]
+        self.push_screen(HelpDialog(a for a in here if not (a.writes and self.fleet.read_only)))
+
+    def action_palette(self) -> None:
+        """Everything by name."""
+        self.action_command_palette()
 
     def action_theme(self) -> None:
-        """Light or dark."""
-        self.theme = DARK.name if self.theme == LIGHT.name else LIGHT.name
+        """The next theme."""
+        names = [theme.name for theme in THEMES]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
 
-    @work(exclusive=True, group="why")
-    async def action_why(self) -> None:
-        """The story of the service under the cursor."""
-        status, service = self.fleet.status, self.fleet.focused_service
-        if not status:
-            return
-        if service is None and len(status.services) == 1:
-            service = status.services[0]
-        if service is None:
-            self.notify("Move to the column of a service first.", severity="warning")
-            return
-        try:
-            answer: Why | Problem = await self._source.why(service.name)
-        except (UnreachableError, RefusedError) as error:
-            answer = problem_of(error)
-        self.push_screen(WhyDialog(service.name, answer))
+    def stop(self, signal: int) -> None:
+        """End as a signal wants it, and leave the terminal as it was."""
+        self.exit(return_code=128 + signal)
 
-    @work(exclusive=True, group="act")
-    async def _confirm(self, plan: Plan) -> None:
-        """Confirm, act, and after a refusal for safety offer to force it."""
-        if not await self.push_screen_wait(ConfirmDialog(plan)):
-            return
-        answer = await self._ask(plan.verb, plan.intent)
-        if isinstance(answer, Problem):
-            if not await self.push_screen_wait(RefusedDialog(plan, answer)):
-                return
-            intent = plan.intent
-            forced = Intent(node=intent.node, vip=intent.vip, to=intent.to, force=True)
-            answer = await self._ask(plan.verb, forced)
-        self._report(plan.verb, answer)
 
-    @work(group="act")
-    async def _post(self, verb: Verb, intent: Intent) -> None:
-        self._report(verb, await self._ask(verb, intent))
-
-    async def _ask(self, verb: Verb, intent: Intent) -> Done | Problem:
-        self.tell(WishSent(f"{verb} {intent.vip or intent.node}".rstrip()))
-        try:
-            return await self._source.act(verb, intent)
-        except (UnreachableError, RefusedError) as error:
-            return problem_of(error)
-        finally:
-            self.tell(WishAnswered())
-
-    def _report(self, verb: Verb, answer: Done | Problem) -> None:
-        if isinstance(answer, Done):
-            self.notify(answer.text, markup=False)
-            return
-        why = "; ".join(r.text for r in answer.reasons)
-        text = f"{answer.message}: {why}" if why else answer.message
-        self.notify(text, title=f"{verb} refused", severity="error", markup=False)
+def _keys_of(state: FleetState, page: str) -> tuple[str, ...]:
+    return tuple(a.name for a in available(page, state))

@@ -1,6 +1,6 @@
-"""The two workers that listen to the agent. They touch no widget; they tell what happened.
+"""The workers that listen to the agent. They touch no widget; they tell what happened.
 
-Both run until cancelled. Each failure waits longer, up to `Pace.backoff_max_s`, and the first
+They run until cancelled. Each failure waits longer, up to `Pace.backoff_max_s`, and the first
 answer resets the wait.
 """
 
@@ -9,17 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from haman.api.client import RefusedError, UnreachableError
-from haman.api.schema import Event
-from tui.fleet import EVENTS_MAX
+from haman.api.schema import Event, Problem, Scenario
 from tui.messages import (
     EventsArrived,
     EventsBroke,
     EventsOpened,
     Fact,
+    LossAnswered,
     StatusFailed,
     StatusFetched,
 )
-from tui.source import Source
+from tui.source import Source, problem_of
+from tui.state import EVENTS_MAX
 
 BATCH_MAX = 200
 
@@ -30,13 +31,15 @@ class Pace:
 
     Attributes:
         poll_s: between two answers of status.
-        answer_max_s: an answer that takes longer counts as none.
+        loss_s: between two answers of what a loss would do.
+        tick_s: between two looks at the clock: ages grow, silence shows.
         gather_s: events that come closer together are shown at once.
         settle_s: a stream that did not fail for so long stands, though nothing may have happened.
     """
 
     poll_s: float = 0.5
-    answer_max_s: float = 3.0
+    loss_s: float = 2.0
+    tick_s: float = 1.0
     backoff_s: float = 0.5
     backoff_max_s: float = 5.0
     gather_s: float = 0.05
@@ -54,34 +57,38 @@ async def watch_status(
     failures = 0
     while True:
         try:
-            async with asyncio.timeout(pace.answer_max_s):
-                status = await source.status()
-        except (UnreachableError, RefusedError, TimeoutError) as failure:
+            status = await source.status()
+        except (UnreachableError, RefusedError) as failure:
             failures += 1
             wait_s = pace.wait_s(failures)
-            problem = str(failure) or f"no answer within {pace.answer_max_s:g} s"
             now_s = clock()
-            tell(StatusFailed(problem, now_s, now_s + wait_s))
+            tell(StatusFailed(str(failure), now_s, now_s + wait_s))
         else:
             failures = 0
             wait_s = pace.poll_s
-            tell(StatusFetched(status, clock()))
+            tell(StatusFetched(status, clock(), source.place))
         await asyncio.sleep(wait_s)
 
 
 async def follow_events(source: Source, tell: Callable[[Fact], object], pace: Pace) -> None:
-    """Follow the journal, for ever: first its tail; after a break, from the last event seen."""
+    """Follow the journal, for ever: first its tail; after a break, from the last event seen.
+
+    Each place has a journal of its own: at another one it begins with the tail again.
+    """
     failures = 0
     last = -EVENTS_MAX
+    place = source.place
     gathered: list[Event] = []
 
     def flush() -> None:
         if gathered:
-            tell(EventsArrived(tuple(gathered)))
+            tell(EventsArrived(tuple(gathered), place))
             gathered.clear()
 
     loop = asyncio.get_running_loop()
     while True:
+        if source.place != place:
+            place, last = source.place, -EVENTS_MAX
         stands = loop.call_later(pace.settle_s, tell, EventsOpened())
         timer: asyncio.TimerHandle | None = None
         try:
@@ -104,3 +111,20 @@ async def follow_events(source: Source, tell: Callable[[Fact], object], pace: Pa
         failures += 1
         tell(EventsBroke(problem))
         await asyncio.sleep(pace.wait_s(failures))
+
+
+async def watch_loss(
+    source: Source, tell: Callable[[Fact], object], nodes: tuple[str, ...], pace: Pace
+) -> None:
+    """Ask what the loss of `nodes` would do, again and again, for ever."""
+    failures = 0
+    while True:
+        answer: Scenario | Problem
+        try:
+            answer = await source.scenario(nodes)
+            failures = 0
+        except (UnreachableError, RefusedError) as error:
+            answer = problem_of(error)
+            failures += 1
+        tell(LossAnswered(nodes, answer))
+        await asyncio.sleep(pace.wait_s(failures) if failures else pace.loss_s)

@@ -1,164 +1,72 @@
-"""The state of the terminal UI, and the pure function that is the only way to change it.
+"""The pure function that is the only way to change the state of the terminal UI.
 
     connecting ──StatusFetched──► live ──StatusFailed, or silence > STALE_AFTER_S──► lost
         │                          ▲                                                   │
         └──StatusFailed──► absent ─┴───────────────────StatusFetched───────────────────┘
 
-Invariants: at most EVENTS_MAX events are kept, ascending by seq; the cursor stands on a node (and
-a service) that exists whenever there is one, and so does what is open in detail; a state that did not change is the same object.
+    now ──MomentChosen(seq)──► past: the fleet as it stood after that event ──MomentChosen(None)──► now
+
+Invariants: at most EVENTS_MAX events are kept, ascending by seq, of one place's journal; the cursor
+stands on a node (and a service) that is in sight whenever there is one, and what is open in detail
+exists; a state that did not change is the same object.
 """
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from itertools import islice
+from dataclasses import replace
 
-from haman.api.plain import is_routing
-from haman.api.schema import Event, Node, Service, Status
+from haman.api.schema import Event, Status
 from tui.messages import (
+    ActsForbidden,
     CursorPlaced,
     CursorStepped,
     DetailClosed,
     DetailOpened,
     EventsArrived,
     EventsBroke,
+    EventsFiltered,
     EventsOpened,
+    EventsSearched,
     Fact,
+    FleetFiltered,
+    LossAnswered,
+    LossChosen,
+    LossToggled,
+    MomentChosen,
     StatusFailed,
     StatusFetched,
     Ticked,
     WishAnswered,
+    WishForgotten,
     WishSent,
 )
-
-EVENTS_MAX = 1000
-HISTORY_MAX = 50
-STALE_AFTER_S = 2.0
-
-
-class Link(StrEnum):
-    """How we stand with the agent."""
-
-    CONNECTING = "connecting"
-    ABSENT = "absent"
-    LIVE = "live"
-    LOST = "lost"
+from tui.past import as_of
+from tui.picture import picture
+from tui.state import EVENTS_MAX, Cursor, FleetState, Loss, Undertaking
+from tui.trends import sampled
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """Where the operator looks: a node, and one of its services ("" = the node itself)."""
-
-    node: str = ""
-    service: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FleetState:
-    """Everything the widgets render from.
-
-    Attributes:
-        now_s: the latest instant heard of.
-        status_at_s: when `status` was fetched.
-        problem: why the last attempt failed; "" if it did not.
-        attempts: failures since the last answer.
-        failing_since_s: of the first of those failures.
-        events_dropped: how many old events fell off the front, for ever.
-        events_problem: why the event stream is down; "" before it was tried, None while it stands.
-        pending: what the agent was asked to do and has not answered; "" if nothing.
-        detail: what is open in full: a service if it names one, else a node; None = nothing.
-    """
-
-    now_s: float = 0.0
-    status: Status | None = None
-    status_at_s: float = 0.0
-    problem: str = ""
-    attempts: int = 0
-    failing_since_s: float = 0.0
-    retry_at_s: float = 0.0
-    events: tuple[Event, ...] = ()
-    events_dropped: int = 0
-    events_problem: str | None = ""
-    cursor: Cursor = Cursor()
-    pending: str = ""
-    detail: Cursor | None = None
-
-    @property
-    def age_s(self) -> float:
-        """How old the picture is."""
-        return max(0.0, self.now_s - self.status_at_s)
-
-    @property
-    def link(self) -> Link:
-        """How we stand with the agent; silence counts as loss even before a call fails."""
-        if self.status is None:
-            return Link.ABSENT if self.problem else Link.CONNECTING
-        if self.problem or self.age_s > STALE_AFTER_S:
-            return Link.LOST
-        return Link.LIVE
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """The nodes, () before the first answer."""
-        return self.status.nodes if self.status else ()
-
-    @property
-    def services(self) -> tuple[Service, ...]:
-        """The services, () before the first answer."""
-        return self.status.services if self.status else ()
-
-    @property
-    def focused_node(self) -> Node | None:
-        """The node under the cursor."""
-        return next((n for n in self.nodes if n.name == self.cursor.node), None)
-
-    @property
-    def focused_service(self) -> Service | None:
-        """The service under the cursor; the only one there is, if the cursor is on none."""
-        if not self.cursor.service and len(self.services) == 1:
-            return self.services[0]
-        return next((s for s in self.services if s.name == self.cursor.service), None)
-
-    @property
-    def detailed_service(self) -> Service | None:
-        """The service that is open in full."""
-        name = self.detail.service if self.detail else ""
-        return next((s for s in self.services if s.name == name), None)
-
-    @property
-    def detailed_node(self) -> Node | None:
-        """The node that is open in full."""
-        if self.detail is None or self.detail.service:
-            return None
-        return next((n for n in self.nodes if n.name == self.detail.node), None)
-
-    def history(self, service: str = "", node: str = "") -> tuple[Event, ...]:
-        """The events of a service, or else those of a node, newest first, at most HISTORY_MAX.
-
-        To an anycast service belongs what happened to sessions and to ExaBGP, too.
-        """
-        found = next((s for s in self.services if s.name == service), None)
-        routed = found is not None and found.kind == "anycast"
-
-        def concerns(event: Event) -> bool:
-            if not service:
-                return event.node == node
-            return event.service == service or (
-                routed and not event.service and is_routing(event.type)
-            )
-
-        return tuple(islice(filter(concerns, reversed(self.events)), HISTORY_MAX))
-
-
-def reduce(state: FleetState, fact: Fact) -> FleetState:  # noqa: C901, PLR0911 - one case per fact
+def reduce(state: FleetState, fact: Fact) -> FleetState:
     """What `state` becomes when `fact` happens."""
+    match fact:
+        case Ticked() | StatusFetched() | StatusFailed():
+            return _heard(state, fact)
+        case EventsOpened() | EventsArrived() | EventsBroke() | EventsFiltered() | EventsSearched():
+            return _journal(state, fact)
+        case WishSent() | WishAnswered() | WishForgotten() | ActsForbidden():
+            return _undertaken(state, fact)
+        case LossToggled() | LossChosen() | LossAnswered():
+            return replace(state, loss=_loss(state.loss, fact))
+        case MomentChosen(seq):
+            return _moment(state, seq)
+        case CursorStepped() | CursorPlaced() | DetailOpened() | DetailClosed() | FleetFiltered():
+            return _looked(state, fact)
+
+
+def _heard(state: FleetState, fact: Ticked | StatusFetched | StatusFailed) -> FleetState:
     match fact:
         case Ticked(at_s):
             return _at(state, at_s)
-        case StatusFetched(status, at_s):
-            fresh = replace(
-                _at(state, at_s), status=status, status_at_s=at_s, problem="", attempts=0
-            )
-            return _settled(fresh)
+        case StatusFetched(status, at_s, place):
+            return _with_status(_at(state, at_s), status, at_s, place)
         case StatusFailed(problem, at_s, retry_at_s):
             return replace(
                 _at(state, at_s),
@@ -167,48 +75,130 @@ def reduce(state: FleetState, fact: Fact) -> FleetState:  # noqa: C901, PLR0911 
                 failing_since_s=state.failing_since_s if state.attempts else at_s,
                 retry_at_s=retry_at_s,
             )
+
+
+def _journal(
+    state: FleetState,
+    fact: EventsOpened | EventsArrived | EventsBroke | EventsFiltered | EventsSearched,
+) -> FleetState:
+    match fact:
         case EventsOpened():
             return replace(state, events_problem=None)
-        case EventsArrived(events):
-            return _with_events(state, events)
+        case EventsArrived(events, place):
+            return _with_events(state, events, place)
         case EventsBroke(problem):
             return replace(state, events_problem=problem)
-        case WishSent(text):
-            return replace(state, pending=text)
-        case WishAnswered():
-            return replace(state, pending="")
+        case EventsFiltered(query):
+            return replace(state, events_query=query)
+        case EventsSearched(query):
+            return replace(state, events_search=query)
+
+
+def _undertaken(
+    state: FleetState, fact: WishSent | WishAnswered | WishForgotten | ActsForbidden
+) -> FleetState:
+    match fact:
+        case ActsForbidden():
+            return replace(state, read_only=True)
+        case WishSent(plan, at_s):
+            return replace(state, undertaking=Undertaking(plan, at_s))
+        case WishAnswered(answer) if state.undertaking:
+            return replace(state, undertaking=replace(state.undertaking, answer=answer))
+        case WishForgotten() if state.undertaking:
+            return replace(state, undertaking=None)
+    return state
+
+
+def _loss(loss: Loss, fact: LossToggled | LossChosen | LossAnswered) -> Loss:
+    match fact:
+        case LossToggled(node) if node in loss.nodes:
+            return replace(loss, nodes=tuple(n for n in loss.nodes if n != node))
+        case LossToggled(node):
+            return replace(loss, nodes=(*loss.nodes, node))
+        case LossChosen(nodes):
+            return replace(loss, nodes=nodes)
+        case LossAnswered(nodes, answer):
+            return replace(loss, answered=nodes, answer=answer)
+
+
+def _looked(
+    state: FleetState,
+    fact: CursorStepped | CursorPlaced | DetailOpened | DetailClosed | FleetFiltered,
+) -> FleetState:
+    match fact:
         case CursorStepped(nodes, services):
             return _stepped(state, nodes, services)
         case CursorPlaced(node, service):
             return _settled(replace(state, cursor=Cursor(node, service)))
-        case DetailOpened():
-            return replace(state, detail=state.cursor) if state.focused_node else state
+        case DetailOpened(node, service):
+            wanted = Cursor(node, service) if node or service else state.cursor
+            opened = replace(state, detail=wanted)
+            return opened if opened.detailed_node or opened.detailed_service else state
         case DetailClosed():
             return state if state.detail is None else replace(state, detail=None)
+        case FleetFiltered(query):
+            return _drawn(replace(state, query=query))
 
 
 def _at(state: FleetState, at_s: float) -> FleetState:
     return state if at_s <= state.now_s else replace(state, now_s=at_s)
 
 
-def _with_events(state: FleetState, events: tuple[Event, ...]) -> FleetState:
-    """Append what is new; a journal that began anew (lower seq) replaces what we had."""
+def _with_status(state: FleetState, status: Status, at_s: float, place: str) -> FleetState:
+    names = {n.name for n in status.nodes}
+    loss = state.loss
+    if not names.issuperset(loss.nodes):
+        loss = replace(loss, nodes=tuple(n for n in loss.nodes if n in names))
+    fresh = replace(
+        state,
+        status=status,
+        status_at_s=at_s,
+        place=place,
+        problem="",
+        attempts=0,
+        trends=sampled(state.trends, status, at_s),
+        loss=loss,
+    )
+    return fresh if fresh.moment else _drawn(fresh)
+
+
+def _with_events(state: FleetState, events: tuple[Event, ...], place: str) -> FleetState:
+    """Append what is new; another journal, or one that began anew (lower seq), replaces ours."""
     if not events:
         return state
     last = state.events[-1].seq if state.events else 0
-    known = state.events if events[-1].seq >= last else ()
+    ours = state.events_place == place and events[-1].seq >= last
+    known = state.events if ours else ()
     kept = (*known, *(e for e in events if not known or e.seq > last))
     dropped = max(0, len(kept) - EVENTS_MAX)
     return replace(
         state,
         events=kept[dropped:],
+        events_place=place,
         events_dropped=state.events_dropped + dropped,
         events_problem=None,
     )
 
 
+def _moment(state: FleetState, seq: int | None) -> FleetState:
+    """Look at the past, or at the present again; an event that is not kept is none."""
+    if state.status is None:
+        return state
+    event = next((e for e in state.events if e.seq == seq), None)
+    moment = as_of(state.status, state.events, event) if event else None
+    return state if moment is state.moment else _drawn(replace(state, moment=moment))
+
+
+def _drawn(state: FleetState) -> FleetState:
+    """Put what is to be seen into the picture."""
+    status = state.moment.status if state.moment else state.status
+    if status is None:
+        return state
+    return _settled(replace(state, picture=picture(status, state.query)))
+
+
 def _settled(state: FleetState) -> FleetState:
-    """Put the cursor on something that exists."""
+    """Put the cursor on something that is in sight."""
     if not state.nodes:
         return state
     names = [n.name for n in state.nodes]

@@ -7,20 +7,22 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from haman.api.schema import Event, Status
+from haman.api.schema import Done, Event, Problem, Scenario, Status
+from tui.plans import Plan
 
 
 @dataclass(frozen=True, slots=True)
 class StatusFetched:
-    """The agent answered."""
+    """The agent at `place` answered."""
 
     status: Status
     at_s: float
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusFailed:
-    """The agent did not answer; it is asked again at `retry_at_s`."""
+    """No agent answered; they are asked again at `retry_at_s`."""
 
     problem: str
     at_s: float
@@ -34,9 +36,10 @@ class EventsOpened:
 
 @dataclass(frozen=True, slots=True)
 class EventsArrived:
-    """Lines of the journal, oldest first."""
+    """Lines of the journal at `place`, oldest first; another place has another journal."""
 
     events: tuple[Event, ...]
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,25 @@ class Ticked:
 class WishSent:
     """The agent was asked to act, and has not answered yet."""
 
-    text: str
+    plan: Plan
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class WishAnswered:
     """The agent answered, or could not be asked."""
+
+    answer: Done | Problem
+
+
+@dataclass(frozen=True, slots=True)
+class WishForgotten:
+    """The operator has seen how it went."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActsForbidden:
+    """The operator only watches: by choice, or for lack of rights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +99,65 @@ class CursorPlaced:
 
 @dataclass(frozen=True, slots=True)
 class DetailOpened:
-    """The operator wants everything about what the cursor is on."""
+    """The operator wants everything about a service, or else a node; "" both = what the cursor is on."""
+
+    node: str = ""
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DetailClosed:
     """The operator has read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFiltered:
+    """The operator wants only the nodes and services that match; "" = all."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsFiltered:
+    """The operator wants only the events that match; "" = all."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsSearched:
+    """The operator looks for events that match, among those shown; "" = for nothing."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class MomentChosen:
+    """The operator wants to see the fleet as it stood after the event `seq`; None = now."""
+
+    seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LossToggled:
+    """The operator counts a node among those that are lost, or no more."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossChosen:
+    """The operator asks for the loss of exactly these nodes."""
+
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LossAnswered:
+    """What the loss of `nodes` would do, or why nobody can say."""
+
+    nodes: tuple[str, ...]
+    answer: Scenario | Problem
 
 
 Fact = (
@@ -100,10 +169,19 @@ Fact = (
     | Ticked
     | WishSent
     | WishAnswered
+    | WishForgotten
+    | ActsForbidden
     | CursorStepped
     | CursorPlaced
     | DetailOpened
     | DetailClosed
+    | FleetFiltered
+    | EventsFiltered
+    | EventsSearched
+    | MomentChosen
+    | LossToggled
+    | LossChosen
+    | LossAnswered
 )
 
 

@@ -1,20 +1,24 @@
-"""Where the picture comes from: one agent's API, as the terminal UI needs it."""
+"""Where the picture comes from: an agent's API, as the terminal UI needs it."""
 
 from collections.abc import AsyncIterator
 from typing import Literal, Protocol
 
 from haman.api.client import RefusedError, UnreachableError
-from haman.api.schema import Done, Event, Intent, Problem, Status, Why
+from haman.api.schema import Done, Event, Intent, Problem, Scenario, Status, Why
 
 Verb = Literal["drain", "undrain", "failover", "pause", "resume"]
 
 
 class Source(Protocol):
-    """An agent: what `haman.api.async_client.AsyncClient` offers.
+    """An agent, or several of which any one is enough: what `haman.api.reaching.Reaching` offers.
 
-    Every question raises UnreachableError when the agent cannot be talked to, and RefusedError
-    when it answers no.
+    Every question raises UnreachableError when no agent can be talked to, and RefusedError when
+    one answers no.
     """
+
+    @property
+    def place(self) -> str:
+        """Where the answers come from now; each place has a journal of its own."""
 
     async def status(self) -> Status:
         """Ask for the whole cluster as this agent knows it now."""
@@ -24,6 +28,9 @@ class Source(Protocol):
 
     async def why(self, service: str) -> Why:
         """Ask who serves, since when, because of what."""
+
+    async def scenario(self, without: tuple[str, ...]) -> Scenario:
+        """Ask what the loss of these nodes would do, with every figure."""
 
     async def act(self, verb: str, wish: Intent) -> Done:
         """Have a verb done."""

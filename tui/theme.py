@@ -1,4 +1,4 @@
-"""Two calm themes, dark and light.
+"""Three themes: two calm ones, dark and light, and one of high contrast.
 
 Beside Textual's own colours: `quiet` (secondary text), `track` (lines behind bars), `row` and
 `cursor` (the selection without and with the keyboard).
@@ -55,3 +55,30 @@ LIGHT = Theme(
         "footer-description-foreground": "#5c6670",
     },
 )
+
+CONTRAST = Theme(
+    name="haman-contrast",
+    dark=True,
+    primary="#6fd3ff",
+    secondary="#ffffff",
+    accent="#6fd3ff",
+    success="#5dff5d",
+    warning="#ffff3c",
+    error="#ff8c8c",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#1c1c1c",
+    variables={
+        "quiet": "#d0d0d0",
+        "track": "#8a8a8a",
+        "row": "#303030",
+        "cursor": "#00408a",
+        "border-blurred": "#b0b0b0",
+        "footer-background": "#1c1c1c",
+        "footer-key-foreground": "#6fd3ff",
+        "footer-description-foreground": "#ffffff",
+    },
+)
+
+THEMES = (DARK, LIGHT, CONTRAST)

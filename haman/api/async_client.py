@@ -1,14 +1,20 @@
-"""The API's client for the terminal UI: asynchronous, the same questions as `client`."""
+"""The API's client for the terminal UI: asynchronous, the same questions as `client`.
 
+It speaks HTTP/1.0: one connection per question, an answer ends where the connection does. The API is
+a unix socket away, so that costs nothing, and an HTTP library costs a quarter of a second to load,
+which is a quarter of what an operator waits for the first picture.
+"""
+
+import asyncio
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Self, TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
-import aiohttp
 import msgspec
 
 from haman.api import schema
 from haman.api.client import (
+    ANSWER_BYTES_MAX,
     LINE_BYTES_MAX,
     SILENCE_S,
     TIMEOUT_S,
@@ -25,33 +31,15 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Talks to the agent that listens on a unix socket; use as an async context manager.
+    """Talks to the agent that listens on a unix socket.
 
-    Every question raises UnreachableError or RefusedError, as those of `Client` do.
+    Every question raises UnreachableError or RefusedError, as those of `Client` do; cancelling one
+    closes its connection.
     """
 
     def __init__(self, socket_path: str, timeout_s: float = TIMEOUT_S) -> None:
         self._path = socket_path
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            base_url="http://localhost",
-            connector=aiohttp.UnixConnector(self._path),
-            timeout=self._timeout,
-            read_bufsize=LINE_BYTES_MAX,
-        )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._timeout_s = timeout_s
 
     async def status(self) -> schema.Status:
         """Ask for the whole cluster."""
@@ -74,49 +62,88 @@ class AsyncClient:
         return await self._get(f"/v1/events?since={since}&limit={limit}", list[schema.Event])
 
     async def act(self, verb: str, wish: schema.Intent) -> schema.Done:
-        """Have drain, undrain, failover, pause or resume done."""
-        return decode(
-            await self._ask("POST", f"/v1/{verb}", msgspec.json.encode(wish)), schema.Done
-        )
+        """Have drain, undrain, failover, pause or resume done; an act may take its time."""
+        body, timeout_s = msgspec.json.encode(wish), max(self._timeout_s, TIMEOUT_S)
+        return decode(await self._ask("POST", f"/v1/{verb}", body, timeout_s), schema.Done)
 
     async def follow(self, since: int | None = None) -> AsyncIterator[schema.Event]:
         """Yield events as they are written, after those since `since` if it is given."""
         path = "/v1/events" if since is None else f"/v1/events?since={since}"
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_S, sock_read=SILENCE_S)
-        headers = {"Accept": "text/event-stream"}
         lines = EventLines()
         try:
-            async with self._open.get(path, headers=headers, timeout=timeout) as response:
-                if response.status >= 400:
-                    raise refusal(response.status, await response.read())
-                async for line in response.content:
+            async with self._sent("GET", path, accept="text/event-stream") as reader:
+                async with asyncio.timeout(TIMEOUT_S):
+                    await self._accepted(reader)
+                while True:
+                    async with asyncio.timeout(SILENCE_S):
+                        line = await reader.readline()
+                    if not line:
+                        break
                     if event := lines.feed(line):
                         yield event
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise unreachable(self._path, _cause(error)) from error
+        except (OSError, EOFError, ValueError) as error:
+            raise unreachable(self._path, error) from error
         raise UnreachableError(f"{self._path}: the agent ended the stream; it may be stopping")
 
     async def _get(self, path: str, kind: type[T]) -> T:
-        return decode(await self._ask("GET", path), kind)
+        return decode(await self._ask("GET", path, b"", self._timeout_s), kind)
 
-    async def _ask(self, method: str, path: str, body: bytes = b"") -> bytes:
+    async def _ask(self, method: str, path: str, body: bytes, timeout_s: float) -> bytes:
         try:
-            async with self._open.request(method, path, data=body or None) as response:
-                answer = await response.read()
-        except (aiohttp.ClientError, OSError) as error:
-            raise unreachable(self._path, _cause(error)) from error
-        if response.status >= 400:
-            raise refusal(response.status, answer)
-        return answer
+            async with (
+                asyncio.timeout(timeout_s),
+                self._sent(method, path, body) as reader,
+            ):
+                await self._accepted(reader)
+                return await _rest(reader)
+        except (OSError, EOFError, ValueError) as error:
+            raise unreachable(self._path, error) from error
 
-    @property
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            raise RuntimeError("AsyncClient is used outside of its context")
-        return self._session
+    @asynccontextmanager
+    async def _sent(
+        self, method: str, path: str, body: bytes = b"", accept: str = "application/json"
+    ) -> AsyncIterator[asyncio.StreamReader]:
+        """Connect, put the question, give what the answer is read from."""
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=LINE_BYTES_MAX)
+        try:
+            head = f"{method} {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n"
+            head += f"Content-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode("ascii") + body)
+            await writer.drain()
+            yield reader
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _accepted(self, reader: asyncio.StreamReader) -> None:
+        """Read the head of the answer.
+
+        Raises:
+            RefusedError: it says no, for the reason in its body.
+            ValueError: it is no HTTP.
+        """
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError as error:
+            head = error.partial
+        except asyncio.LimitOverrunError:
+            head = b""
+        version, _, rest = head.partition(b" ")
+        code = rest[:3].decode("ascii", "replace")
+        if not version.startswith(b"HTTP/1.") or not code.isdecimal():
+            said = repr(head[:32].decode("ascii", "replace")) if head else "nothing"
+            raise ValueError(f"what listens there is no agent: it said {said}")
+        if int(code) >= 400:
+            raise refusal(int(code), await _rest(reader))
 
 
-def _cause(error: Exception) -> Exception:
-    """Give the system's own error where aiohttp wraps it."""
-    wrapped = getattr(error, "os_error", None)
-    return wrapped if isinstance(wrapped, OSError) else error
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """Read what is left of an answer, which must have an end."""
+    parts, size = [], 0
+    while part := await reader.read(LINE_BYTES_MAX):
+        parts.append(part)
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            raise ValueError(f"the answer is longer than {ANSWER_BYTES_MAX >> 20} MB")
+    return b"".join(parts)

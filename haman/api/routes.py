@@ -107,9 +107,6 @@ class _Routes:
         for node in lost:
             if node not in known:
                 raise _unknown("node", node, sorted(known))
-        for scenario in now.headroom.scenarios:
-            if set(scenario.lost) == set(lost):
-                return _json(view.scenario(scenario))
         return _json(view.scenario(assess_loss(now.own, now.peers, lost)))
 
     async def why(self, request: web.Request) -> web.Response:

@@ -46,11 +46,15 @@ class Resource(Struct, frozen=True):
 
 
 class Engine(Struct, frozen=True):
-    """How well the engine keeps its time, and whether its guard lives."""
+    """How well the engine keeps its time, and whether its guard lives.
+
+    `counters` since the engine's start, named as in metrics; only of the node that answers, {} of others.
+    """
 
     lateness_p99_ms: float = 0.0
     realtime: bool = False
     guard: bool = True
+    counters: dict[str, int] = field(default_factory=dict)
 
 
 class Neighbor(Struct, frozen=True):
@@ -149,13 +153,31 @@ class Service(Struct, frozen=True):
     reasons: tuple[Reason, ...] = ()
 
 
+class Figure(Struct, frozen=True):
+    """One resource of a survivor in one phase: before and after the loss, as fractions of its ceiling.
+
+    From `limit` on it is insufficient. Null = cannot be told; `problem` says why.
+    """
+
+    resource: str
+    phase: str
+    before: float | None
+    after: float | None
+    limit: float
+    problem: str = ""
+
+
 class Survivor(Struct, frozen=True):
-    """What a loss would do to one survivor, at its worst resource and phase."""
+    """What a loss would do to one survivor, at its worst resource and phase.
+
+    `figures`: every resource in every phase; only in the answer to `GET /v1/headroom?without=…`.
+    """
 
     node: str
     resource: str
     phase: str
     utilization: float | None
+    figures: tuple[Figure, ...] = ()
 
 
 class Worst(Struct, frozen=True):

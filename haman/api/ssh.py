@@ -44,10 +44,19 @@ class Target:
     user: str
     host: str
     port: int = 22
+    keys: tuple[str, ...] = ()
+    jump: "Target | None" = None
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str, keys: tuple[str, ...] = (), jump: str = "") -> Target:
     """Read USER@HOST[:PORT]; IPv6 addresses stand in brackets, the user may be left out.
+
+    What is left out is as ~/.ssh/config has it: HostName, User, Port, IdentityFile and ProxyJump.
+
+    Args:
+        text: as people write it, or a name from ~/.ssh/config.
+        keys: files of private keys, beside those of the SSH agent and of ~/.ssh.
+        jump: where to go through, likewise USER@HOST[:PORT].
 
     Raises:
         ValueError: it is something else.
@@ -56,7 +65,28 @@ def parse_target(text: str) -> Target:
     if found is None:
         raise ValueError(f'"{text}" is not USER@HOST[:PORT]')
     host = found["six"] or found["host"]
-    return Target(found["user"] or getpass.getuser(), host, int(found["port"] or 22))
+    settings = _configured(host)
+    via = jump or settings.get("proxyjump", "")
+    if "," in via:
+        raise ValueError(f'"{via}" is more than one jump host; one is supported')
+    return Target(
+        found["user"] or settings.get("user") or getpass.getuser(),
+        settings.get("hostname") or host,
+        int(found["port"] or settings.get("port", 22)),
+        (*keys, *(key for key in settings.get("identityfile", ()) if Path(key).exists())),
+        parse_target(via, keys) if via not in {"", "none", text} else None,
+    )
+
+
+def _configured(host: str) -> dict[str, Any]:
+    """What ~/.ssh/config says of a host."""
+    path = Path("~/.ssh/config").expanduser()
+    try:
+        return dict(paramiko.SSHConfig.from_path(str(path)).lookup(host))
+    except FileNotFoundError:
+        return {}
+    except (OSError, paramiko.SSHException) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 @contextmanager
@@ -66,30 +96,27 @@ def forward(target: Target, remote_socket: str) -> Iterator[str]:
     Raises:
         SshError: no login, an unknown or changed host key, or nobody behind the remote socket.
     """
-    client = _login(target)
-    try:
-        transport = client.get_transport()
+    with contextlib.ExitStack() as stack:
+        transport = _logged_in(target, stack).get_transport()
         if not isinstance(transport, _SocketTransport):
             raise SshError(f"{target.host}: the connection was lost")
         transport.remote_socket = remote_socket
         _probe(transport, target)
-        with tempfile.TemporaryDirectory(prefix="haman-") as folder:
-            path = str(Path(folder, "api.sock"))
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-                listener.bind(path)
-                listener.listen(CONNECTIONS_MAX)
-                accepting = threading.Thread(
-                    target=_accept, args=(listener, transport), name="ssh-accept", daemon=True
-                )
-                accepting.start()
-                try:
-                    yield path
-                finally:
-                    with contextlib.suppress(OSError):
-                        listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
-                    accepting.join()
-    finally:
-        client.close()
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="haman-"))
+        path = str(Path(folder, "api.sock"))
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listener.bind(path)
+        listener.listen(CONNECTIONS_MAX)
+        accepting = threading.Thread(
+            target=_accept, args=(listener, transport), name="ssh-accept", daemon=True
+        )
+        accepting.start()
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+            accepting.join()
 
 
 class _SocketTransport(paramiko.Transport):
@@ -106,7 +133,8 @@ class _SocketTransport(paramiko.Transport):
         return self.open_channel("direct-streamlocal@openssh.com", timeout=CONNECT_S)
 
     def _send_user_message(self, data: paramiko.Message) -> None:
-        if data.asbytes()[:1] == paramiko.common.cMSG_CHANNEL_OPEN:
+        opens = data.asbytes()[:1] == paramiko.common.cMSG_CHANNEL_OPEN
+        if opens and self.remote_socket:  # a jump host has none: its channels lead to hosts
             data.add_string(self.remote_socket)
             data.add_string("")
             data.add_int(0)
@@ -118,7 +146,25 @@ def _transport(sock: Any, **options: Any) -> _SocketTransport:
     return _SocketTransport(sock, disabled_algorithms=options.get("disabled_algorithms"))
 
 
-def _login(target: Target) -> paramiko.SSHClient:
+def _logged_in(target: Target, stack: contextlib.ExitStack) -> paramiko.SSHClient:
+    """Log in, through the jump host if there is one; `stack` logs out of both."""
+    through = None
+    if target.jump is not None:
+        transport = _logged_in(target.jump, stack).get_transport()
+        if transport is None:
+            raise SshError(f"{target.jump.host}: the connection was lost")
+        there = (target.host, target.port)
+        try:
+            through = transport.open_channel("direct-tcpip", there, ("", 0), timeout=CONNECT_S)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            text = f"{target.jump.host} does not lead to {target.host}:{target.port}: {error}"
+            raise SshError(text) from error
+    client = _login(target, through)
+    stack.callback(client.close)
+    return client
+
+
+def _login(target: Target, through: paramiko.Channel | None) -> paramiko.SSHClient:
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     try:
@@ -132,6 +178,8 @@ def _login(target: Target) -> paramiko.SSHClient:
             timeout=CONNECT_S,
             banner_timeout=CONNECT_S,
             auth_timeout=CONNECT_S,
+            key_filename=list(target.keys) or None,  # type: ignore[arg-type] # several will do
+            sock=through,
             transport_factory=_transport,
         )
     except paramiko.BadHostKeyException as error:

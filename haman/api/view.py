@@ -12,9 +12,9 @@ from haman.api.plain import age, finite, no_report, numbers, reasons, stale
 from haman.api.times import iso
 from haman.config.model import Config
 from haman.controller.surface import ClusterSnapshot, JournalEntry
-from haman.core.announcements import BfdReport
-from haman.core.facts import VipReport
-from haman.core.headroom import Headroom, LossScenario
+from haman.core.facts import EngineReported, VipReport
+from haman.core.headroom import Headroom, LossScenario, SurvivorLoad
+from haman.core.headroom.verdicts import INSUFFICIENT
 from haman.core.reports import NodeReport, PeerView, PermitReport
 from haman.core.words import Alert, Condition, Reason, Role, Utilization
 
@@ -47,7 +47,7 @@ def status(snapshot: ClusterSnapshot, config: Config) -> schema.Status:
             for name in anycast.service_names(snapshot, config)
         ),
     )
-    bfd = snapshot.engine.bfd if snapshot.engine is not None else ()
+    engine = snapshot.engine or EngineReported(0, ())
     return schema.Status(
         schema=schema.SCHEMA_VERSION,
         cluster=snapshot.cluster,
@@ -55,7 +55,7 @@ def status(snapshot: ClusterSnapshot, config: Config) -> schema.Status:
         at=iso(snapshot.at_ns),
         paused=snapshot.paused,
         nodes=(
-            _node(snapshot.own, 0.0, config, fresh=True, bfd=bfd),
+            _node(snapshot.own, 0.0, config, fresh=True, engine=engine),
             *(_peer(peer, config) for peer in snapshot.peers),
         ),
         services=services,
@@ -89,10 +89,7 @@ def scenario(found: LossScenario) -> schema.Scenario:
     return schema.Scenario(
         lost=found.lost,
         verdict=found.verdict.value,
-        survivors=tuple(
-            schema.Survivor(s.node, s.resource, s.phase, finite(s.utilization))
-            for s in found.survivors
-        ),
+        survivors=tuple(_survivor(s) for s in found.survivors),
         survivable_connections=found.survivable_connections,
         drain_s=finite(found.drain_s),
         reasons=reasons(found.reasons),
@@ -293,8 +290,9 @@ def _node(
     *,
     fresh: bool,
     name: str = "",
-    bfd: tuple[BfdReport, ...] = (),
+    engine: EngineReported | None = None,
 ) -> schema.Node:
+    """Show a node; `engine` is what is known of this agent's own, beyond its report."""
     condition, why = report.condition, report.reasons
     if not fresh:
         why = (stale(age_ms, condition.value), *why)
@@ -312,9 +310,14 @@ def _node(
         resources=tuple(_resource(r, age_ms, config if own else None) for r in report.resources),
         binding=binding.name if binding else "",
         connections=report.connections,
-        engine=schema.Engine(report.lateness_p99_ms, report.realtime, report.guard),
+        engine=schema.Engine(
+            report.lateness_p99_ms,
+            report.realtime,
+            report.guard,
+            engine.counters if engine else {},
+        ),
         drained=report.drained,
-        neighbors=anycast.neighbors(report, age_ms, bfd, fresh=fresh),
+        neighbors=anycast.neighbors(report, age_ms, engine.bfd if engine else (), fresh=fresh),
         permits=_permits(report.permits),
     )
 
@@ -351,6 +354,20 @@ def _resource(found: Utilization, age_ms: float, config: Config | None) -> schem
         origin=found.origin,
         problem=found.problem,
         exhausted_in_s=finite(found.exhausted_in_s),
+    )
+
+
+def _survivor(found: SurvivorLoad) -> schema.Survivor:
+    figures = (
+        schema.Figure(f.resource, f.phase, finite(f.own), finite(f.total), f.limit)
+        for f in found.figures
+    )
+    gaps = (
+        schema.Figure(gap.resource, gap.phase, None, None, INSUFFICIENT, gap.why)
+        for gap in found.gaps
+    )
+    return schema.Survivor(
+        found.node, found.resource, found.phase, finite(found.utilization), (*figures, *gaps)
     )
 
 

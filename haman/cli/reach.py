@@ -56,15 +56,24 @@ def agent_options(command: Callable[P, None]) -> Callable[P, None]:
 
 
 @contextmanager
-def socket_of(socket_path: str, ssh: str | None) -> Iterator[str]:
-    """Give the path of a local socket that leads to the agent, here or through SSH."""
+def socket_of(
+    socket_path: str, ssh: str | None, *, jump: str = "", keys: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Give the path of a local socket that leads to the agent, here or through SSH.
+
+    Args:
+        socket_path: the agent's socket, on its machine.
+        ssh: where that is; None = here.
+        jump: go there through this host.
+        keys: files of private keys to log in with, beside the usual ones.
+    """
     if ssh is None:
         yield socket_path
         return
     from haman.api.ssh import SshError, forward, parse_target
 
     try:
-        target = parse_target(ssh)
+        target = parse_target(ssh, keys, jump)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--ssh") from error
     try:

@@ -269,7 +269,8 @@ class Controller:
                 case PacketHeard(peer, packet):
                     self._take_packet(peer, packet)
                 case PeerFound(peer):
-                    self.note(Event("peer-found", self.wall_ns(), f"{peer} is heard"))
+                    text = f"{peer} is heard"
+                    self.note(Event("peer-found", self.wall_ns(), text, "", (), {"peer": peer}))
                 case ReportHeard():
                     self.decide()
 

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -36,15 +36,15 @@ def test_every_question(served: Served) -> None:
 
 def test_every_question_asynchronously(served: Served) -> None:
     async def ask() -> None:
-        async with AsyncClient(served.socket) as client:
-            assert (await client.status()).services[0].holders == ("lb1",)
-            assert (await client.why("web")).state == "ok"
-            assert (await client.headroom()).verdict == "ok"
-            assert (await client.scenario(("lb1",))).lost == ("lb1",)
-            assert await client.events(0) == []
-            assert (await client.act("pause", schema.Intent())).text
-            with pytest.raises(RefusedError):
-                await client.why("nope")
+        client = AsyncClient(served.socket)
+        assert (await client.status()).services[0].holders == ("lb1",)
+        assert (await client.why("web")).state == "ok"
+        assert (await client.headroom()).verdict == "ok"
+        assert (await client.scenario(("lb1",))).lost == ("lb1",)
+        assert await client.events(0) == []
+        assert (await client.act("pause", schema.Intent())).text
+        with pytest.raises(RefusedError):
+            await client.why("nope")
 
     asyncio.run(ask())
 
@@ -77,11 +77,11 @@ def test_no_socket(tmp_path: Path) -> None:
         Client(path).status()
 
     async def ask() -> None:
-        async with AsyncClient(path) as client:
-            with pytest.raises(UnreachableError, match="no such socket; is the agent running"):
-                await client.status()
-            with pytest.raises(UnreachableError, match="no such socket"):
-                await anext(client.follow())
+        client = AsyncClient(path)
+        with pytest.raises(UnreachableError, match="no such socket; is the agent running"):
+            await client.status()
+        with pytest.raises(UnreachableError, match="no such socket"):
+            await anext(client.follow())
 
     asyncio.run(ask())
 
@@ -120,7 +120,8 @@ def answering(path: str, answer: bytes | None) -> Iterator[None]:
                 if answer is None:
                     done.wait(10)
                 else:
-                    connection.sendall(answer)
+                    with suppress(BrokenPipeError, ConnectionResetError):  # it has heard enough
+                        connection.sendall(answer)
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -148,6 +149,31 @@ def test_something_else_listens(tmp_path: Path, answer: bytes, said: str) -> Non
     path = str(tmp_path / "odd.sock")
     with answering(path, answer), pytest.raises(UnreachableError, match=said):
         Client(path).status()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (http("200 OK", b'{"no": "status"}'), "the answer is not an agent's"),
+        (
+            http("200 OK", b'{"schema": 1, "clus'),
+            "the answer is not an agent's: Input data was trunc",
+        ),
+        (b"220 mail.example.org ESMTP\r\n", "no agent: it said '220 mail"),
+        (b"HTTP/1.1 \x1b[2J\r\n\r\n", "no agent"),
+        (b"", "no agent: it said nothing"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x" * (2 << 20), "no agent: it said nothing"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (17 << 20), "longer than 16 MB"),
+        (None, "the agent does not answer"),
+    ],
+    ids=["other", "half", "mail", "escape", "nothing", "head", "long", "hung"],
+)
+async def test_something_else_listens_asynchronously(
+    tmp_path: Path, answer: bytes | None, said: str
+) -> None:
+    path = str(tmp_path / "odd.sock")
+    with answering(path, answer), pytest.raises(UnreachableError, match=said):
+        await AsyncClient(path, timeout_s=5.0 if answer is not None else 0.1).status()
 
 
 def test_an_error_without_the_form(tmp_path: Path) -> None:

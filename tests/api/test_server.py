@@ -76,7 +76,10 @@ async def test_headroom(session: aiohttp.ClientSession) -> None:
     assert len(msgspec.convert(answer, schema.Headroom).scenarios) == 2
     status, answer = await get(session, "/v1/headroom?without=lb2")
     assert status == 200
-    assert msgspec.convert(answer, schema.Scenario).lost == ("lb2",)
+    found = msgspec.convert(answer, schema.Scenario)
+    assert found.lost == ("lb2",)
+    figures = {(f.resource, f.phase): f for f in found.survivors[0].figures}
+    assert (figures["cpu", "steady"].before, figures["cpu", "steady"].after) == (0.41, 0.41)
 
 
 @pytest.mark.parametrize("query", ["without=lb1,lb2", "without=lb2&without=lb1"])

@@ -191,6 +191,54 @@ def test_an_agent_that_ends_meanwhile(login: Sshd, tmp_path: Path) -> None:
             Client(path).status()
 
 
+@pytest.mark.privileged
+def test_through_a_jump_host(login: Sshd, served: Served) -> None:
+    here = f"root@127.0.0.1:{login.port}"
+    with forward(parse_target(here, jump=here), served.socket) as path:
+        assert Client(path).status().node == "lb1"
+
+
+@pytest.mark.privileged
+def test_a_jump_host_that_leads_nowhere(login: Sshd, served: Served) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        closed = probe.getsockname()[1]
+    jump = f"root@127.0.0.1:{login.port}"
+    target = parse_target(f"root@127.0.0.1:{closed}", jump=jump)
+    with pytest.raises(SshError, match=f"127.0.0.1 does not lead to 127.0.0.1:{closed}"):  # noqa: SIM117
+        with forward(target, served.socket):
+            pytest.fail("went nowhere")
+
+
+@pytest.mark.privileged
+def test_a_key_file_that_is_named(login: Sshd, served: Served) -> None:
+    key = login.home / ".ssh/id_ed25519"
+    elsewhere = key.rename(login.home / "work-key")
+    try:
+        target = parse_target(f"root@127.0.0.1:{login.port}", keys=(str(elsewhere),))
+        with forward(target, served.socket) as path:
+            assert Client(path).status().node == "lb1"
+    finally:
+        elsewhere.rename(key)
+
+
+def test_what_is_left_out_is_as_the_ssh_configuration_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / "key").touch()
+    (tmp_path / ".ssh/config").write_text(
+        f"Host lb1\n  HostName 192.0.2.1\n  User ops\n  Port 2222\n  IdentityFile {tmp_path}/key\n"
+        "  IdentityFile ~/none\n  ProxyJump me@bastion\nHost many\n  ProxyJump a,b\n"
+    )
+    jump = Target("me", "bastion", 22)
+    assert parse_target("lb1") == Target("ops", "192.0.2.1", 2222, (f"{tmp_path}/key",), jump)
+    assert parse_target("root@lb1:22", jump="x@y").jump == Target("x", "y", 22)
+    with pytest.raises(ValueError, match="more than one jump host"):
+        parse_target("many")
+
+
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with socket.socket() as probe:

@@ -23,9 +23,8 @@ async def agent(tmp_path: Path) -> AsyncIterator[FakeAgent]:
 
 
 @pytest.fixture
-async def client(agent: FakeAgent) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(agent.config.api.socket) as opened:
-        yield opened
+def client(agent: FakeAgent) -> AsyncClient:
+    return AsyncClient(agent.config.api.socket)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -147,10 +146,10 @@ async def test_too_many_followers_are_refused(
 
 async def test_the_agents_end_ends_the_stream(tmp_path: Path) -> None:
     agent = FakeAgent(socket=str(tmp_path / "other.sock"))
-    async with AsyncClient(agent.config.api.socket) as client:
-        async with serve(agent):
-            agent.emit("peer-lost", "one")
-            events = client.follow(since=0)
-            await take(events, 1)
-        with pytest.raises(UnreachableError, match="the agent ended the stream"):
-            await asyncio.wait_for(anext(events), 10)
+    client = AsyncClient(agent.config.api.socket)
+    async with serve(agent):
+        agent.emit("peer-lost", "one")
+        events = client.follow(since=0)
+        await take(events, 1)
+    with pytest.raises(UnreachableError, match="the agent ended the stream"):
+        await asyncio.wait_for(anext(events), 10)

@@ -148,7 +148,7 @@ def test_headroom(run: Run) -> None:
     assert shown[0] == "N-1: ok: without lb1, lb2 has cpu at 82 % (steady)"
     assert shown[3].split() == ["lb1", "ok", "lb2", "cpu", "82", "%", "steady", "-", "-"]
     assert json.loads(run("headroom", "--json").stdout)["verdict"] == "ok"
-    assert len(lines(run("headroom", "--without", "lb2"))) == 2
+    assert lines(run("headroom", "--without", "lb2"))[1].split()[:2] == ["lb2", "ok"]
 
 
 def test_headroom_with_all_its_numbers(served: Served, run: Run, monkeypatch) -> None:
@@ -164,6 +164,7 @@ def test_headroom_with_all_its_numbers(served: Served, run: Run, monkeypatch) ->
     monkeypatch.setattr(
         served.agent, "_headroom", lambda: Headroom(Verdict.UNKNOWN, lost, (site, lost))
     )
+    monkeypatch.setattr("haman.api.routes.assess_loss", lambda *_: lost)
     shown = lines(run("headroom"))
     assert max(map(len, shown)) <= 80
     assert shown[2].split() == ["LOST", "VERDICT", "BINDS", "SURVIVABLE", "DRAIN"]

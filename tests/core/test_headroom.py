@@ -1,11 +1,13 @@
 """N−1 arithmetic: the truth for a pair, and honest about what it cannot know."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from haman.core.facts import VipReport
-from haman.core.headroom import Headroom, LossScenario, Verdict, assess
+from haman.core.headroom import Headroom, LossScenario, Verdict, assess, assess_loss
 from haman.core.reports import NodeReport, PeerView, StormReport
 from haman.core.words import Condition, Role, Utilization
 
@@ -60,6 +62,19 @@ def test_a_pair_with_one_active_node() -> None:
     (survivor,) = headroom.worst.survivors
     assert (survivor.node, survivor.resource, survivor.phase) == ("lb2", "tls", "steady")
     assert survivor.utilization == pytest.approx(0.93)
+
+
+def test_a_loss_that_is_asked_for_has_every_figure_before_and_after() -> None:
+    own = replace(node("lb1", role=Role.ACTIVE, tls=0.5, fds=(30, 100)), connections=10)
+    other = node("lb2", tls=0.2, fds=(10, 100))
+    (survivor,) = assess_loss(own, (peer(other),), ("lb1",)).survivors
+    figures = {(f.resource, f.phase): (f.own, f.total) for f in survivor.figures}
+    assert figures["tls", "steady"] == pytest.approx((0.2, 0.7))
+    assert figures["fds", "step"] == pytest.approx((0.1, 0.4))
+    assert figures["accept_queue", "step"] == pytest.approx((0.0, 10 / 4096))
+    assert [(g.resource, g.phase) for g in survivor.gaps] == [("tls", "storm")]
+    everything = assess(own, (peer(other),))
+    assert {s.figures for scenario in everything.scenarios for s in scenario.survivors} == {()}
 
 
 def test_a_lost_backup_adds_nothing() -> None:

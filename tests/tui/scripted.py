@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 from haman.api.client import RefusedError, UnreachableError
-from haman.api.schema import Done, Event, Intent, Problem, Status, Why
+from haman.api.schema import Done, Event, Intent, Problem, Scenario, Status, Why
 
 T = TypeVar("T")
 
@@ -20,7 +20,10 @@ class ScriptedSource:
         self.live: asyncio.Queue[Event | None] = asyncio.Queue()
         self.wishes: list[tuple[str, Intent]] = []
         self.since: list[int | None] = []
+        self.place = "lb1"
         self.asked = 0
+        self.losses: list[tuple[str, ...]] = []
+        self.scenarios: dict[tuple[str, ...], Scenario] = {}
         self.story: Why | Problem = Problem("unknown-service", "no such service")
         self.answers: list[Done | Problem] = []
         self.willing = asyncio.Event()
@@ -45,6 +48,14 @@ class ScriptedSource:
 
     async def why(self, service: str) -> Why:
         return self._answered(self.story)
+
+    async def scenario(self, without: tuple[str, ...]) -> Scenario:
+        self.losses.append(without)
+        if self.down:
+            raise UnreachableError(self.down)
+        known = self.current.headroom.scenarios if self.current else ()
+        found = next((s for s in known if s.lost == without), None)
+        return self.scenarios.get(without) or found or Scenario(without, "unknown")
 
     async def act(self, verb: str, wish: Intent) -> Done:
         if self.down:

@@ -6,7 +6,7 @@ import pytest
 
 from haman.api.schema import Event
 from tests.tui import samples
-from tui.fleet import EVENTS_MAX, HISTORY_MAX, STALE_AFTER_S, Cursor, FleetState, Link, reduce
+from tui.fleet import reduce
 from tui.messages import (
     CursorPlaced,
     CursorStepped,
@@ -20,6 +20,7 @@ from tui.messages import (
     StatusFetched,
     Ticked,
 )
+from tui.state import EVENTS_MAX, HISTORY_MAX, STALE_AFTER_S, Cursor, FleetState, Link
 
 
 def after(*facts: Fact, state: FleetState | None = None) -> FleetState:

@@ -1,82 +1,149 @@
-"""What it looks like: few pictures, each of another situation and size."""
+"""What it looks like: every page in three sizes and two themes, every dialog, every odd situation.
+
+No timer runs and no clock moves in these; each picture is taken once its condition holds and two
+pictures in a row are the same.
+"""
 
 import pytest
 
-from haman.api.schema import Problem
+from haman.api.schema import Event, Figure, Problem, Scenario, Survivor
 from tests.tui import samples
-from tests.tui.harness import app_on, settled, until
+from tests.tui.harness import STILL, app_on, still, until
 from tests.tui.scripted import ScriptedSource
-from tui.messages import Ticked
-from tui.screens.confirm import RefusedDialog
+from tui.messages import StatusFailed, Ticked
+from tui.screens.confirm import ConfirmDialog, RefusedDialog
+from tui.screens.dialog import HelpDialog, WhyDialog
+from tui.screens.progress import ProgressDialog
+
+SIZES = {(80, 24): "haman-dark", (120, 40): "haman-light", (200, 50): "haman-dark"}
+FIGURES = (
+    Figure("cpu", "steady", 0.36, 0.77, 0.9),
+    Figure("tls", "steady", 0.46, 0.93, 0.9),
+    Figure("ports", "steady", 0.01, 0.02, 0.9),
+    Figure("connections", "step", 0.05, 0.11, 0.9),
+    Figure("memory", "step", 0.21, 0.25, 0.9),
+    Figure("conntrack", "step", None, None, 0.9, "conntrack of lb2 cannot be told: no such file"),
+    Figure("accept_queue", "step", 0.0, 0.2, 1.0),
+    Figure("tls", "storm", 0.0, 1.18, 1.0),
+)
+STORY = (
+    *samples.events(6),
+    Event(7, "2026-11-20T10:11:00Z", "lb1", "role-changed", "web", "backup → active", (),
+          {"old": "backup", "new": "active"}),
+    Event(8, "2026-11-20T10:12:30Z", "lb1", "condition-changed", "", "lb1 is saturated", (),
+          {"from": "in-service", "to": "saturated"}),
+    Event(9, "2026-11-20T10:13:30Z", "lb1", "condition-changed", "", "lb1 is in-service", (),
+          {"from": "saturated", "to": "in-service"}),
+)  # fmt: skip
 
 
 @pytest.fixture
 def looks(snap_compare, monkeypatch):
-    """Compare with the accepted picture, after `keys` and with time standing still."""
+    """Compare with the accepted picture, after `keys`, once `ready` holds."""
     monkeypatch.delenv("NO_COLOR", raising=False)
 
-    def compare(status, size, keys=(), *, light=False, then=None):
-        source = ScriptedSource(status, samples.events(40))
+    def compare(status, size, keys=(), *, events=None, ready=None, then=None, **options):
+        source = ScriptedSource(status, samples.events(40) if events is None else events)
+        source.story = samples.WHY
         source.answers = [Problem("unsafe", "lb2 would not fit on lb1", samples.UNSAFE_REASONS)]
+        for lost, left in (("lb1", "lb2"), ("lb2", "lb1")):
+            worst = Survivor(left, "tls", "storm", 1.18, FIGURES)
+            source.scenarios[lost,] = Scenario((lost,), "insufficient", (worst,), 5200, 2.95)
 
-        async def ready(pilot):
-            await settled(pilot)
-            await until(pilot, lambda: len(pilot.app.fleet.events) == 40)
+        async def before(pilot):
+            app = pilot.app
+            await until(pilot, lambda: bool(app.fleet.status or app.fleet.problem))
+            if status is not None:
+                await until(pilot, lambda: len(app.fleet.events) == len(source.past))
+            await pilot.pause()
             await pilot.press(*keys)
-            await settled(pilot)
+            if ready:
+                await until(pilot, lambda: ready(app))
             if then:
                 await then(pilot)
+            await still(pilot)
 
-        return snap_compare(app_on(source, light=light), terminal_size=size, run_before=ready)
+        app = app_on(source, pace=STILL, **options)
+        return snap_compare(app, terminal_size=size, run_before=before)
 
     return compare
 
 
-def test_a_pair_on_the_smallest_terminal(looks):
-    assert looks(samples.pair(), (80, 24))
+def on(kind):
+    return lambda app: isinstance(app.screen, kind)
 
 
-def test_trouble(looks):
-    assert looks(samples.troubled(), (120, 36), ("down", "right"))
+PAGES = {
+    "fleet": (samples.pair(), ("right",), None),
+    "trouble": (samples.troubled(), ("down", "right"), None),
+    "anycast": (samples.seen(samples.rungs()), (), None),
+    "node": (samples.seen(samples.deaf()), ("down", "2"), None),
+    "service": (samples.pair(), ("right", "4"), STORY),
+    "headroom": (samples.pair(), ("3",), None),
+    "events": (samples.pair(), ("5", "up", "up"), STORY),
+    "past": (samples.pair(), ("5", "up", "enter"), STORY),
+}
 
 
-def test_a_fleet_on_a_large_light_terminal(looks):
-    assert looks(samples.fleet(), (200, 50), ("down", "right"), light=True)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("page", PAGES)
+def test_page(looks, page, size):
+    status, keys, events = PAGES[page]
+    assert looks(status, size, keys, events=events, theme=SIZES[size])
 
 
-def test_every_rung_of_anycast(looks):
-    assert looks(samples.seen(samples.rungs()), (80, 24))
+def test_a_large_fleet(looks):
+    assert looks(samples.fleet(64), (200, 50), ("down", "right"), theme="haman-light")
 
 
-def test_an_anycast_service_in_full(looks):
-    assert looks(samples.seen(samples.rungs()), (120, 36), ("right", "enter"))
+def test_high_contrast(looks):
+    assert looks(samples.troubled(), (80, 24), ("down",), theme="haman-contrast")
 
 
-def test_a_node_whose_routers_are_in_trouble(looks, monkeypatch):
+@pytest.mark.parametrize(
+    "keys", [("down",), ("down", "enter"), ("3",)], ids=["fleet", "node", "headroom"]
+)
+def test_without_colour(looks, monkeypatch, keys):
     monkeypatch.setenv("NO_COLOR", "1")
-    assert looks(samples.seen(samples.deaf()), (80, 24), ("down", "enter"))
+    assert looks(samples.troubled(), (80, 24), keys)
 
 
-def test_without_colour(looks, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert looks(samples.troubled(), (80, 24), ("down",))
+def test_confirming(looks):
+    assert looks(samples.pair(), (80, 24), ("d",), ready=on(ConfirmDialog))
 
 
 def test_refused(looks):
-    async def refused(pilot):
-        await pilot.press("y")
-        await until(pilot, lambda: isinstance(pilot.app.screen, RefusedDialog))
+    keys = ("down", "d", "y")
+    assert looks(samples.pair(), (80, 24), keys, ready=on(RefusedDialog))
 
-    assert looks(samples.pair(), (80, 24), ("down", "d"), then=refused)
+
+def test_progress(looks):
+    async def agreed(pilot):
+        pilot.app._source._source.answers = []
+        await pilot.press("y")
+        await until(pilot, lambda: on(ProgressDialog)(pilot.app))
+        await until(pilot, lambda: pilot.app.fleet.undertaking.answer is not None)
+
+    assert looks(samples.pair(), (80, 24), ("d",), ready=on(ConfirmDialog), then=agreed)
+
+
+def test_help(looks):
+    assert looks(samples.pair(), (80, 24), ("question_mark",), ready=on(HelpDialog))
+
+
+def test_why(looks):
+    assert looks(samples.pair(), (80, 24), ("right", "w"), ready=on(WhyDialog))
+
+
+def test_nobody_answers(looks):
+    assert looks(None, (80, 24))
 
 
 def test_an_agent_that_went_away(looks):
     async def lost(pilot):
         app = pilot.app
-        app._source.down = "nobody listens there; the agent is not running"
-        await until(pilot, lambda: bool(app.fleet.problem))
-        app._clock.now_s += 3
-        app.tell(Ticked(app._clock()))
+        app.tell(StatusFailed("nobody listens there", 1003.0, 1005.0))
+        app.tell(Ticked(1003.0))
         await until(pilot, lambda: app.fleet.age_s == 3)
 
-    assert looks(samples.pair(), (120, 36), then=lost)
+    assert looks(samples.pair(), (120, 40), then=lost)

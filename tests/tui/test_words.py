@@ -7,15 +7,31 @@ from haman.api.schema import Headroom, Reason, Scenario, Worst
 from haman.core.words import Stance
 from tests.api import fake_anycast
 from tests.tui import samples
-from tui.fleet import Cursor
+from tui.picture import picture
 from tui.plans import drain_plan, failover_plan
+from tui.state import Cursor
+from tui.trends import Trends
+from tui.views import matrix
 from tui.views import type as typography
 from tui.views.dialogs import why_view
 from tui.views.lists import alerts_view
-from tui.views.matrix import header, layout, rows
 from tui.views.node import node_detail, node_view
 from tui.views.service import service_title, service_view
 from tui.views.words import loss, mode
+
+
+def rows(status, cursor, width, *, active):
+    seen = picture(status)
+    plan = matrix.layout(seen, cursor, width)
+    return [
+        Content("").join(matrix.row(seen, n, cursor, plan, Trends(), active=active))
+        for n in seen.nodes
+    ]
+
+
+def header(status, cursor, width):
+    seen = picture(status)
+    return matrix.header(seen, matrix.layout(seen, cursor, width))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +186,7 @@ class TestMatrix:
 
     def test_the_cursors_service_is_in_sight(self):
         status = samples.fleet()
-        plan = layout(status, Cursor(status.nodes[0].name, "checkout"), 78)
+        plan = matrix.layout(picture(status), Cursor(status.nodes[0].name, "checkout"), 78)
         assert plan.first + plan.shown == 6
         shown = header(status, Cursor(status.nodes[0].name, "checkout"), 78).plain
         assert "‹4" in shown
@@ -185,7 +201,7 @@ def test_an_anycast_service_shows_stance_and_weight():
     text = [r.plain for r in rows(status, Cursor("lb2", "edge"), 116, active=True)]
     assert "◆ full       100" in text[0]
     assert "◈ reduced     50" in text[1]
-    about = node_view(status, status.nodes[1], status.services[0], 90).plain
+    about = node_view(status, status.nodes[1], status.services[0], Trends(), 90).plain
     assert "reduced for edge  weight 50  for 1m  192.0.2.100/32, 2001:db8::100/128" in about
 
 
@@ -251,7 +267,15 @@ def test_a_service_in_full():
     status, history = samples.seen(agent), samples.journal(agent)[::-1]
     edge = status.services[0]
     assert service_title(edge) == "edge · anycast · active-active"
-    assert plain(service_view(status, edge, history, 90)) == [
+    text = plain(service_view(status, edge, history, 90, history[::-1]))
+    start = next(i for i, line in enumerate(text) if line.startswith("Held by"))
+    held, text[start : start + 6] = text[start : start + 6], []
+    assert held[0] == f"{'Held by 12:02:27':<78}12:03:28 UTC"
+    assert [line[:5] for line in held[1:5]] == ["  lb1", "  lb2", "  lb3", "  lb4"]
+    assert held[1].endswith("━" * 79)
+    for line, sign in zip(held[2:5], "╍┅─", strict=True):
+        assert line[7:].strip() == sign * 24
+    assert text == [
         "▲ degraded  2 of 3 announce  192.0.2.100/32  2001:db8::100/128",
         "  because lb4 is withdrawn: proxy haproxy (pid 812) died",
         "",
@@ -283,13 +307,17 @@ def test_a_service_in_full_fits(scene, width):
 
 def test_a_vip_in_full():
     status = samples.pair()
-    assert plain(service_view(status, status.services[0], (), 90)) == [
+    text = plain(service_view(status, status.services[0], (), 90))
+    assert text[:6] == [
         "● ok  held by lb1  10.77.0.100/24",
         "",
         "  Node  Role        Priority  Since",
         "◆ lb1   active      150       4m",
         "◇ lb2   backup      100       4m",
         "",
+    ]
+    assert text[7].endswith("━" * 79)
+    assert text[-2:] == [
         "History, newest first · UTC",
         "  Nothing among the events that are kept here.",
     ]
@@ -304,14 +332,14 @@ def test_members_that_are_not_heard_say_so_without_colour():
 
 def test_routers_of_a_node():
     status = samples.seen(samples.rungs())
-    text = plain(node_view(status, status.nodes[0], None, 100))
+    text = plain(node_view(status, status.nodes[0], None, Trends(), 100))
     assert text[1:5] == [
         "Routers  ● tor2 up, BFD up",
         "Router ✖ tor1 10.0.1.1  BGP down for 12s  BFD down",
         "  because nothing came from the router for 9 s; is it up and reachable?",
         "  because BFD: control detection time expired",
     ]
-    healthy = plain(node_view(status, status.nodes[1], None, 100))
+    healthy = plain(node_view(status, status.nodes[1], None, Trends(), 100))
     assert "Routers  ● tor1 up, BFD up  ● tor2 up, BFD up" in healthy
 
 
@@ -319,14 +347,14 @@ def test_a_session_that_is_up_without_bfd_stands_out():
     agent = fake_anycast.anycast()
     fake_anycast.router_down(agent, "lb1", "tor1", session="up")
     status = samples.seen(agent)
-    text = plain(node_view(status, status.nodes[0], None, 100))
+    text = plain(node_view(status, status.nodes[0], None, Trends(), 100))
     assert "Router ✖ tor1 10.0.1.1  BGP up for 12s  BFD down" in text
 
 
 def test_a_node_in_full_tells_its_part_in_every_service():
     agent = samples.deaf()
     status = samples.seen(agent)
-    text = plain(node_detail(status, status.nodes[1], samples.journal(agent), 100))
+    text = plain(node_detail(status, status.nodes[1], samples.journal(agent), Trends(), 100))
     assert "◇ backup for web  priority 100  for 1m  10.77.0.100/24" in text
     deaf = next(line for line in text if "for edge" in line)
     assert deaf.startswith("◆ full for edge  weight 100  no router hears it  for 1m")
@@ -353,12 +381,12 @@ def test_a_severity_of_a_newer_agent_comes_last():
 
 def test_the_node_pane_tells_reasons_and_the_binding_resource():
     status = samples.troubled()
-    text = node_view(status, status.nodes[1], status.services[0], 90).plain
+    text = node_view(status, status.nodes[1], status.services[0], Trends(), 90).plain
     assert "because tls at 94 % is over its hard threshold" in text
     assert "because holding all the same" in text
     binding = next(line for line in text.splitlines() if "binding" in line)
     assert binding.startswith("tls")
-    stale = node_view(status, status.nodes[2], None, 90).plain
+    stale = node_view(status, status.nodes[2], None, Trends(), 90).plain
     assert "heard 41s ago" in stale
     assert "clients unknown" in stale
     assert "not real-time" in stale

@@ -57,7 +57,7 @@ class RefusedDialog(Dialog[bool]):
     def compose_foot(self) -> ComposeResult:
         """Where to type, if it can be forced."""
         if self._forceable:
-            field = Input(placeholder=self._plan.typed, id="force", compact=True)
+            field = Input(placeholder="here", id="force", compact=True)
             field.cursor_blink = False
             yield field
 

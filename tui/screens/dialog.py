@@ -1,5 +1,6 @@
 """A box over the screen, titled, closed by Escape."""
 
+from collections.abc import Iterable
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
@@ -11,8 +12,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from haman.api.schema import Problem, Why
+from tui.actions import Action
 from tui.views.dialogs import help_view, problem_view, why_view
-from tui.widgets.line import Line
 
 Answer = TypeVar("Answer")
 
@@ -47,44 +48,13 @@ class Dialog(ModalScreen[Answer]):
         yield from ()
 
 
-class DetailDialog(Dialog[None]):
-    """A node or a service in full; the app shows it anew whenever the state changes."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter", "dismiss", "Close"),
-        Binding("w", "app.why", "Why"),
-    ]
-    WIDTH = 112
-    EDGES_W = 7
-    SHARE = 0.94
-    """Of the screen, as the style sheet has it."""
-
-    def __init__(self) -> None:
-        super().__init__("", Content(""), "Esc closes")
-        self.add_class("-detail")
-
-    @property
-    def cells(self) -> int:
-        """The width there is for text."""
-        return min(self.WIDTH, int(self.app.size.width * self.SHARE)) - self.EDGES_W
-
-    def show(self, title: str, content: Content) -> None:
-        """Show `content` under `title`; draws only what changed."""
-        box = self.query_one(".dialog")
-        if box.border_title != escape(title):
-            box.border_title = escape(title)
-        self.query_one(Line).show(content)
-
-    def compose_text(self) -> ComposeResult:
-        """A text that changes."""
-        yield Line()
-
-
 class HelpDialog(Dialog[None]):
-    """Every key."""
+    """Every key that does something on this page, and the others after them."""
 
-    def __init__(self) -> None:
-        super().__init__("Keys", help_view())
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,q", "dismiss", "Close")]
+
+    def __init__(self, actions: Iterable[Action]) -> None:
+        super().__init__("Keys", help_view(actions))
 
 
 class WhyDialog(Dialog[None]):

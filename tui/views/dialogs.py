@@ -1,32 +1,27 @@
 """What the dialogs say."""
 
+from collections.abc import Iterable
+
 from textual.content import Content
 
-from haman.api.schema import Problem, Reason, Why
-from tui.fleet import FleetState, Link
-from tui.plans import Plan
+from haman.api.schema import Done, Problem, Reason, Why
+from tui.actions import Action
+from tui.plans import Plan, progress
+from tui.state import FleetState, Link
 from tui.views.marks import BAD, GOOD, QUIET, ROLES, SERVICE_STATES, VERDICTS, WATCH, mark
 from tui.views.type import clock, paragraph
 
 UNSAFE = "unsafe"
-
-KEYS = (
+MOVING = (
     ("arrows hjkl", "choose a node, or its part in one service"),
-    ("enter", "all about the node or service chosen; Esc closes"),
-    ("tab", "next pane; arrows scroll it"),
-    ("", ""),
-    ("d", "drain the node: out of service until undrain"),
-    ("u", "undrain the node"),
-    ("f", "fail the VIP over: off its holder, or to the node chosen"),
-    ("p", "pause or resume automatic moves; faults always move"),
-    ("", ""),
-    ("w", "why: who serves, since when, and why not the others"),
-    ("e", "events; End follows them, scrolling up stays"),
-    ("t", "light or dark"),
-    ("?", "these keys"),
-    ("q", "quit; haman goes on without this screen"),
+    ("Tab", "the next pane; arrows scroll, End follows"),
+    ("mouse", "click to choose; drag marks text, Ctrl-C copies it"),
 )
-TEXT_W = 66
+
+NUMBERS_MAX = 6
+WIDTH_MIN, HEIGHT_MIN = 58, 14
+"""Below this the page says so instead."""
+TEXT_W = 64
 """Cells in a dialog's line, at 80 columns."""
 
 
@@ -35,13 +30,14 @@ def plan_view(plan: Plan) -> Content:
     sign = mark(VERDICTS, plan.verdict)
     parts = [Content.styled("What will happen", QUIET)]
     parts += _items(plan.effects)
-    parts += [
-        Content(""),
-        Content.assemble(
-            ("Afterwards  ", QUIET), (f"{sign.glyph} {plan.verdict}", f"bold {sign.style}")
-        ),
-    ]
-    parts += _items(plan.numbers)
+    if plan.verdict or plan.numbers:
+        parts.append(Content(""))
+        told = f"{sign.glyph} {plan.verdict}" if plan.verdict else ""
+        title = "Headroom afterwards  " if plan.verdict else "Headroom"
+        parts.append(Content.assemble((title, QUIET), (told, f"bold {sign.style}")))
+    parts += _items(plan.numbers[:NUMBERS_MAX])
+    if (more := len(plan.numbers) - NUMBERS_MAX) > 0:
+        parts.append(Content.styled(f"  and {more} more; 3 shows them all", QUIET))
     return Content("\n").join(parts)
 
 
@@ -95,11 +91,51 @@ def problem_view(problem: Problem) -> Content:
     return Content("\n").join([head, *_reasons(problem.reasons)])
 
 
-def help_view() -> Content:
+def help_view(actions: Iterable[Action]) -> Content:
     """Every key."""
-    return Content("\n").join(
-        [Content.assemble((f"{key:<13}", "bold $primary"), (meaning, "")) for key, meaning in KEYS]
-    )
+    rows = [_key(key, meaning) for key, meaning in MOVING]
+    rows.append(Content(""))
+    rows += [_key(a.key_shown, a.help) for a in actions]
+    return Content("\n").join(rows)
+
+
+def _key(key: str, meaning: str) -> Content:
+    lead = Content.styled(f"{key:<12}", "bold $primary")
+    return paragraph(lead, meaning, TEXT_W, indent=12)
+
+
+def progress_view(state: FleetState) -> Content:
+    """What was asked for, step by step, as it comes true."""
+    doing = state.undertaking
+    if doing is None or state.status is None:
+        return Content("")
+    answer = doing.answer
+    if answer is None:
+        rows = [Content.assemble(("◌ ", WATCH), "the agent is asked; it has not answered yet")]
+    elif isinstance(answer, Problem):
+        return problem_view(answer)
+    else:
+        rows = [paragraph(Content.styled("● ", GOOD), answer.text, TEXT_W)]
+        rows += _reasons(answer.reasons)
+    for step in progress(doing.plan, state.status):
+        sign, style = ("● ", GOOD) if step.done else ("◌ ", WATCH)
+        now = "" if step.done or not step.now else f"; now {step.now}"
+        rows.append(paragraph(Content.styled(sign, style), f"{step.text}{now}", TEXT_W))
+    if state.link is Link.LOST:
+        rows.append(
+            Content.styled("▲ the connection is lost: this is how it was last", f"bold {BAD}")
+        )
+    elif is_done(state):
+        rows += [Content(""), Content.styled("Done.", f"bold {GOOD}")]
+    return Content("\n").join(rows)
+
+
+def is_done(state: FleetState) -> bool:
+    """Whether what was asked for has come true."""
+    doing, status = state.undertaking, state.status
+    if doing is None or status is None or not isinstance(doing.answer, Done):
+        return False
+    return all(step.done for step in progress(doing.plan, status))
 
 
 def absent_view(state: FleetState, place: str) -> Content:
@@ -127,6 +163,11 @@ def absent_view(state: FleetState, place: str) -> Content:
         ),
     ]
     return Content("\n").join(parts)
+
+
+def small_view(width: int, height: int) -> Content:
+    """Where nothing fits."""
+    return Content(f"{width}×{height} is too small; haman needs {WIDTH_MIN}×{HEIGHT_MIN}.")
 
 
 def _reasons(reasons: tuple[Reason, ...]) -> list[Content]:

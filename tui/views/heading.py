@@ -3,51 +3,67 @@
 from rich.cells import cell_len
 from textual.content import Content
 
-from tui.fleet import FleetState, Link
+from haman.api.schema import SCHEMA_VERSION, Status
+from tui.state import FleetState, Link
 from tui.views.marks import BAD, GOOD, QUIET, VERDICTS, WATCH, mark
-from tui.views.type import age, fit, fit_name
+from tui.views.type import age, clock, fit, fit_name
 from tui.views.words import count, loss, mode
+
+PENDING_W = 24
 
 
 def heading(state: FleetState, place: str, width: int) -> Content:
     """Cluster, mode and size on the left; pause, who answers and the link on the right."""
     right = _right(state, width)
     room = width - right.cell_length - 3
-    status = state.status
-    if status is None:
+    seen = state.picture
+    if seen is None:
         left = Content.assemble((" haman ", "bold $primary"), (fit(place, max(0, room - 7)), QUIET))
     else:
-        sizes = f"{count(len(status.nodes), 'node')} · {count(len(status.services), 'service')}"
-        shape = mode(status)
-        name_w = max(4, room - len(shape) - 5)
-        if cell_len(status.cluster) + len(shape) + len(sizes) + 8 > room:
-            sizes = ""
-        left = Content.assemble(
-            " ",
-            (fit(status.cluster, min(cell_len(status.cluster), name_w)), "bold $primary"),
-            "  ",
-            (shape, "bold $foreground"),
-            (f"  {sizes}" if sizes else "", QUIET),
-        )
+        left = _left(seen.status, room)
     gap = width - left.cell_length - right.cell_length - 1
     return Content.assemble(left, " " * max(1, gap), right, " ")
+
+
+def _left(status: Status, room: int) -> Content:
+    sizes = f"{count(len(status.nodes), 'node')} · {count(len(status.services), 'service')}"
+    shape = mode(status)
+    name_w = max(4, room - len(shape) - 5)
+    if cell_len(status.cluster) + len(shape) + len(sizes) + 8 > room:
+        sizes = ""
+    return Content.assemble(
+        " ",
+        (fit(status.cluster, min(cell_len(status.cluster), name_w)), "bold $primary"),
+        "  ",
+        (shape, "bold $foreground"),
+        (f"  {sizes}" if sizes else "", QUIET),
+    )
 
 
 def _right(state: FleetState, width: int) -> Content:
     parts: list[tuple[str, str]] = []
     status = state.status
-    if state.pending:
-        parts.append((f"◌ {fit_name(state.pending, min(cell_len(state.pending), 24))}  ", WATCH))
+    doing = state.undertaking
+    if doing and doing.answer is None:
+        text = doing.plan.title.lower()
+        parts.append((f"◌ {fit_name(text, min(cell_len(text), PENDING_W))}  ", WATCH))
+    if state.read_only:
+        parts.append(("read-only  ", QUIET))
     if status is not None:
-        if status.paused:
+        if status.schema != SCHEMA_VERSION:
+            parts.append((f"▲ API {status.schema}, not {SCHEMA_VERSION}  ", WATCH))
+        if state.picture and state.picture.status.paused:
             parts.append((" ‖ paused ", f"bold $background on {WATCH}"))
             parts.append(("  ", ""))
         name = fit_name(status.node, min(cell_len(status.node), max(8, width // 5)))
         parts.append((name, "$foreground"))
         parts.append((" answered  " if state.link is Link.LOST else " answers  ", QUIET))
+    if state.moment:
+        parts.append((" ◂ the past ", f"bold $background on {WATCH}"))
+        parts.append((" ", ""))
     link = state.link
     if link is Link.LIVE:
-        parts.append(("● live", GOOD))
+        parts.append(("● live", GOOD if state.moment is None else QUIET))
     elif link is Link.CONNECTING:
         parts.append(("◌ connecting", WATCH))
     elif link is Link.ABSENT:
@@ -58,10 +74,17 @@ def _right(state: FleetState, width: int) -> Content:
 
 
 def headroom(state: FleetState, width: int) -> Content:
-    """N−1: the verdict, and the worst case in words."""
+    """N−1: the verdict, and the worst case in words; of the past, which moment it is."""
     status = state.status
     if status is None:
         return Content("")
+    if state.moment:
+        event = state.moment.event
+        lead = Content.styled(f" As it stood at {clock(event.at)} UTC  ", f"bold {WATCH}")
+        room = width - lead.cell_length - 1
+        text, hint = f"after: {event.text}", " · [ and ] step, Esc returns to now"
+        text += hint if cell_len(text + hint) <= room else ""
+        return Content.assemble(lead, (fit(text, room), "$foreground"))
     sign = mark(VERDICTS, status.headroom.verdict)
     stale = state.link is Link.LOST
     lead = Content.assemble(

@@ -7,6 +7,7 @@ from textual.content import Content
 
 from haman.api.schema import Alert, Event, Status
 from haman.core.words import Severity
+from tui.past import is_past
 from tui.views.marks import QUIET, SEVERITIES, mark
 from tui.views.type import clock, fit, fit_name, paragraph, since
 
@@ -43,6 +44,8 @@ def sorted_alerts(status: Status) -> tuple[Alert, ...]:
 
 def alerts_view(status: Status, width: int) -> Content:
     """Every alert: severity, what about, since, text."""
+    if is_past(status):
+        return Content.styled("Alerts are in no journal.", QUIET)
     if not status.alerts:
         return Content.styled("Nothing needs attention.", QUIET)
     return Content("\n").join([_alert(a, status.at, width) for a in sorted_alerts(status)])
@@ -58,7 +61,8 @@ def _alert(alert: Alert, now: str, width: int) -> Content:
         (f"  {about}" if about else "", "bold $foreground"),
         "  ",
     )
-    return paragraph(lead, alert.text, width)
+    text = alert.text.removeprefix(f"{alert.node}: ") if alert.node else alert.text
+    return paragraph(lead, text, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,22 @@ def event_line(event: Event, plan: Columns, width: int) -> Content:
         if reason.text not in text:
             text += f" · {reason.text}"
     return Content.assemble(lead, (fit(text, max(0, width - lead.cell_length)), "$foreground"))
+
+
+def event_view(event: Event, width: int) -> Content:
+    """One event in full: when, where, what, why, and the numbers behind it."""
+    lead = Content.assemble(
+        (f"{event.at}  ", QUIET),
+        (f"{event.node}  ", "bold"),
+        (f"{event.service}  " if event.service else "", "bold"),
+    )
+    rows = [paragraph(lead, event.text, width)]
+    because = Content.styled("  because ", QUIET)
+    rows += [paragraph(because, r.text, width, indent=10) for r in event.reasons]
+    if event.data:
+        told = "  ".join(f"{key}={value}" for key, value in event.data.items())
+        rows.append(paragraph(Content.styled("  ", QUIET), told, width).stylize(QUIET))
+    return Content("\n").join(rows)
 
 
 def history_view(events: tuple[Event, ...], width: int) -> list[Content]:

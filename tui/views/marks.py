@@ -33,6 +33,7 @@ CONDITIONS: dict[str, Mark] = {
     Condition.FAULT: Mark("✖", BAD),
     Condition.ISOLATED: Mark("◍", BAD),
     Condition.STALE: Mark("?", BAD),
+    "unknown": Mark("?", QUIET),  # of the past: the journal does not tell
 }
 
 ROLES: dict[str, Mark] = {
@@ -47,6 +48,7 @@ ROLES: dict[str, Mark] = {
     Stance.SHUT: Mark("◇", WATCH),
     Stance.WITHDRAWN: Mark("○", QUIET),
     "unheard": Mark("▲", BAD),  # announced, and no router hears it
+    "unknown": Mark("?", QUIET),
 }
 
 SESSIONS: dict[str, Mark] = {
@@ -73,6 +75,9 @@ VERDICTS: dict[str, Mark] = {
     Verdict.INSUFFICIENT: Mark("✖", BAD),
     Verdict.UNKNOWN: Mark("?", WATCH),
 }
+
+PHASES = ("steady", "step", "storm")
+"""Of a loss, in the order in which they come."""
 
 SEVERITIES: dict[str, Mark] = {
     Severity.CRITICAL: Mark("✖", BAD),

@@ -1,16 +1,18 @@
 """The fleet matrix: one row per node, one column per service, cut to the width there is."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rich.cells import cell_len
 from textual.content import Content
-from textual.style import Style
 
-from haman.api.schema import Member, Node, Resource, Service, Status
+from haman.api.schema import Member, Node, Resource, Service
 from haman.core.words import Condition, Stance
-from tui.fleet import Cursor
-from tui.views.marks import CONDITIONS, QUIET, ROLES, SERVICE_STATES, WATCH, mark
-from tui.views.type import bar, figure, fit, fit_name, heat, percent, since
+from tui.picture import Picture
+from tui.state import Cursor
+from tui.trends import Trends
+from tui.views.marks import CONDITIONS, QUIET, ROLES, SERVICE_STATES, WATCH, Mark, mark
+from tui.views.type import bar, figure, fit, fit_name, heat, percent, since, sparkline
 
 TITLE = "Binding resource"
 GAP = 2
@@ -18,12 +20,17 @@ GUTTER = 2
 CONDITION_W = 12
 CELL_W = 22  # glyph, role, priority, since
 CELL_SHORT_W = 16  # without since
+AGED_W = 5
+CELL_TINY_W = 8  # glyph and number
 LOAD_MIN_W = 14
 LOAD_ROOMY_W = 30
+LOAD_ROOMIER_W = 12
+"""The bar gets so much more before its trend is shown."""
 LOAD_MAX_W = 44
 NAME_MAX_W = 24
 NAME_NARROW_W = 10
-NARROW_W = 100
+NAME_ROOMY_W = 32
+NARROW_W, ROOMY_W = 100, 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class Extra:
     width: int
 
 
+TREND = Extra("Last minute", 15)
 CONNECTIONS = Extra("Clients", 8)
 PROXY = Extra("Proxy", 20)
 ENGINE = Extra("Engine p99", 10)
@@ -53,21 +61,26 @@ class Layout:
     extras: tuple[Extra, ...]
 
 
-def layout(status: Status, cursor: Cursor, width: int) -> Layout:
+def layout(seen: Picture, cursor: Cursor, width: int) -> Layout:
     """Share `width` cells among the columns, keeping the cursor's service in sight."""
-    longest = max((cell_len(n.name) for n in status.nodes), default=4)
-    name_w = min(max(longest, 4), NAME_NARROW_W if width < NARROW_W else NAME_MAX_W)
+    longest = max((cell_len(n.name) for n in seen.nodes), default=4)
+    most = NAME_NARROW_W if width < NARROW_W else NAME_MAX_W if width < ROOMY_W else NAME_ROOMY_W
+    name_w = min(max(longest, 4), most)
     room = width - GUTTER - name_w - GAP - CONDITION_W - GAP - LOAD_MIN_W
-    services = len(status.services)
-    cell_w = CELL_W if services * (CELL_W + GAP) <= room else CELL_SHORT_W
+    services = len(seen.services)
+    widths = (CELL_W, CELL_SHORT_W, CELL_TINY_W)
+    cell_w = next((w for w in widths if services * (w + GAP) <= room), CELL_SHORT_W)
     shown = min(services, max(1, room // (cell_w + GAP)))
-    names = [s.name for s in status.services]
+    names = [s.name for s in seen.services]
     at = names.index(cursor.service) if cursor.service in names else 0
     first = min(max(0, at - shown + 1), services - shown)
     room -= shown * (cell_w + GAP)
+    extras = []
+    if room >= TREND.width + GAP + LOAD_ROOMIER_W:
+        extras.append(TREND)
+        room -= TREND.width + GAP
     load_w = min(LOAD_MAX_W, LOAD_MIN_W + max(0, room))
     room -= load_w - LOAD_MIN_W
-    extras = []
     for extra in EXTRAS:
         if room >= extra.width + GAP:
             extras.append(extra)
@@ -75,81 +88,127 @@ def layout(status: Status, cursor: Cursor, width: int) -> Layout:
     return Layout(name_w, load_w, cell_w, first, shown, tuple(extras))
 
 
-def header(status: Status, cursor: Cursor, width: int) -> Content:
+def header(seen: Picture, plan: Layout) -> Content:
     """The names of the columns; a service in trouble says so here."""
-    plan = layout(status, cursor, width)
     parts: list[Content | tuple[str, str]] = [
         (" " * GUTTER, ""),
         (fit("Node", plan.name_w + GAP), QUIET),
         (fit("Condition", CONDITION_W + GAP), QUIET),
         (fit(TITLE if plan.load_w > len(TITLE) else "Binding", plan.load_w), QUIET),
     ]
+    if TREND in plan.extras:
+        parts.append((" " * GAP + fit(TREND.title, TREND.width), QUIET))
     last = plan.first + plan.shown
-    for index, service in enumerate(status.services[plan.first : last], plan.first):
+    for index, service in enumerate(seen.services[plan.first : last], plan.first):
         before = f"‹{plan.first} " if plan.first and index == plan.first else ""
-        hidden = len(status.services) - last
+        hidden = len(seen.services) - last
         after = f" {hidden}›" if hidden and index == last - 1 else ""
         parts.append((" " * GAP, ""))
         parts.append((before, WATCH))
         parts.append(_service_title(service, plan.cell_w - len(before) - len(after)))
         parts.append((after, WATCH))
-    parts.extend((fit("", GAP) + fit(extra.title, extra.width), QUIET) for extra in plan.extras)
+    parts.extend(
+        (fit("", GAP) + fit(extra.title, extra.width), QUIET)
+        for extra in plan.extras
+        if extra is not TREND
+    )
     return Content.assemble(*parts)
 
 
 def _service_title(service: Service, width: int) -> Content:
     count = f" {len(service.holders)}/{service.expected}" if service.kind == "anycast" else ""
-    if service.state == "ok":
+    if service.state in {"ok", "unknown"}:
         name = fit(service.name, min(cell_len(service.name), max(4, width - len(count))))
         return Content.assemble((name, "bold $foreground"), (fit(count, width - len(name)), QUIET))
     sign = mark(SERVICE_STATES, service.state)
     tail = f" {service.state}"
+    if cell_len(service.name) + 2 + len(tail) > width:
+        tail = ""  # the glyph says it, and the page of the service in full
     if cell_len(service.name) + 2 + len(tail) + len(count) <= width:
         tail += count
-    name = fit(service.name, min(cell_len(service.name), max(4, width - 2 - len(tail))))
+    name = fit(service.name, min(cell_len(service.name), max(3, width - 2 - len(tail))))
     return Content.styled(fit(f"{sign.glyph} {name}{tail}", width), f"bold {sign.style}")
 
 
-def rows(status: Status, cursor: Cursor, width: int, *, active: bool) -> tuple[Content, ...]:
-    """One line per node; `active` = the matrix has the keyboard, so the cursor is drawn full."""
-    plan = layout(status, cursor, width)
-    return tuple(_row(status, node, cursor, plan, active=active) for node in status.nodes)
+def row(
+    seen: Picture, node: Node, cursor: Cursor, plan: Layout, trends: Trends, *, active: bool
+) -> tuple[Content, ...]:
+    """One node, cell by cell; `active` = the matrix has the keyboard, so the cursor is drawn full.
 
-
-def _row(status: Status, node: Node, cursor: Cursor, plan: Layout, *, active: bool) -> Content:
+    Cells that say the same are the same object: what draws them may keep what it made of them.
+    """
     here = node.name == cursor.node
-    on_node = here and not cursor.service
-    condition = mark(CONDITIONS, node.condition)
     stale = node.condition == Condition.STALE
-    name = Content.styled(fit_name(node.name, plan.name_w), "bold $foreground")
-    head = Content.assemble(
-        ("▌ " if here else "  ", "$primary" if active else QUIET),
-        name,
+    ground = ("on $cursor" if active else "on $row") if here else ""
+    head = _head(node.name, node.condition, plan.name_w, ground if not cursor.service else "", here)
+    cells = [head, _load(node, plan.load_w)]
+    if TREND in plan.extras:
+        trend = sparkline(trends.of(node.name, node.binding), TREND.width)
+        cells.append(Content.assemble(" " * GAP, (trend, "$secondary")))
+    if stale:
+        cells[1:] = [cell.stylize("dim") for cell in cells[1:]]
+    for service in seen.services[plan.first : plan.first + plan.shown]:
+        member = seen.member(service.name, node.name)
+        pointed = ground if service.name == cursor.service else ""
+        if member is None:
+            cells.append(_cell("─", "$track", "", plan.cell_w, pointed))
+            continue
+        word, sign = _said(member)
+        strong = member.node in service.holders
+        style = f"bold {sign.style}" if strong else sign.style
+        aged = since(member.since, seen.status.at) if plan.cell_w >= CELL_W else ""
+        text = _cell_text(sign.glyph, word, _weight(member), plan.cell_w)
+        cells.append(_cell(text, f"dim {style}" if stale else style, aged, plan.cell_w, pointed))
+    cells += [
+        Content.assemble(" " * GAP, _extra(extra, node))
+        for extra in plan.extras
+        if extra is not TREND
+    ]
+    return tuple(cells)
+
+
+def service_at(seen: Picture, plan: Layout, column: int) -> str:
+    """The service whose cell covers this column; "" = it belongs to the node itself."""
+    left = GUTTER + plan.name_w + GAP + CONDITION_W + GAP + plan.load_w
+    left += TREND.width + GAP if TREND in plan.extras else 0
+    index = (column - left) // (plan.cell_w + GAP)
+    return seen.services[plan.first + index].name if 0 <= index < plan.shown else ""
+
+
+@lru_cache(maxsize=1024)
+def _head(name: str, condition: str, name_w: int, ground: str, here: bool) -> Content:
+    sign = mark(CONDITIONS, condition)
+    return Content.assemble(
+        ("▌ " if here else "  ", "$primary" if ground != "on $row" else QUIET),
+        (fit_name(name, name_w), f"bold $foreground {ground}".rstrip()),
         " " * GAP,
-        (fit(f"{condition.glyph} {node.condition}", CONDITION_W), condition.style),
+        (fit(f"{sign.glyph} {condition}", CONDITION_W), sign.style),
         " " * GAP,
     )
-    load = _load(node, plan.load_w)
-    if stale:
-        load = load.stylize("dim")
-    line = _pointed(Content.assemble(head, load), node.name, "")
-    if on_node:
-        line = line.stylize("on $cursor" if active else "on $row", GUTTER, GUTTER + plan.name_w)
-    for service in status.services[plan.first : plan.first + plan.shown]:
-        cell = _cell(service, node, status.at, plan.cell_w)
-        if stale:
-            cell = cell.stylize("dim")
-        if here and service.name == cursor.service:
-            cell = cell.stylize("on $cursor" if active else "on $row")
-        line += _pointed(Content(" " * GAP) + cell, node.name, service.name)
-    for extra in plan.extras:
-        line += Content.assemble(" " * GAP, _extra(extra, node))
-    return line
 
 
-def _pointed(content: Content, node: str, service: str) -> Content:
-    """Tell a mouse click on this text what it points at."""
-    return content.stylize(Style.from_meta({"node": node, "service": service}))
+@lru_cache(maxsize=4096)
+def _cell(text: str, style: str, aged: str, width: int, ground: str) -> Content:
+    """What a node is to a service; `aged` = for how long, at the right edge."""
+    room = width - (AGED_W if width >= CELL_W else 0)
+    cell = Content.assemble(
+        (fit(text, room), style),
+        (f"{aged:>{width - room}}" if width > room else "", QUIET),
+    )
+    return Content(" " * GAP) + (cell.stylize(ground) if ground else cell)
+
+
+def _cell_text(glyph: str, word: str, weight: str, width: int) -> str:
+    if width < CELL_SHORT_W:
+        return f"{glyph} {weight.strip() or word}"
+    return f"{glyph} {word:<{10 if width >= CELL_W else 0}} {weight}"
+
+
+def _said(member: Member) -> tuple[str, Mark]:
+    if unheard(member):
+        return "unheard", mark(ROLES, "unheard")
+    word = member.role or member.stance or "unknown"
+    return word, mark(ROLES, word)
 
 
 def _load(node: Node, width: int) -> Content:
@@ -161,35 +220,30 @@ def _load(node: Node, width: int) -> Content:
 
 def load_line(resource: Resource, width: int, name_w: int, *, bold: bool = False) -> Content:
     """Name, bar and percentage of one resource in exactly `width` cells."""
-    ratio = resource.utilization
-    style = heat(ratio, resource.soft, resource.hard)
+    found = (resource.name, resource.utilization, resource.soft, resource.hard)
+    return _load_line(*found, width=width, name_w=name_w, bold=bold)
+
+
+@lru_cache(maxsize=2048)
+def _load_line(
+    name: str,
+    ratio: float | None,
+    soft: float | None,
+    hard: float | None,
+    *,
+    width: int,
+    name_w: int,
+    bold: bool,
+) -> Content:
+    style = heat(ratio, soft, hard)
     value = percent(ratio)
     value_w = max(5, cell_len(value))
     return Content.assemble(
-        (fit(resource.name, name_w), "bold $foreground" if bold else "$foreground"),
+        (fit(name, name_w), "bold $foreground" if bold else "$foreground"),
         " ",
-        bar(ratio, width - name_w - value_w - 2, resource.soft, resource.hard),
+        bar(ratio, width - name_w - value_w - 2, soft, hard),
         " ",
         (f"{value:>{value_w}}", f"bold {style}" if bold else style),
-    )
-
-
-def _cell(service: Service, node: Node, now: str, width: int) -> Content:
-    member = next((m for m in service.members if m.node == node.name), None)
-    if member is None:
-        return Content.styled(fit("─", width), "$track")
-    word = member.role or member.stance
-    sign = mark(ROLES, word)
-    if unheard(member):
-        word, sign = "unheard", mark(ROLES, "unheard")
-    short = width < CELL_W
-    weight = _weight(member)
-    text = f"{sign.glyph} {word:<{0 if short else 10}} {weight}"
-    aged = "" if short else since(member.since, now)
-    strong = member.node in service.holders
-    return Content.assemble(
-        (fit(text, width - (0 if short else 5)), f"bold {sign.style}" if strong else sign.style),
-        ("" if short else f"{aged:>5}", QUIET),
     )
 
 

@@ -5,11 +5,13 @@ from textual.content import Content
 
 from haman.api.plain import SESSION_DOWN
 from haman.api.schema import Event, Member, Service, Status
+from haman.core.words import Role, Stance
+from tui.tenure import begins, strip, turns
 from tui.views.lists import history_view
 from tui.views.marks import QUIET, ROLES, SERVICE_STATES, WATCH, mark
 from tui.views.matrix import unheard
 from tui.views.routers import count_up
-from tui.views.type import bar, fit, fit_name, packed, paragraph, percent, since
+from tui.views.type import bar, fit, fit_name, moment, packed, paragraph, percent, since
 
 NAME_MAX_W = 20
 STANCE_W = 12
@@ -18,6 +20,19 @@ SHARE_MIN_W = 8
 SHARE_MAX_W = 30
 AGE_W = 5
 ROUTERS_W = 16
+MINIMAL_W = 10
+LEAD = 0.04
+"""Of the timeline, before the first thing that is known."""
+_SPANS: dict[str, tuple[str, str]] = {
+    Role.ACTIVE: ("━", "$success"),
+    Stance.FULL: ("━", "$success"),
+    Stance.REDUCED: ("╍", "$warning"),
+    Stance.SHUT: ("┅", "$warning"),
+    "": (" ", ""),
+    "unknown": (" ", ""),
+    "*": ("╋", "$warning"),
+}
+_QUIET_SPAN = ("─", "$track")
 _SAID = frozenset({SESSION_DOWN, "stale", "no-report"})
 
 
@@ -28,9 +43,16 @@ def service_title(service: Service) -> str:
 
 
 def service_view(
-    status: Status, service: Service, history: tuple[Event, ...], width: int
+    status: Status,
+    service: Service,
+    history: tuple[Event, ...],
+    width: int,
+    events: tuple[Event, ...] = (),
 ) -> Content:
-    """Its state and why, every node's part in it, and its last events, newest first."""
+    """Its state and why, every node's part, who held it when, and its history, newest first.
+
+    `events` are the journal, oldest first; `history` what of it concerns the service.
+    """
     sign = mark(SERVICE_STATES, service.state)
     facts = [
         (f"{sign.glyph} {service.state}", f"bold {sign.style}"),
@@ -44,8 +66,34 @@ def service_view(
     for member in service.members:
         parts.append(_member(status, service, member, width))
         parts += _because(service, member, width)
+    parts += timeline(status, service, events, width)
     parts += history_view(history, width)
     return Content("\n").join(parts)
+
+
+def timeline(
+    status: Status, service: Service, events: tuple[Event, ...], width: int
+) -> list[Content]:
+    """Who held it when, a line per node; nothing where nothing is known."""
+    start, end = begins(service, events), moment(status.at)
+    if start is None or end is None or end <= start:
+        return []
+    start -= (end - start) * LEAD
+    name_w, _ = _columns(service, width)
+    room = max(MINIMAL_W, width - name_w - 4)
+    left = f"{start:%H:%M:%S}" if start.date() == end.date() else f"{start:%d %b %H:%M}"
+    right = f"{end:%H:%M:%S} UTC"
+    title = fit("Held by", name_w + 4)
+    rows = [
+        Content(""),
+        Content.styled(f"{title}{left}{right:>{max(0, room - len(left))}}", QUIET),
+    ]
+    for member in service.members:
+        words = strip(turns(service, member, events), start, end, room)
+        drawn = Content.assemble(*((_SPANS.get(w, _QUIET_SPAN)) for w in words)).simplify()
+        name = Content.styled(f"  {fit_name(member.node, name_w)}  ", "bold $foreground")
+        rows.append(name + drawn)
+    return rows
 
 
 def weight_text(member: Member) -> str:
@@ -59,6 +107,8 @@ def weight_text(member: Member) -> str:
 
 def _held(service: Service) -> str:
     if service.kind != "anycast":
+        if service.state == "unknown" and not service.holders:
+            return "nobody is known to hold it"
         return f"held by {', '.join(service.holders)}" if service.holders else "held by nobody"
     return f"{len(service.holders)} of {service.expected} announce"
 

@@ -12,10 +12,15 @@ from tui.views.marks import BAD, GOOD, QUIET, WATCH
 SOFT = 0.75
 HARD = 0.90
 ELLIPSIS = "…"
+RATIO_MAX = 9.995
+"""From here on nobody wants the figure."""
 MARKED_MIN_W = 10
 NAME_CUT_MIN_W = 8
 PARAGRAPH_MIN_W = 12
+TEXT_MAX = 2000
+"""Characters of one paragraph; more is cut."""
 
+FIGURE_MAX = 1e15
 _STEPS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"), (1.0, "s"))
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k"))
 
@@ -69,14 +74,18 @@ def clock(instant: str) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """0.934 → "93 %"; an unknown ratio is unknown, never 0."""
-    return "unknown" if ratio is None else f"{ratio * 100:.0f} %"
+    """0.934 → "93 %"; an unknown ratio is unknown, never 0; far too much is just that."""
+    if ratio is None:
+        return "unknown"
+    return f"{ratio * 100:.0f} %" if abs(ratio) < RATIO_MAX else ">999 %"
 
 
 def figure(value: float | None) -> str:
     """A quantity in four or five characters: 0.41, 12.3, 9,321, 84.2k."""
     if value is None:
         return "?"
+    if abs(value) >= FIGURE_MAX:
+        return f"{value:.0e}"
     for size, unit in _SCALES:
         if abs(value) >= size:
             scale = size if unit != "k" else 1e3
@@ -128,6 +137,44 @@ def bar(
     return Content.assemble(*parts).simplify()
 
 
+def shares_bar(own: float, total: float, width: int, limit: float, style: str) -> Content:
+    """What a node uses itself, and on top what is taken over, against the limit; 100 % is `width` cells.
+
+    Own use, what comes on top and the limit differ in shape, not in colour alone.
+    """
+    first = min(width, round(max(0.0, own) * width))
+    last = min(width, max(first, round(max(0.0, total) * width)))
+    if total > own and last == first and last < width:
+        last += 1  # what is little is seen all the same
+    at = min(width - 1, int(limit * width))
+    parts: list[tuple[str, str]] = []
+    for cell in range(width):
+        if cell == at:
+            parts.append(("┃", "bold $foreground"))
+        elif cell < first:
+            parts.append(("━", "$primary"))
+        elif cell < last:
+            parts.append(("═", style))
+        else:
+            parts.append(("─", "$track"))
+    parts.append(("▸" if total > 1 else " ", style))
+    return Content.assemble(*parts).simplify()
+
+
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(trend: tuple[float | None, ...], width: int) -> str:
+    """The newest `width` of a trend of utilizations, 0 to 100 %; a gap where it was unknown."""
+    newest = trend[-width:] if width > 0 else ()
+    top = len(SPARKS) - 1
+    marks = (
+        " " if each is None else SPARKS[min(max(int(each * len(SPARKS)), 0), top)]
+        for each in newest
+    )
+    return f"{''.join(marks):>{max(width, 0)}}"
+
+
 def packed(facts: Iterable[tuple[str, str]], width: int, gap: int = 2) -> list[Content]:
     """Facts side by side, on as many lines as `width` makes of them."""
     rows: list[Content] = []
@@ -143,6 +190,7 @@ def packed(facts: Iterable[tuple[str, str]], width: int, gap: int = 2) -> list[C
 def paragraph(lead: Content, text: str, width: int, indent: int = 2) -> Content:
     """`lead` and then `text`, wrapped to `width`; further lines are indented."""
     width = max(width, lead.cell_length + PARAGRAPH_MIN_W)
+    text = text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + ELLIPSIS
     rows = wrap(text, width, initial_indent=" " * lead.cell_length, subsequent_indent=" " * indent)
     if not rows:
         return lead

@@ -72,7 +72,10 @@ def without(scenario: Scenario) -> tuple[str, ...]:
     """One line per survivor of a loss, worst first; the reasons if nobody survives."""
     if not scenario.survivors:
         return (why_text(scenario.reasons) or "no node is left to serve",)
-    return tuple(reach(s.node, s.resource, s.utilization, s.phase) for s in scenario.survivors)
+    told = [reach(s.node, s.resource, s.utilization, s.phase) for s in scenario.survivors]
+    if scenario.survivable_connections is not None:
+        told.insert(1, f"{scenario.survivable_connections:,} connections can be survived")
+    return tuple(told)
 
 
 def reach(node: str, resource: str, utilization: float | None, phase: str) -> str:

@@ -1,48 +1,81 @@
-"""The fleet matrix as a widget: keyboard, mouse, and scrolling to the cursor."""
+"""The fleet matrix: nodes × services under a header that stays."""
 
 from typing import ClassVar
 
-from textual import events, on
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
-from textual.geometry import Region
 
-from tui.fleet import FleetState
 from tui.messages import CursorPlaced, CursorStepped, Happened
-from tui.views.matrix import header, rows
+from tui.state import FleetState
+from tui.views.matrix import Layout, header, layout, row, service_at
+from tui.views.words import count
 from tui.widgets.line import Line
+from tui.widgets.rows import Rows
 
 
-class Rows(VerticalScroll, can_focus=True):
-    """The rows; takes the keyboard and moves the cursor."""
+class NodeRows(Rows):
+    """One line per node; the cursor also moves along the services."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "step(-1, 0)", "Up", show=False),
-        Binding("down,j", "step(1, 0)", "Down", show=False),
-        Binding("left,h", "step(0, -1)", "Left", show=False),
-        Binding("right,l", "step(0, 1)", "Right", show=False),
-        Binding("home", "step(-1000, 0)", "First", show=False),
-        Binding("end", "step(1000, 0)", "Last", show=False),
-        Binding("pageup", "step(-10, 0)", "Page up", show=False),
-        Binding("pagedown", "step(10, 0)", "Page down", show=False),
+        Binding("left,h", "aside(-1)", "Left", show=False),
+        Binding("right,l", "aside(1)", "Right", show=False),
     ]
 
-    def action_step(self, nodes: int, services: int) -> None:
-        """Move the cursor."""
-        self.post_message(Happened(CursorStepped(nodes, services)))
+    def __init__(self) -> None:
+        super().__init__(id="fleet-rows")
+        self._state = FleetState()
+        self._plan: Layout | None = None
 
-    @on(events.Click)
-    def point(self, event: events.Click) -> None:
-        """Put the cursor where the mouse points."""
-        meta = event.style.meta
-        if "node" in meta:
-            self.post_message(Happened(CursorPlaced(meta["node"], meta["service"])))
+    @property
+    def count(self) -> int:
+        """The nodes in sight."""
+        return len(self._state.nodes)
+
+    @property
+    def at(self) -> int:
+        """The node under the cursor."""
+        name = self._state.cursor.node
+        return next((i for i, n in enumerate(self._state.nodes) if n.name == name), 0)
+
+    def show(self, state: FleetState) -> None:
+        """Take over the state."""
+        self._state = state
+        self.put()
+
+    def put(self) -> None:
+        """Share the width first: it is the same for every line."""
+        if self._state.picture and self.cells > 0:
+            self._plan = layout(self._state.picture, self._state.cursor, self.cells)
+            super().put()
+
+    def line(self, index: int, width: int) -> tuple[Content, ...]:  # noqa: ARG002 - the plan has it
+        """One node."""
+        seen, cursor = self._state.picture, self._state.cursor
+        if seen is None or self._plan is None:
+            return ()
+        node = seen.nodes[index]
+        return row(seen, node, cursor, self._plan, self._state.trends, active=self.has_focus)
+
+    def step(self, lines: int) -> None:
+        """To another node."""
+        self.post_message(Happened(CursorStepped(nodes=lines)))
+
+    def action_aside(self, services: int) -> None:
+        """To another service."""
+        self.post_message(Happened(CursorStepped(services=services)))
+
+    def point(self, index: int, event: events.Click) -> None:
+        """To the node or the cell that the mouse points at."""
+        seen, at = self._state.picture, event.get_content_offset(self)
+        service = service_at(seen, self._plan, at.x) if seen and self._plan and at else ""
+        self.post_message(Happened(CursorPlaced(self._state.nodes[index].name, service)))
 
 
 class FleetMatrix(Vertical):
-    """Nodes × services, with a header that stays."""
+    """Nodes × services."""
 
     BORDER_TITLE = "Fleet"
 
@@ -53,42 +86,33 @@ class FleetMatrix(Vertical):
     def compose(self) -> ComposeResult:
         """Header over rows."""
         yield Line(id="fleet-header")
-        with Rows(id="fleet-rows"):
-            yield Line(id="fleet-lines")
-
-    @property
-    def cells(self) -> int:
-        """The width there is for text; the last column is the scroll bar's, needed or not."""
-        return self.scrollable_content_region.width - 1
+        yield NodeRows()
 
     def show(self, state: FleetState) -> None:
         """Render the matrix from the state."""
         self._state = state
-        status = state.status
-        width = self.cells
-        if status is None or width <= 0:
+        table = self.query_one(NodeRows)
+        seen, width = state.picture, table.cells
+        if seen is None:
             return
-        table = self.query_one(Rows)
-        lines = rows(status, state.cursor, width, active=table.has_focus)
-        self.query_one("#fleet-header", Line).show(header(status, state.cursor, width))
-        self.query_one("#fleet-lines", Line).show(Content("\n").join(lines))
-        height = len(lines) + 1 + self.gutter.height
+        height = len(seen.nodes) + 1 + self.gutter.height
         if self.styles.height is None or self.styles.height.value != height:
             self.styles.height = height  # max-height in the style sheet has the last word
-        subtitle = f"{len(lines)} nodes" if len(lines) > table.size.height else ""
+        if width <= 0:
+            return
+        plan = layout(seen, state.cursor, width)
+        self.query_one("#fleet-header", Line).show(header(seen, plan))
+        table.show(state)
+        title = "Fleet, as it was then" if state.moment else "Fleet"
+        if state.query:
+            title += f" · only {state.query}" if seen.found else f" · nothing matches {state.query}"
+        if title != (self.border_title or ""):
+            self.border_title = Content(title).markup
+        hidden = len(seen.nodes) > table.content_region.height
+        subtitle = count(len(seen.nodes), "node") if hidden else ""
         if subtitle != (self.border_subtitle or ""):
             self.border_subtitle = subtitle  # setting it draws, even when it is the same
-        names = [n.name for n in status.nodes]
-        if state.cursor.node in names:
-            line = Region(0, names.index(state.cursor.node), 1, 1)
-            table.scroll_to_region(line, animate=False, force=True)
 
     def on_resize(self) -> None:
         """Share the new width among the columns."""
-        self.show(self._state)
-
-    @on(events.DescendantFocus)
-    @on(events.DescendantBlur)
-    def redraw_cursor(self) -> None:
-        """The cursor shows whether the matrix has the keyboard."""
         self.show(self._state)

@@ -3,6 +3,7 @@
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.markup import escape
 
 from tui.widgets.line import Line
 
@@ -12,6 +13,7 @@ class TextPane(VerticalScroll, can_focus=True):
 
     def __init__(self, title: str, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes="pane")
+        self._title = title
         self.border_title = title
 
     def compose(self) -> ComposeResult:
@@ -25,6 +27,7 @@ class TextPane(VerticalScroll, can_focus=True):
 
     def show(self, title: str, content: Content) -> None:
         """Show `content` under `title`; draws only what changed."""
-        if title != self.border_title:
-            self.border_title = title
+        if title != self._title:
+            self._title = title
+            self.border_title = escape(title)
         self.query_one(Line).show(content)

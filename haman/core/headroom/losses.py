@@ -51,7 +51,7 @@ def assess(own: NodeReport, peers: tuple[PeerView, ...]) -> Headroom:
 def assess_loss(
     own: NodeReport, peers: tuple[PeerView, ...], lost: tuple[str, ...]
 ) -> LossScenario:
-    """What the loss of these nodes together would do.
+    """What the loss of these nodes together would do, with every figure of every survivor.
 
     Args:
         own: this node's report; fresh by definition.
@@ -65,7 +65,7 @@ def assess_loss(
     strangers = sorted(set(lost) - {node.name for node in nodes})
     if strangers or not lost:
         raise ValueError(f"no node of this cluster: {', '.join(strangers) or 'none is named'}")
-    return _loss(tuple(node for node in nodes if node.name in lost), nodes)
+    return _loss(tuple(node for node in nodes if node.name in lost), nodes, in_full=True)
 
 
 def _nodes(own: NodeReport, peers: tuple[PeerView, ...]) -> tuple[Node, ...]:
@@ -79,7 +79,9 @@ def _severity(scenario: LossScenario) -> tuple[int, float]:
     return RANK.index(scenario.verdict), max(loads, default=0.0)
 
 
-def _loss(lost: tuple[Node, ...], nodes: tuple[Node, ...]) -> LossScenario:
+def _loss(
+    lost: tuple[Node, ...], nodes: tuple[Node, ...], *, in_full: bool = False
+) -> LossScenario:
     names = tuple(node.name for node in lost)
     others = tuple(node for node in nodes if node.name not in names)
     if not others:
@@ -121,7 +123,7 @@ def _loss(lost: tuple[Node, ...], nodes: tuple[Node, ...]) -> LossScenario:
     return LossScenario(
         names,
         verdict,
-        tuple(_load(each) for each in found),
+        tuple(_load(each, in_full=in_full) for each in found),
         (*silent, *(reason(are_lost(names), each) for each in found[:TOLD_MAX])),
         None if silent else _least([each.survivable for each in takers]),
         None if silent else _most([each.drain_s for each in takers]),
@@ -133,12 +135,14 @@ def _badness(found: Outlook) -> tuple[int, float, float]:
     return RANK.index(found.verdict), near, total
 
 
-def _load(found: Outlook) -> SurvivorLoad:
+def _load(found: Outlook, *, in_full: bool) -> SurvivorLoad:
     name, worst = found.survivor.name, found.worst
+    figures, gaps = (tuple(found.figures), tuple(found.gaps)) if in_full else ((), ())
     if found.verdict is Verdict.UNKNOWN or worst is None:
         gap = found.gaps[0] if found.gaps else None
-        return SurvivorLoad(name, gap.resource if gap else "", gap.phase if gap else STEADY, None)
-    return SurvivorLoad(name, worst.resource, worst.phase, worst.total)
+        resource, phase = (gap.resource, gap.phase) if gap else ("", STEADY)
+        return SurvivorLoad(name, resource, phase, None, figures, gaps)
+    return SurvivorLoad(name, worst.resource, worst.phase, worst.total, figures, gaps)
 
 
 def _least(found: list[int | None]) -> int | None:

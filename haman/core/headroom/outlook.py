@@ -1,70 +1,10 @@
-"""What a loss would do to one survivor: figures, what is missing among them, and what binds."""
+"""What a loss would do to one survivor, while it is worked out: figures, gaps, and what binds."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from haman.core.headroom.sound import Node
-from haman.core.headroom.verdicts import STEADY, Verdict
-
-TIGHT = 0.75
-INSUFFICIENT = 0.90
-"""The default thresholds of the gate: at `tight` a survivor would alert, at `insufficient` it would
-itself ask to shed, so a loss would only pass the overload on."""
-FULL = 1.0
-"""Where the limit is no knee but the end: an accept queue, and half of the clients' timeout."""
-SURVIVABLE_MAX = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One resource of one survivor in one phase, as fractions of its ceiling.
-
-    Attributes:
-        limit: from here on it is insufficient.
-        per_client: what one more client of the lost nodes adds; 0 in the steady phase.
-    """
-
-    resource: str
-    phase: str
-    own: float
-    added: float
-    limit: float = INSUFFICIENT
-    per_client: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """After the loss."""
-        return self.own + self.added
-
-    @property
-    def verdict(self) -> Verdict:
-        """By this figure alone."""
-        if self.total >= self.limit:
-            return Verdict.INSUFFICIENT
-        return Verdict.TIGHT if self.total >= TIGHT else Verdict.OK
-
-    @property
-    def survivable(self) -> int:
-        """The most clients of the lost nodes for which it stays below its limit."""
-        room = self.limit - self.own
-        if room <= 0:
-            return 0
-        return max(0, math.ceil(min(room / self.per_client, SURVIVABLE_MAX)) - 1)
-
-    @property
-    def badness(self) -> tuple[float, float]:
-        """Sorts by how near the limit is."""
-        return self.total / self.limit, self.total
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """What cannot be told, and why."""
-
-    resource: str
-    phase: str
-    why: str
+from haman.core.headroom.verdicts import INSUFFICIENT, STEADY, Figure, Gap, Verdict
 
 
 @dataclass(slots=True)

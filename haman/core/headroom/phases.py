@@ -15,9 +15,9 @@ client adds: from that comes the number that could be survived.
 import math
 from collections.abc import Mapping
 
-from haman.core.headroom.outlook import FULL, Figure, Gap, Outlook
+from haman.core.headroom.outlook import Outlook
 from haman.core.headroom.sound import Node
-from haman.core.headroom.verdicts import STEADY, STEP, STORM
+from haman.core.headroom.verdicts import FULL, STEADY, STEP, STORM, Figure, Gap
 from haman.core.reports import StormReport
 from haman.core.words import Utilization
 

@@ -1,8 +1,8 @@
 """One line for people, with the numbers in it, for what a loss does to a survivor."""
 
-from haman.core.headroom.outlook import TIGHT, Figure, Outlook
+from haman.core.headroom.outlook import Outlook
 from haman.core.headroom.sound import Node
-from haman.core.headroom.verdicts import STEP, STORM, Verdict
+from haman.core.headroom.verdicts import STEP, STORM, TIGHT, Figure, Verdict
 from haman.core.words import Reason, percent
 
 

@@ -1,0 +1,68 @@
+"""A real terminal to run programs in: tmux, with a server of its own."""
+
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+DEADLINE_S = 60.0
+"""Generous: a machine that runs other things stalls; what never comes is missed by far more."""
+
+
+class Terminal:
+    """One window of tmux that runs one command; ends with it, and with `close`."""
+
+    def __init__(self, folder: Path, command: Sequence[str], size: tuple[int, int]) -> None:
+        self._socket = folder / "tmux.sock"
+        width, height = map(str, size)
+        shell = f"{shlex.join(command)}; echo ended with $?; exec sleep 1000"
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, shell)
+
+    def press(self, *keys: str) -> None:
+        """Press keys, as tmux names them: "d", "Enter", "Escape"."""
+        self._tmux("send-keys", *keys)
+
+    @property
+    def screen(self) -> str:
+        """What stands on it now."""
+        return self._tmux("capture-pane", "-p")
+
+    @property
+    def modes(self) -> str:
+        """Whether the alternate screen is on, and whether the mouse is reported: "1 1" for a TUI."""
+        asked = "#{alternate_on} #{mouse_any_flag}"
+        return self._tmux("display-message", "-p", asked).strip()
+
+    def pid_of(self, word: str) -> int:
+        """The process of the window whose command line has this word."""
+        shell = int(self._tmux("display-message", "-p", "#{pane_pid}"))
+        children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+        for child in children:
+            if word in Path(f"/proc/{child}/cmdline").read_bytes().decode():
+                return int(child)
+        raise AssertionError(f"{word} does not run in the terminal")
+
+    def until(self, holds: Callable[[str], bool], what: str) -> str:
+        """Wait until what stands on it is so; the screen then."""
+        end = time.monotonic() + DEADLINE_S
+        while not holds(screen := self.screen):
+            assert time.monotonic() < end, f"not seen: {what}\n{screen}"
+            time.sleep(0.05)
+        return screen
+
+    def shows(self, *texts: str) -> str:
+        """Wait until all of these stand on it; the screen then."""
+        return self.until(lambda screen: all(t in screen for t in texts), " and ".join(texts))
+
+    def close(self) -> None:
+        """End tmux and what runs in it."""
+        subprocess.run(
+            ["tmux", "-S", self._socket, "kill-server"], check=False, capture_output=True
+        )
+
+    def _tmux(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-S", self._socket, *arguments], check=True, capture_output=True, text=True
+        )
+        return done.stdout
