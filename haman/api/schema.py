@@ -71,7 +71,10 @@ class Neighbor(Struct, frozen=True):
 
 
 class Node(Struct, frozen=True):
-    """A node as the answering agent knows it; `age_ms` is how old that knowledge is."""
+    """A node as the answering agent knows it; `age_ms` is how old that knowledge is.
+
+    `address`: where the answering agent reaches it for reports, without port; "" = not known.
+    """
 
     name: str
     site: str
@@ -86,6 +89,7 @@ class Node(Struct, frozen=True):
     engine: Engine
     drained: bool = False
     neighbors: tuple[Neighbor, ...] = ()
+    address: str = ""
 
 
 class Member(Struct, frozen=True):

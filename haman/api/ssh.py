@@ -5,9 +5,7 @@ remote socket. Host keys must be known already: nothing is trusted on first use.
 """
 
 import contextlib
-import getpass
 import logging
-import re
 import socket
 import tempfile
 import threading
@@ -19,6 +17,8 @@ from typing import Any
 
 import paramiko
 
+from haman.api.targets import Target
+
 CONNECT_S = 10.0
 KEEPALIVE_S = 15
 CONNECTIONS_MAX = 16
@@ -28,35 +28,29 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
-_TARGET = re.compile(
-    r"(?:(?P<user>[^@\s]+)@)?(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^@:\s]+))(?::(?P<port>\d{1,5}))?"
+STREAMLOCAL = "direct-streamlocal@openssh.com"
+_OPENS_SOCKET = (
+    paramiko.common.cMSG_CHANNEL_OPEN + len(STREAMLOCAL).to_bytes(4, "big") + STREAMLOCAL.encode()
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How to prove who one is, and whom to believe.
+
+    Attributes:
+        key_files: tried beside the agent's keys and those of ~/.ssh.
+        password: tried when no key is accepted.
+        known_hosts: files read beside ~/.ssh/known_hosts and the system's.
+    """
+
+    key_files: tuple[str, ...] = ()
+    password: str | None = None
+    known_hosts: tuple[str, ...] = ()
 
 
 class SshError(Exception):
     """The remote socket cannot be reached; the text says why, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where to log in."""
-
-    user: str
-    host: str
-    port: int = 22
-
-
-def parse_target(text: str) -> Target:
-    """Read USER@HOST[:PORT]; IPv6 addresses stand in brackets, the user may be left out.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    found = _TARGET.fullmatch(text)
-    if found is None:
-        raise ValueError(f'"{text}" is not USER@HOST[:PORT]')
-    host = found["six"] or found["host"]
-    return Target(found["user"] or getpass.getuser(), host, int(found["port"] or 22))
 
 
 @contextmanager
@@ -66,11 +60,8 @@ def forward(target: Target, remote_socket: str) -> Iterator[str]:
     Raises:
         SshError: no login, an unknown or changed host key, or nobody behind the remote socket.
     """
-    client = _login(target)
+    client, transport = login(target)
     try:
-        transport = client.get_transport()
-        if not isinstance(transport, _SocketTransport):
-            raise SshError(f"{target.host}: the connection was lost")
         transport.remote_socket = remote_socket
         _probe(transport, target)
         with tempfile.TemporaryDirectory(prefix="haman-") as folder:
@@ -92,8 +83,8 @@ def forward(target: Target, remote_socket: str) -> Iterator[str]:
         client.close()
 
 
-class _SocketTransport(paramiko.Transport):
-    """A transport whose channels lead to a unix socket of the server.
+class SocketTransport(paramiko.Transport):
+    """A transport that can also open channels to a unix socket of the server.
 
     OpenSSH PROTOCOL, section 2.4: "direct-streamlocal@openssh.com" is opened with the socket's
     path and two reserved fields, which paramiko does not know to add.
@@ -101,34 +92,52 @@ class _SocketTransport(paramiko.Transport):
 
     remote_socket = ""
 
-    def open_socket(self) -> paramiko.Channel:
+    def open_socket(self, timeout_s: float = CONNECT_S) -> paramiko.Channel:
         """Open a channel to the remote socket."""
-        return self.open_channel("direct-streamlocal@openssh.com", timeout=CONNECT_S)
+        return self.open_channel(STREAMLOCAL, timeout=timeout_s)
 
     def _send_user_message(self, data: paramiko.Message) -> None:
-        if data.asbytes()[:1] == paramiko.common.cMSG_CHANNEL_OPEN:
+        if data.asbytes().startswith(_OPENS_SOCKET):
             data.add_string(self.remote_socket)
             data.add_string("")
             data.add_int(0)
         super()._send_user_message(data)  # type: ignore[misc]
 
 
-def _transport(sock: Any, **options: Any) -> _SocketTransport:
+def _transport(sock: Any, **options: Any) -> SocketTransport:
     """Build the transport; paramiko 3 and 4 also pass what concerns GSS-API, which is not used."""
-    return _SocketTransport(sock, disabled_algorithms=options.get("disabled_algorithms"))
+    return SocketTransport(sock, disabled_algorithms=options.get("disabled_algorithms"))
 
 
-def _login(target: Target) -> paramiko.SSHClient:
+def login(
+    target: Target, identity: Identity | None = None, through: paramiko.Channel | None = None
+) -> tuple[paramiko.SSHClient, SocketTransport]:
+    """Log in; the caller closes the client.
+
+    Args:
+        target: where, and as whom.
+        identity: what is used beside the agent and ~/.ssh.
+        through: a channel that leads there [a TCP connection of its own].
+
+    Raises:
+        SshError: no way there, no login, or an unknown or changed host key.
+    """
+    identity = identity or Identity()
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     try:
         client.load_system_host_keys()
         if SYSTEM_KNOWN_HOSTS.exists():
             client.load_system_host_keys(str(SYSTEM_KNOWN_HOSTS))
+        for path in identity.known_hosts:
+            client.load_system_host_keys(path)
         client.connect(
             target.host,
             target.port,
             target.user,
+            password=identity.password,
+            key_filename=list(identity.key_files) or None,  # type: ignore[arg-type]  # its stub forgets lists
+            sock=through,
             timeout=CONNECT_S,
             banner_timeout=CONNECT_S,
             auth_timeout=CONNECT_S,
@@ -142,7 +151,8 @@ def _login(target: Target) -> paramiko.SSHClient:
         ) from error
     except paramiko.AuthenticationException as error:
         client.close()
-        raise SshError(f"{target.user}@{target.host}: no key was accepted: {error}") from error
+        tried = "no key was accepted" if identity.password is None else "no key, nor the password"
+        raise SshError(f"{target.user}@{target.host}: {tried}: {error}") from error
     except paramiko.ssh_exception.NoValidConnectionsError as error:
         client.close()
         why = "; ".join(
@@ -156,12 +166,14 @@ def _login(target: Target) -> paramiko.SSHClient:
             hint = "; unknown host keys are refused: connect once with ssh and compare it"
         raise SshError(f"{target.host}:{target.port}: {error}{hint}") from error
     transport = client.get_transport()
-    if transport is not None:
-        transport.set_keepalive(KEEPALIVE_S)
-    return client
+    if not isinstance(transport, SocketTransport):
+        client.close()
+        raise SshError(f"{target.host}: the connection was lost")
+    transport.set_keepalive(KEEPALIVE_S)
+    return client, transport
 
 
-def _probe(transport: _SocketTransport, target: Target) -> None:
+def _probe(transport: SocketTransport, target: Target) -> None:
     """Open one channel in advance, so that trouble has a name."""
     try:
         transport.open_socket().close()
@@ -175,7 +187,7 @@ def _probe(transport: _SocketTransport, target: Target) -> None:
         raise SshError(f"{target.host}: {error}") from error
 
 
-def _accept(listener: socket.socket, transport: _SocketTransport) -> None:
+def _accept(listener: socket.socket, transport: SocketTransport) -> None:
     """Serve clients until the listener is shut down; no more than CONNECTIONS_MAX at once."""
     places = threading.BoundedSemaphore(CONNECTIONS_MAX)
     while True:
@@ -190,7 +202,7 @@ def _accept(listener: socket.socket, transport: _SocketTransport) -> None:
 
 
 def _carry(
-    client: socket.socket, transport: _SocketTransport, places: threading.BoundedSemaphore
+    client: socket.socket, transport: SocketTransport, places: threading.BoundedSemaphore
 ) -> None:
     """Carry one connection both ways until both sides have finished."""
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from haman.api import anycast, schema
 from haman.api.plain import age, finite, no_report, numbers, reasons, stale
 from haman.api.times import iso
+from haman.config.forms import split_host_port
 from haman.config.model import Config
 from haman.controller.surface import ClusterSnapshot, JournalEntry
 from haman.core.announcements import BfdReport
@@ -277,6 +278,7 @@ def _peer(peer: PeerView, config: Config) -> schema.Node:
         binding="",
         connections=None,
         engine=schema.Engine(),
+        address=_address(peer.name, config),
     )
 
 
@@ -309,7 +311,16 @@ def _node(
         engine=schema.Engine(report.lateness_p99_ms, report.realtime, report.guard),
         drained=report.drained,
         neighbors=anycast.neighbors(report, age_ms, bfd, fresh=fresh),
+        address=_address(name, config),
     )
+
+
+def _address(peer: str, config: Config) -> str:
+    """Where a peer is reached; of "", this node itself."""
+    cluster = config.cluster
+    paths = next((p.addresses for p in cluster.peer if p.name == peer), ())
+    where = paths[0] if peer and paths else "" if peer else cluster.listen
+    return split_host_port(where)[0] if where else ""
 
 
 def _resource(found: Utilization, age_ms: float, config: Config | None) -> schema.Resource:

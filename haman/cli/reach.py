@@ -61,7 +61,8 @@ def socket_of(socket_path: str, ssh: str | None) -> Iterator[str]:
     if ssh is None:
         yield socket_path
         return
-    from haman.api.ssh import SshError, forward, parse_target
+    from haman.api.ssh import SshError, forward
+    from haman.api.targets import parse_target
 
     try:
         target = parse_target(ssh)

@@ -14,7 +14,8 @@ import pytest
 
 from haman.api import schema
 from haman.api.client import Client, UnreachableError
-from haman.api.ssh import SshError, Target, forward, parse_target
+from haman.api.ssh import SshError, forward
+from haman.api.targets import Target, parse_target
 from tests.api.serving import Served, serving
 
 SSHD = "/usr/sbin/sshd"
