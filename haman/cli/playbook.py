@@ -157,7 +157,7 @@ def run(
     found = _read(name, given)
     targets = _targets(given_hosts)
     access = reach.access(found.inventory)
-    asks = found.agents and not (targets or found.inventory.host)
+    asks = not (targets or found.inventory.host)
     status = reach.status(access) if asks else None
     chosen = _chosen(found.inventory, status, targets, nodes)
     with connected(chosen, access) as hosts:

@@ -123,8 +123,8 @@ class Lines(Interruptible):
         match event:
             case Prepared(text):
                 self._say("", text)
-            case TaskSaid(key, line) if self._output:
-                self._say(key.partition("/")[0], f"  | {line}")
+            case TaskSaid(key, line, shown) if self._output or shown:
+                self._say(_node(key), f"  | {line}")
             case TaskEnded(act, outcome, text, seconds):
                 task = act.task
                 again = f", attempt {act.attempt}" if act.attempt > 1 else ""
@@ -197,8 +197,10 @@ class Tree(Interruptible):
                     self._head = ""
                     self._began[act.task.key] = time.monotonic()
                     self._lines.clear()
-                case TaskSaid(_, line):
+                case TaskSaid(key, line, shown):
                     self._lines.append(line)
+                    if shown:
+                        self._live.console.print(f"{_node(key)} | {line}", markup=False)
                 case TaskEnded(act, _, text, seconds):
                     self._seconds[act.task.key] = seconds
                     self._texts[act.task.key] = text
@@ -293,6 +295,11 @@ class Approval:
             finally:
                 self._view.go_on()
         return answer in {"y", "yes"}
+
+
+def _node(key: str) -> str:
+    """The node of a task, by its key."""
+    return key.partition("@")[2] or key.removeprefix("undo:").partition("/")[0].partition(":")[0]
 
 
 def _lane_mark(view: LaneView) -> Mark:

@@ -7,7 +7,7 @@
     command = ["haman", "agent", "-c", "/etc/haman/haman.toml"]
     runtime_directory = "haman"   # made below /run first [""]
     restart_delay_s = 1           # restarted this long after it ended [absent: it stays down]
-    optional = false              # true: where its program is not installed, nothing is missing
+    needs = "/usr/sbin/sshd"      # not started where this program is not installed [""]
 
 SIGHUP starts everything on the list that is not running; a topology's last `exec` sends it, so
 that namespaces and containerlab start a node the same way. While the file `/run/lab/held` exists
@@ -42,7 +42,7 @@ class Entry:
     command: tuple[str, ...]
     runtime_directory: str = ""
     restart_delay_s: float | None = None
-    optional: bool = False
+    needs: str = ""
 
 
 def read_list(path: Path) -> tuple[Entry, ...]:
@@ -98,7 +98,7 @@ class Init:
             return
         up = {entry.name for entry in self.running.values()}
         for entry in entries:
-            absent = entry.optional and shutil.which(entry.command[0]) is None
+            absent = entry.needs and shutil.which(entry.needs) is None
             if entry.name not in up and not absent:
                 self.start(entry)
 

@@ -54,10 +54,13 @@ def check(playbook: Playbook, chosen: Chosen, hosts: Hosts) -> Checked:
         return Checked(tuple(("-", "reached", p) for p in error.problems), unreachable=True)
     lines = [(node, "reached", "") for node in chosen.hosts]
     lines += [(n, "free of other runs", _locked(hosts, n, playbook)) for n in chosen.hosts]
+    facts = facts_of(chosen.hosts.values(), chosen.nodes, "check", "/nonexistent")
+    steps = [s for s in playbook.before if s.at == "every"] + [
+        s for s in playbook.step if s.at != "here"
+    ]
     for node in chosen.nodes:
-        facts = facts_of(chosen.hosts[node], "check")
-        for step in playbook.step:
-            lines += [(node, what, why) for what, why in _step(hosts, node, step, facts)]
+        for step in steps:
+            lines += [(node, what, why) for what, why in _step(hosts, node, step, facts[node])]
     if playbook.agents:
         lines += _guards(Cluster(hosts, chosen.hosts), playbook, chosen)
     return Checked(tuple(lines))

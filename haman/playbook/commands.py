@@ -15,6 +15,8 @@ LOOK_S = 10.0
 FIND_AGAIN_S = 20.0
 """For a node to be reached again after the connection was cut."""
 LOOK_EVERY_S = 0.5
+LINES_TOLD = 4
+"""Of what a command said that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,8 @@ def _told(ended: Done, timeout_s: float, *, again: bool = False) -> Told:
         return done("done; the connection was cut meanwhile" if again else ended.last_line)
     if ended.status in {shell.TIMED_OUT, shell.KILLED}:
         return failed(f"did not end within {timeout_s:g} s, and was killed")
-    last = f": {ended.last_line}" if ended.last_line else ""
-    return failed(f"status {ended.status}{last}")
+    said = ended.last_lines(LINES_TOLD)
+    return failed(f"status {ended.status}{f': {said}' if said else ''}")
 
 
 def _bare(text: str, node: str) -> str:

@@ -48,18 +48,20 @@ class Looker:
             return "not asked for"
         if when.nodes and node not in when.nodes:
             return f"for {', '.join(when.nodes)} only"
-        if when.site and self.facts.get(node, {}).get("site") != when.site:
+        if when.site and self.facts.get(node, {}).get("node.site") != when.site:
             return f"for nodes in {when.site} only"
-        if when.condition or when.holds:
+        if when.holds and not self._held(when.holds, node):
+            return f"{node} did not serve {when.holds}"
+        if when.condition:
             now = self.cluster.status()
             found = next((n.condition for n in now.nodes if n.name == node), "unknown")
-            if when.condition and found != when.condition:
+            if found != when.condition:
                 return f"{node} is {found}"
-            if when.holds and not any(
-                node in s.holders for s in now.services if s.name == when.holds
-            ):
-                return f"{node} does not serve {when.holds}"
         return self._fails(when.command, node) if when.command else ""
+
+    def _held(self, service: str, node: str) -> bool:
+        services = self.before.services if self.before is not None else ()
+        return any(node in s.holders for s in services if s.name == service)
 
     def _fails(self, command: str, node: str) -> str:
         text = render(command, self.facts.get(node, {}), quoted=True)

@@ -21,10 +21,11 @@ class TaskBegun:
 
 @dataclass(frozen=True, slots=True)
 class TaskSaid:
-    """A line of its output."""
+    """A line of its output; `shown`: people are to see it."""
 
     key: str
     line: str
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

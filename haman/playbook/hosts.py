@@ -50,8 +50,12 @@ class Done:
     @property
     def last_line(self) -> str:
         """What it said in the end; "" = nothing."""
+        return self.last_lines(1)
+
+    def last_lines(self, count: int) -> str:
+        """The last lines that say something, in one."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        return " | ".join(lines[-count:])
 
 
 Tell = Callable[[str], None]

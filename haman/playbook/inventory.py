@@ -51,12 +51,16 @@ def choose(
         hosts[name] = (
             as_host(name, target, site) if target else Host(name, known or name, site=site)
         )
-    nodes = wanted or inventory.nodes or tuple(names)
+    there = [n for n in names if inventory.site in {"", hosts[n].site}]
+    nodes = wanted or inventory.nodes or tuple(there)
     problems = [
         f"there is no node {name} in the inventory{suggestion(name, list(names))}"
         for name in nodes
         if name not in names
     ]
+    if names and not there:
+        sites = sorted({h.site for h in hosts.values() if h.site})
+        problems.append(f"no node is in {inventory.site}{suggestion(inventory.site, sites)}")
     if not names:
         problems.append(
             "nobody to work on: reach an agent (--socket, --ssh), or give nodes with --host NAME=HOST"

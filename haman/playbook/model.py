@@ -20,9 +20,18 @@ Condition = Literal[
 ]
 Verdict = Literal["ok", "tight", ""]
 
-FACTS = ("node", "address", "site", "run", "file")
-"""What a step knows when it runs: its node, the node's address and site, the run's name; `file` is
-the uploaded file while it is checked, before it takes its place."""
+FACTS = (
+    "node",
+    "node.address",
+    "node.site",
+    "nodes.addresses",
+    "run",
+    "run.folder",
+    "file",
+)
+"""What a step knows when it runs: its node, the addresses of all nodes that the playbook is run on (separated
+by spaces), the run's name, its folder on this machine, which is removed when it has ended well, and `file`:
+an uploaded file while it is checked, before it takes its place."""
 
 
 class Parameter(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +58,7 @@ class Inventory(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         host: node to [USER@]HOST[:PORT]; for the others the cluster's own view says it.
         nodes: only these [all nodes of the cluster's own view, or all of `host`].
+        site: only nodes of this site.
         user: who logs in, where the host does not say.
         sudo: commands run through `sudo -n`.
         jump: [USER@]HOST[:PORT] that leads there.
@@ -58,6 +68,7 @@ class Inventory(Struct, frozen=True, forbid_unknown_fields=True):
 
     host: dict[str, str] = field(default_factory=dict)
     nodes: tuple[Name, ...] = ()
+    site: str = ""
     user: str = ""
     sudo: bool = False
     jump: str = ""
@@ -89,7 +100,7 @@ class When(Struct, frozen=True, forbid_unknown_fields=True):
         nodes: the step's node is one of them.
         site: of the node.
         condition: of the node.
-        holds: a VIP or anycast service that the node serves now.
+        holds: a VIP or anycast service that the node served when the run began.
         command: ends with status 0 on the node, and changes nothing.
     """
 
@@ -108,7 +119,8 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", kw_o
         timeout_s: for one attempt.
         retries: further attempts after one that failed.
         on_failure: instead of the playbook's own; continue = with the next step.
-        at: node; in `before` and `after` every = each node in turn, here = this machine.
+        at: node; in `before` and `after` every = each node in turn, first = the first one; here = this
+            machine.
     """
 
     name: str = ""
@@ -117,15 +129,22 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True, tag_field="do", kw_o
     retries: Annotated[int, Meta(ge=0, le=100)] = 0
     retry_delay_s: Seconds = 1
     on_failure: Literal["stop", "roll-back", "continue", ""] = ""
-    at: Literal["node", "every", "here", ""] = ""
+    at: Literal["node", "every", "first", "here", ""] = ""
 
 
 class Run(Step, frozen=True, tag="run"):
-    """A shell command; `undo` takes its effect back. `changes` false: `--check` runs it too."""
+    """A shell command.
+
+    Attributes:
+        undo: takes its effect back.
+        changes: false: `--check` runs it too, and there is nothing to take back.
+        show: people are to see what it says.
+    """
 
     command: str
     undo: str = ""
     changes: bool = True
+    show: bool = False
 
 
 class Upload(Step, frozen=True, tag="upload"):

@@ -67,13 +67,13 @@ def _check_inventory(playbook: Playbook, findings: Findings) -> None:
 def _check_place(_: Playbook, key: str, step: AnyStep, findings: Findings) -> None:
     once = not key.startswith("step[")
     if once and step.at == "node":
-        findings.add_rule("is every or here: what is done once has no node", f"{key}.at")
-    if not once and step.at == "every":
+        findings.add_rule("is every, first or here: what is done once has no node", f"{key}.at")
+    if not once and step.at in {"every", "first"}:
         findings.add_rule(
             "belongs in [[before]] or [[after]]: a step runs on each node", f"{key}.at"
         )
     if isinstance(step, ON_NODES) and (step.at == "here" or (once and step.at == "")):
-        findings.add_rule('runs on nodes: at = "every", or [[step]]', f"{key}.at")
+        findings.add_rule('runs on nodes: at = "every" or "first", or [[step]]', f"{key}.at")
     if once and isinstance(step, (*TAKE_OUT, Undrain, Call)):
         findings.add_rule("belongs in [[step]], where each node is guarded", f"{key}.do")
 

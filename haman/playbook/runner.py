@@ -7,9 +7,10 @@ from several threads.
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from haman.api import schema
 from haman.playbook.cluster import Cluster
@@ -28,6 +29,7 @@ from haman.playbook.facts import (
 )
 from haman.playbook.hosts import Host, Hosts
 from haman.playbook.journal import Header, Journal
+from haman.playbook.model import Run
 from haman.playbook.moves import OnCluster
 from haman.playbook.perform import Ask, Performer
 from haman.playbook.plan import Plan, Snapshot
@@ -47,7 +49,7 @@ class Surroundings:
         hosts: the nodes.
         tell: takes events.
         ask: asks a person; see `perform.Ask`.
-        here: folder for the marks of what runs on this machine.
+        here: holds a folder for each run, with the marks of what runs on this machine.
     """
 
     hosts: Hosts
@@ -68,6 +70,7 @@ class Runner:
 
     def __init__(self, header: Header, plan: Plan, journal: Journal, around: Surroundings) -> None:
         self._plan = plan
+        self._folder = Path(around.here, header.run)
         self._journal = journal
         self._tell = around.tell
         self._facts: queue.SimpleQueue[Fact] = queue.SimpleQueue()
@@ -81,8 +84,7 @@ class Runner:
             Place(around.here, header.run),
             self._stop.is_set,
         )
-        facts = {h.node: facts_of(h, header.run) for h in header.hosts}
-        facts[HERE] = {"run": header.run}
+        facts = facts_of(header.hosts, header.nodes, header.run, str(self._folder))
         looker = Looker(around.hosts, cluster, header.before, facts)
         self._performer = Performer(
             OnNode(commands, facts),
@@ -112,6 +114,7 @@ class Runner:
             first: Began, Resumed or RollBackAsked; None = the run was cut off: what was under way is
                 settled, and it goes on.
         """
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         pool = ThreadPoolExecutor(min(self._width, THREADS_MAX), "playbook")
         if self._watch is not None:
             self._watch.start()
@@ -151,9 +154,9 @@ class Runner:
 
     def _do(self, act: Act) -> None:
         began = time.monotonic()
-        key = act.task.key
+        key, shown = act.task.key, isinstance(act.task.work, Run) and act.task.work.show
         try:
-            told = self._performer.perform(act, lambda line: self._tell(TaskSaid(key, line)))
+            told = self._performer.perform(act, lambda line: self._tell(TaskSaid(key, line, shown)))
             outcome, text = told.outcome, told.text
         except Exception as error:  # noqa: BLE001 - a bug must not leave the run waiting for ever
             outcome, text = Outcome.UNKNOWN, f"haman itself failed: {type(error).__name__}: {error}"
@@ -176,6 +179,14 @@ class Runner:
         return Watch(cluster, before, lambda reasons: self._facts.put(Worsened(reasons)))
 
 
-def facts_of(host: Host, run: str) -> dict[str, str]:
-    """What text may be filled with, for a node."""
-    return {"node": host.node, "address": host.address, "site": host.site, "run": run}
+def facts_of(
+    hosts: Iterable[Host], nodes: tuple[str, ...], run: str, folder: str
+) -> dict[str, dict[str, str]]:
+    """What text may be filled with, by node; HERE's is for what concerns none."""
+    known = {h.node: h for h in hosts}
+    addresses = " ".join(known[node].address for node in nodes)
+    common = {"run": run, "nodes.addresses": addresses, "run.folder": folder}
+    return {HERE: common} | {
+        h.node: {**common, "node": h.node, "node.address": h.address, "node.site": h.site}
+        for h in known.values()
+    }

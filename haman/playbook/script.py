@@ -167,7 +167,7 @@ def _lane(playbook: Playbook, nodes: tuple[str, ...], place: int) -> Lane:
         name = f"{node}/guard"
         tasks.insert(first, Task(name, node, guard, "may leave: everybody else serves", 30.0))
     seconds = max(guards.soak_s, guards.canary_soak_s) if place == 0 else guards.soak_s
-    if first is not None or any(isinstance(t.work, (Upload, Run)) for t in tasks):
+    if first is not None or any(_changes(t.work) for t in tasks):
         meant = nodes[: place + 1] if stays_out else ()
         soak = Soak(guards.come_back_s, seconds, drained=stays_out, meant_out=meant)
         tasks.append(soak_of(f"{node}/soak", node, soak))
@@ -178,16 +178,21 @@ def _lane(playbook: Playbook, nodes: tuple[str, ...], place: int) -> Lane:
     return Lane(node, node, tuple(tasks))
 
 
+def _changes(work: Work) -> bool:
+    return isinstance(work, Upload) or (isinstance(work, Run) and work.changes)
+
+
 def _once(
     playbook: Playbook, phase: str, steps: tuple[AnyStep, ...], nodes: tuple[str, ...]
 ) -> Lane:
     tasks: list[Task] = []
     for number, step in enumerate(steps, 1):
         key = f"{phase}:{number}"
-        if step.at == "every":
+        if step.at in {"every", "first"}:
+            on = nodes if step.at == "every" else nodes[:1]
             tasks += (
-                task_of(replace(step, at="node"), f"{key}@{n}", n, playbook.on_failure)
-                for n in nodes
+                task_of(replace(step, at="node"), f"{key}@{node}", node, playbook.on_failure)
+                for node in on
             )
         else:
             tasks.append(task_of(step, key, HERE, playbook.on_failure))

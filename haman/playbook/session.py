@@ -1,5 +1,6 @@
 """A run from outside: begin it, go on with it, take it back, or give it up."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,8 @@ def _go(runner: Runner, first: Fact | None, header: Header, around: Surroundings
     finish = runner.run(first)
     if not half_done(runner.snapshot()):
         give_up(header, around)
+    if not finish.verdict.resumable:
+        shutil.rmtree(Path(around.here, header.run), ignore_errors=True)
     return finish
 
 
