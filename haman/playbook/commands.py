@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from haman.playbook import here, shell
 from haman.playbook.facts import Outcome
 from haman.playbook.hosts import CutError, Done, HostError, Hosts, Tell
-from haman.playbook.script import HERE, Task
+from haman.playbook.script import Task
 
 SLACK_S = 15.0
 """Beyond a command's own deadline, which the node keeps, for the network."""
@@ -53,15 +53,14 @@ class Commands:
     local: shell.Place
     stopped: Callable[[], bool] = lambda: False
 
-    def place(self, node: str) -> shell.Place:
-        """Where the marks of a node's tasks are."""
-        return self.local if node == HERE else self.there
+    def place(self, task: Task) -> shell.Place:
+        """Where the marks of a task are."""
+        return self.local if task.here else self.there
 
-    def plain(self, node: str, text: str, timeout_s: float, tell: Tell | None = None) -> Done:
-        """Run shell text without marks; as `Hosts.run`."""
-        if node == HERE:
+    def _plain(self, task: Task, text: str, timeout_s: float, tell: Tell | None = None) -> Done:
+        if task.here:
             return here.run(text, timeout_s, tell)
-        return self.hosts.run(node, text, timeout_s, tell=tell)
+        return self.hosts.run(task.node, text, timeout_s, tell=tell)
 
     def once(
         self,
@@ -84,10 +83,10 @@ class Commands:
         if settles and (told := self.settle(task, attempt)):
             return told
         node, timeout_s = task.node, task.timeout_s
-        text = shell.marked(self.place(node), task.key, attempt, command, timeout_s)
+        text = shell.marked(self.place(task), task.key, attempt, command, timeout_s)
         for _ in range(2):
             try:
-                ended = self.plain(node, text, timeout_s + SLACK_S, tell)
+                ended = self._plain(task, text, timeout_s + SLACK_S, tell)
             except CutError as error:
                 told = self.settle(task, attempt, str(error))
                 if told is not None:
@@ -103,13 +102,13 @@ class Commands:
     def settle(self, task: Task, attempt: int, why: str = "") -> Told | None:
         """Find out what became of an attempt, waiting for its end; None = it was never begun."""
         node, timeout_s = task.node, task.timeout_s
-        text = shell.look(self.place(node), task.key, attempt)
+        text = shell.look(self.place(task), task.key, attempt)
         reached_by = time.monotonic() + FIND_AGAIN_S
         end_by = time.monotonic() + timeout_s + SLACK_S
         while True:
             now = time.monotonic()
             try:
-                said = self.plain(node, text, LOOK_S).output.split()
+                said = self._plain(task, text, LOOK_S).output.split()
             except (HostError, CutError) as error:
                 if now > reached_by or self.stopped():
                     lost = why or str(error)

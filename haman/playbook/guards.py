@@ -9,6 +9,8 @@ from haman.api.leftover import served
 
 WELL = {"in-service", "saturated"}
 RANK = {"ok": 0, "degraded": 1, "down": 2, "conflict": 3}
+ROOM_ALERTS = {"n-minus-1"}
+"""Whether there is room for a loss changes with the clients: it is the guard of the next node that asks."""
 ROOM = {"ok": 0, "tight": 1, "unknown": 1, "insufficient": 2}
 
 
@@ -49,21 +51,19 @@ def worse(
         out: nodes at work, or meant to be out: their own state says nothing.
         settled: all that is to serve should be back, so that services must be as good as they were.
     """
-    was = {n.name: n for n in before.nodes}
+    was = {n.name: n.condition for n in before.nodes}
+    # In a pair the other one is alone while a node is at work.
+    well = WELL if settled else WELL | {"isolated"}
     found = [
         f"{n.name} is {_condition(n)}"
         for n in now.nodes
-        if n.name not in out
-        and n.name in was
-        and (n.condition not in WELL and was[n.name].condition in WELL)
+        if n.name not in out and n.condition not in well and was.get(n.name) in WELL
     ]
     if not settled:
         found += [
             f"{n.name} is saturated"
             for n in now.nodes
-            if n.name not in out
-            and n.condition == "saturated"
-            and was[n.name].condition == "in-service"
+            if n.name not in out and n.condition == "saturated" and was.get(n.name) == "in-service"
         ]
     states = {s.name: s.state for s in before.services}
     for service in now.services:
@@ -73,16 +73,15 @@ def worse(
         if RANK.get(service.state, 2) > allowed:
             found.append(f"{service.name} is {service.state}")
     known = {(a.code, a.node, a.service) for a in before.alerts}
+    ignored = ROOM_ALERTS if settled and not out else ROOM_ALERTS | {"isolated"}
     found += [
         a.text
         for a in now.alerts
         if a.severity == "critical"
+        and a.code not in ignored
         and a.node not in out
         and (a.code, a.node, a.service) not in known
     ]
-    narrow = now.headroom.verdict == "insufficient" != before.headroom.verdict
-    if settled and not out and narrow:
-        found.append("N−1 is insufficient")
     return list(dict.fromkeys(found))
 
 

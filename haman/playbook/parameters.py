@@ -102,10 +102,12 @@ def fill(
     A text that is nothing but one parameter becomes its value, with its type.
     """
     if isinstance(value, dict):
-        return {
-            k: fill(v, values, declared, f"{key}.{k}" if key else k, findings)
-            for k, v in value.items()
-        }
+        filled = {}
+        for name, inside in value.items():
+            here = f"{key}.{name}" if key else name
+            known = str(fill(name, values, declared, here, findings))
+            filled[known] = fill(inside, values, declared, here, findings)
+        return filled
     if isinstance(value, list):
         return [
             fill(v, values, declared, f"{key}[{place}]", findings)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from haman.playbook.model import AnyStep, Confirm, OnFailure, Playbook, Run, Upload
+from haman.playbook.model import AnyStep, Confirm, OnFailure, Playbook, Run, Undrain, Upload
 from haman.playbook.rules import TAKE_OUT
 from haman.playbook.words import title
 
@@ -64,7 +64,8 @@ class Task:
     Attributes:
         key: NODE/PLACE, before:PLACE or after:PLACE with @NODE for each node; the same in every run of
             the playbook, so that a journal can be read again.
-        node: where; HERE = no node's.
+        node: for which; HERE = none.
+        here: it is done on this machine.
         on_failure: roll-back for guards of the run itself.
     """
 
@@ -76,6 +77,7 @@ class Task:
     retries: int = 0
     retry_delay_s: float = 0.0
     on_failure: OnFailure = "stop"
+    here: bool = False
     passes: bool = False
     """A failure is noted, and the lane goes on."""
 
@@ -134,6 +136,7 @@ def task_of(step: AnyStep, key: str, node: str, default: OnFailure) -> Task:
         timeout_s=step.timeout_s,
         retries=step.retries,
         retry_delay_s=step.retry_delay_s,
+        here=step.at == "here" or node == HERE,
         on_failure=default if passes or not step.on_failure else step.on_failure,
         passes=passes,
     )
@@ -154,7 +157,7 @@ def soak_of(key: str, node: str, soak: Soak) -> Task:
 def _lane(playbook: Playbook, nodes: tuple[str, ...], place: int) -> Lane:
     node = nodes[place]
     tasks = [
-        task_of(step, f"{node}/{number}", HERE if step.at == "here" else node, playbook.on_failure)
+        task_of(step, f"{node}/{number}", node, playbook.on_failure)
         for number, step in enumerate(playbook.step, 1)
     ]
     if not playbook.agents or not tasks:
@@ -179,7 +182,7 @@ def _lane(playbook: Playbook, nodes: tuple[str, ...], place: int) -> Lane:
 
 
 def _changes(work: Work) -> bool:
-    return isinstance(work, Upload) or (isinstance(work, Run) and work.changes)
+    return isinstance(work, Upload | Undrain) or (isinstance(work, Run) and work.changes)
 
 
 def _once(

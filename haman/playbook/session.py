@@ -22,7 +22,6 @@ from haman.playbook.script import Restore, Revert, script
 from haman.playbook.shell import Place
 
 CHANGING = (Run, Upload, Drain, Undrain, Failover, Reload, Restart, Restore, Revert)
-HERE = "here"
 
 
 class NotResumableError(Exception):

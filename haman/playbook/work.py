@@ -48,7 +48,7 @@ class OnNode:
             case Download():
                 return self._download(act, work)
             case Restore(upload=upload, key=key):
-                kept = self.commands.place(node).kept(key)
+                kept = self.commands.place(act.task).kept(key)
                 return self._once(act, shell.restore(kept, self.text(upload.to, node)), tell)
             case Run(command=command):
                 pass
@@ -75,7 +75,7 @@ class OnNode:
         if act.settles and (settled := self.commands.settle(task, act.attempt)) is not None:
             return settled
         to = self.text(work.to, task.node)
-        place = self.commands.place(task.node)
+        place = self.commands.place(task)
         temporary = str(Path(to).with_name(f".{Path(to).name}.{place.run}"))
         received = self.commands.hosts.run(
             task.node, shell.receive(temporary), task.timeout_s + SLACK_S, given=content

@@ -4,10 +4,7 @@ import logging
 import os
 import shutil
 import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,9 +14,7 @@ from haman.api.client import Client, UnreachableError
 from haman.api.ssh import SshError, forward
 from haman.api.targets import Target, parse_target
 from tests.api.serving import Served, serving
-
-SSHD = "/usr/sbin/sshd"
-PRIVILEGES_FOLDER = Path("/run/sshd")
+from tests.sshd import Sshd, running_sshd
 
 
 @pytest.mark.parametrize(
@@ -48,61 +43,10 @@ def test_no_targets(text: str) -> None:
         parse_target(text)
 
 
-@dataclass
-class Sshd:
-    """A running sshd, and the home of the one who may log in."""
-
-    port: int
-    home: Path
-    host_key: str
-
-    @property
-    def target(self) -> Target:
-        return Target("root", "127.0.0.1", self.port)
-
-    def trust(self, key: str) -> None:
-        (self.home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{self.port} {key}\n")
-
-
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    if not shutil.which(SSHD):
-        pytest.skip("needs openssh-server")
-    folder = tmp_path_factory.mktemp("sshd")
-    home = folder / "home"
-    (home / ".ssh").mkdir(parents=True)
-    for path in (folder / "host", folder / "other", home / ".ssh/id_ed25519"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = folder / "config"
-    settings.write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\nUsePAM no\n"
-        f"AuthorizedKeysFile {home}/.ssh/id_ed25519.pub\nStrictModes no\nPermitRootLogin yes\n"
-        "PasswordAuthentication no\nAllowStreamLocalForwarding yes\n"
-    )
-    made = not PRIVILEGES_FOLDER.exists()
-    PRIVILEGES_FOLDER.mkdir(exist_ok=True)
-    daemon = subprocess.Popen([SSHD, "-D", "-e", "-f", settings], stderr=subprocess.PIPE)
-    try:
-        wait_for(port, daemon)
-        yield Sshd(port, home, (folder / "host.pub").read_text().strip())
-    finally:
-        daemon.terminate()
-        daemon.communicate(timeout=10)
-        if made:
-            PRIVILEGES_FOLDER.rmdir()
-
-
-def wait_for(port: int, daemon: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and daemon.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    pytest.fail("sshd does not listen")
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
 
 
 @pytest.fixture
