@@ -9,11 +9,11 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # others as well: a demo must not bring an SSH server to somebody's laptop.
 NEEDS := haproxy:haproxy ip:iproute2 unshare:util-linux openssl:openssl pgrep:procps
 ROUTER := vtysh:frr
-PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:openssh-server
+PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:openssh-server sudo:sudo
 PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-sampler screenshots clean
+.PHONY: help setup demo test lint bench bench-sampler bench-playbook screenshots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: $(STAMP)-peers ## haman beside keepalived, and its anycast: two tables, i
 
 bench-sampler: $(STAMP) ## What sensing costs beside a saturated HAProxy, and how fast a storm is named
 	@$(SUDO) $(PYTHON) -m tests.controller.bench_sampler
+
+bench-playbook: $(STAMP)-peers ## What the runner of playbooks costs per step beside its SSH round trips
+	@$(SUDO) $(PYTHON) -m tests.playbook.bench
 
 screenshots: $(STAMP) ## Pictures of the TUI, as SVG, in build/screenshots
 	$(PYTHON) -m tests.tui.screenshots build/screenshots

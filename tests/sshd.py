@@ -21,7 +21,7 @@ ListenAddress 127.0.0.1:{port}
 HostKey {folder}/host
 PidFile none
 UsePAM no
-AuthorizedKeysFile {folder}/home/.ssh/id_ed25519.pub
+AuthorizedKeysFile {folder}/home/.ssh/id_ed25519.pub /mnt/authorized_keys
 StrictModes no
 PermitRootLogin yes
 PasswordAuthentication {passwords}

@@ -10,7 +10,8 @@
                Ended, unknown             halting: only looking can tell what became of the task
                Worsened, RollBackAsked    turning
                StopAsked                  halting
-    turning    Ended                      when nothing is under way: back, the lanes taken back, last first
+    turning    Ended                      when nothing is under way: back, the lanes taken back, last first;
+                                          halting where there is nothing to take back
     back       Ended, done or skipped     the next task; in the end `rolled-back`
                Ended, failed or unknown   again, if it has retries left; else halting
                StopAsked                  halting
@@ -129,6 +130,7 @@ class Plan:
         self._state = State.NEW
         self._stages = [(s.width, [_Track(lane) for lane in s.lanes]) for s in script.stages]
         self._back: list[_Track] = []
+        self._back_asked = False
         self._under_way: dict[str, _Track] = {}
         self._verdict: Verdict | None = None
         self._text = ""
@@ -219,7 +221,9 @@ class Plan:
         track.marks[track.place] = Mark.FAILED
         track.halted = True
         if self._state is State.BACK:
-            self._halt(Verdict.ROLL_BACK_FAILED, why)
+            self._halt(
+                Verdict.ROLL_BACK_FAILED, f"{why}; it was taken back because of {self._text}"
+            )
         elif self._state is State.FORWARD:
             match task.on_failure:
                 case "stop":
@@ -267,6 +271,7 @@ class Plan:
         self._finish = None
         for track in self._tracks():
             track.halted = True
+        self._back_asked = True
         self._turn(self._text or "somebody asked for it")
 
     def _resume(self) -> tuple[Act | Finish, ...]:
@@ -296,6 +301,8 @@ class Plan:
         if self._state is State.TURNING and not self._under_way:
             self._state = State.BACK
             self._back = list(self._undone())
+            if not self._back and not self._back_asked:
+                self._halt(Verdict.STOPPED, self._text)
         if self._state is State.FORWARD:
             return self._fill_stages()
         if self._state is State.BACK:

@@ -48,13 +48,19 @@ def marked(place: Place, key: str, attempt: int, command: str, timeout_s: float)
     """
     mark = shlex.quote(place.mark(key, attempt))
     limited = f"timeout -k {KILL_AFTER_S} {timeout_s:g} sh -c {shlex.quote(command)}"
-    return f"""m={mark}
-(umask 077; mkdir -p {shlex.quote(place.folder)}) || exit {NO_DIRECTORY}
-if [ -e "$m.status" ]; then exit "$(cat "$m.status")"; fi
-(set -C; echo $$ >"$m.begun") 2>/dev/null || {{ [ -e "$m.begun" ] && exit {BEGUN}; echo "$m.begun cannot be written" >&2; exit {NO_DIRECTORY}; }}
+    # Few processes: builtins where they do, for this stands around every step.
+    return f"""m={mark} d={shlex.quote(place.folder)}
+[ -d "$d" ] || (umask 077; mkdir -p "$d") || exit {NO_DIRECTORY}
+if [ -s "$m.status" ]; then read -r s <"$m.status"; exit "$s"; fi
+set -C
+if ! echo $$ 2>/dev/null >"$m.begun"; then
+    [ -e "$m.begun" ] && exit {BEGUN}
+    echo "$m.begun cannot be written"; exit {NO_DIRECTORY}
+fi 2>/dev/null
+set +C
 trap '' HUP
-{{ {limited} </dev/null 2>&1; echo $? >"$m.new"; mv "$m.new" "$m.status"; }} | {{ trap '' HUP; cat 2>/dev/null || cat >/dev/null; }}
-exit "$(cat "$m.status")"
+{{ {limited} </dev/null 2>&1; echo $? >"$m.status"; }} | {{ cat 2>/dev/null || cat >/dev/null; }}
+read -r s <"$m.status"; exit "$s"
 """
 
 
@@ -62,10 +68,11 @@ def look(place: Place, key: str, attempt: int) -> str:
     """Tell what became of an attempt: one of the four words, and the status after `ended`."""
     mark = shlex.quote(place.mark(key, attempt))
     return f"""m={mark}
-if [ -e "$m.status" ]; then echo {ENDED} "$(cat "$m.status")"
+told() {{ [ -s "$m.status" ] && read -r s <"$m.status" && echo {ENDED} "$s"; }}
+if told; then :
 elif [ ! -e "$m.begun" ]; then echo {NEVER}
 elif kill -0 "$(cat "$m.begun")" 2>/dev/null; then echo {RUNNING}
-elif [ -e "$m.status" ]; then echo {ENDED} "$(cat "$m.status")"
+elif told; then :
 else echo {LOST}
 fi
 """
