@@ -177,9 +177,14 @@ class Journal:
 
     def _write(self, line: Line | Header) -> None:
         data = msgspec.json.encode(line) + b"\n"
-        while data:
-            data = data[os.write(self._fd, data) :]
-        os.fdatasync(self._fd)
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise JournalError(
+                f"{self.path}: {error.strerror}: the run ends here, and can be resumed"
+            ) from error
 
     def header(self, header: Header) -> None:
         """Begin the file."""

@@ -277,6 +277,8 @@ class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         agents: false: the nodes run no agent yet; there is nothing to watch and nobody to ask.
+        exclusive: no other run may be under way; false for what only looks: it is done beside another
+            one, and on those nodes that can be reached.
         leaves: how nodes are left; drained: those that are done stay out, and count as meant to.
         batch: nodes at once; more than one only where no step takes a node out of service.
         on_failure: stop leaves everything as it is, roll-back takes all nodes back, continue goes on
@@ -289,6 +291,7 @@ class Playbook(Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
     about: str = ""
     agents: bool = True
+    exclusive: bool = True
     leaves: Literal["in-service", "drained"] = "in-service"
     batch: Annotated[int, Meta(ge=1, le=1000)] = 1
     on_failure: OnFailure = "stop"

@@ -140,6 +140,11 @@ def _check_whole(playbook: Playbook, findings: Findings) -> None:
             "batch",
             out[0][0],
         )
+    if not playbook.exclusive and (playbook.agents or out):
+        findings.add_rule(
+            "false is for playbooks with agents = false, that take no node out of service",
+            "exclusive",
+        )
     drained = ""
     for key, step in placed(playbook):
         if isinstance(step, Drain):

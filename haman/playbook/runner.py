@@ -35,6 +35,7 @@ from haman.playbook.perform import Ask, Performer
 from haman.playbook.plan import Plan, Snapshot
 from haman.playbook.script import HERE, Guard, Soak, script
 from haman.playbook.shell import Place
+from haman.playbook.undo import MARK
 from haman.playbook.watch import Watch
 from haman.playbook.work import OnNode
 
@@ -75,7 +76,8 @@ class Runner:
         self._tell = around.tell
         self._facts: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._stop = threading.Event()
-        self._width = max([1, *(s.width for s in script(header.playbook, header.nodes).stages)])
+        laid_out = script(header.playbook, header.nodes)
+        self._width = max([1, *(s.width for s in laid_out.stages)])
         cluster = Cluster(around.hosts, [h.node for h in header.hosts])
         directory = header.playbook.inventory.directory
         commands = Commands(
@@ -92,6 +94,10 @@ class Runner:
             around.ask,
             self._stop,
         )
+        guards = (t for t in laid_out.tasks if isinstance(t.work, Guard))
+        self._out = {
+            t.node: (*t.work.meant_out, t.node) for t in guards if isinstance(t.work, Guard)
+        }
         self._watch = self._watching(cluster, header.before)
 
     def snapshot(self) -> Snapshot:
@@ -164,14 +170,11 @@ class Runner:
         self._facts.put(Ended(key, act.attempt, outcome, text))
 
     def _attend(self, act: Act) -> None:
-        """Tell the watch who is at work: from a node's guard on, until its soak."""
+        """Tell the watch who is at work: a guarded node, until its soak looks by itself."""
         if self._watch is None:
             return
-        work = act.task.work
-        if isinstance(work, Guard):
-            self._watch.at_work((*work.meant_out, act.task.node))
-        elif isinstance(work, Soak) or act.task.key.startswith("undo:"):
-            self._watch.at_work(())
+        resting = isinstance(act.task.work, Soak) or act.task.key.startswith(MARK)
+        self._watch.at_work(() if resting else self._out.get(act.task.node, ()))
 
     def _watching(self, cluster: Cluster, before: schema.Status | None) -> Watch | None:
         if before is None:

@@ -56,8 +56,9 @@ def begin(order: Order, around: Surroundings, folder: Path, running: Running) ->
         JournalError: the run cannot be written down.
     """
     playbook, chosen = order.playbook, order.chosen
-    around.tell(Prepared(f"reaching {len(chosen.hosts)} nodes"))
-    prepare.reach(around.hosts, chosen.hosts, chosen.nodes, agents=playbook.agents)
+    if playbook.exclusive:
+        around.tell(Prepared(f"reaching {len(chosen.hosts)} nodes"))
+        prepare.reach(around.hosts, chosen.hosts, chosen.nodes, agents=playbook.agents)
     before = first_look(around.hosts, chosen) if playbook.agents else None
     header = Header(
         format=journal.FORMAT,
@@ -95,7 +96,9 @@ def first_look(hosts: Hosts, chosen: Chosen) -> schema.Status:
 
 
 def lock(header: Header, around: Surroundings) -> None:
-    """Take the nodes of a run; as `prepare.lock`."""
+    """Take the nodes of a run, unless it is one that only looks; as `prepare.lock`."""
+    if not header.playbook.exclusive:
+        return
     around.tell(Prepared(f"locking {len(header.hosts)} nodes"))
     inventory = {h.node: h for h in header.hosts}
     prepare.lock(around.hosts, inventory, Place(header.playbook.inventory.directory, header.run))
@@ -139,9 +142,10 @@ def resume(
     header = record.header
     plan = replay(record)
     first = _first(plan, record, back=back)
-    around.tell(Prepared(f"reaching {len(header.hosts)} nodes"))
-    inventory = {h.node: h for h in header.hosts}
-    prepare.reach(around.hosts, inventory, (), agents=False)
+    if header.playbook.exclusive:
+        around.tell(Prepared(f"reaching {len(header.hosts)} nodes"))
+        inventory = {h.node: h for h in header.hosts}
+        prepare.reach(around.hosts, inventory, (), agents=False)
     lock(header, around)
     runner = Runner(header, plan, kept, around)
     running(runner)
@@ -176,6 +180,8 @@ def _go(runner: Runner, first: Fact | None, header: Header, around: Surroundings
 
 def give_up(header: Header, around: Surroundings) -> None:
     """Let the nodes of a run go."""
+    if not header.playbook.exclusive:
+        return
     place = Place(header.playbook.inventory.directory, header.run)
     for problem in prepare.unlock(around.hosts, [h.node for h in header.hosts], place):
         around.tell(Prepared(problem))

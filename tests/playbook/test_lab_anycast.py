@@ -1,14 +1,17 @@
 """Playbooks on the anycast lab: real sshd, HAProxy, FRR, agents and clients."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from haman.lab import agent, lab
+from haman.lab import agent, kernel, lab
 from haman.lab.probe import failures
 from tests.playbook.labs import RESTART, Guests, asking, brought_up, playbook
 
@@ -33,13 +36,13 @@ def anycast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Lab]:
 
 
 def quick(folder: Path, name: str) -> str:
-    """A shipped playbook that watches each node for a second only."""
+    """A shipped playbook that watches each node for half a second only."""
     text = (Path(__file__).parents[2] / "playbooks" / f"{name}.toml").read_text()
     path = folder / f"{name}.toml"
     if "[guards]" in text:
-        text = text.replace("[guards]", "[guards]\nsoak_s = 1", 1)
+        text = text.replace("[guards]", "[guards]\nsoak_s = 0.5", 1)
     else:
-        text = text.replace("[[step]]", "[guards]\nsoak_s = 1\n\n[[step]]", 1)
+        text = text.replace("[[step]]", "[guards]\nsoak_s = 0.5\n\n[[step]]", 1)
     path.write_text(text)
     return str(path)
 
@@ -105,9 +108,9 @@ def test_a_proxy_that_does_not_come_back_ends_the_run_at_its_node(
     """The first node loses its proxy: the others are not touched, and clients are served by them."""
     kill = "command=kill $(cat /run/haproxy/haproxy.pid); sleep 0.5"
     text = Path(quick(tmp_path, "rolling-restart"))
-    text.write_text(text.read_text().replace("proxy_up = true", "proxy_up = true\ntimeout_s = 3"))
-    text.write_text(text.read_text().replace("soak_s = 1", "soak_s = 1\ncome_back_s = 3"))
-    text.write_text(text.read_text().replace("serving = true", "serving = true\ntimeout_s = 3"))
+    text.write_text(text.read_text().replace("proxy_up = true", "proxy_up = true\ntimeout_s = 1"))
+    text.write_text(text.read_text().replace("soak_s = 0.5", "soak_s = 0.5\ncome_back_s = 2"))
+    text.write_text(text.read_text().replace("serving = true", "serving = true\ntimeout_s = 2"))
     others = {node: proxy_pid(anycast, node) for node in ("lb2", "lb3")}
     done = playbook(anycast, tmp_path, "run", str(text), "--set", kill)
     try:
@@ -127,6 +130,34 @@ def test_a_proxy_that_does_not_come_back_ends_the_run_at_its_node(
         anycast.wait_until_settled()
     assert given_up.returncode == 0
     assert locks(anycast) == []
+
+
+def test_a_runner_that_is_killed_is_taken_up_where_it_was(anycast: lab.Lab, tmp_path: Path) -> None:
+    """SIGKILL in the middle of a restart: the node ends it by itself, and it is not done again."""
+    count = "/var/lib/haman/restarts"
+    slow = f"command=echo x >>{count}; sleep 2; /etc/lab/service.sh restart haproxy"
+    text = quick(tmp_path, "rolling-restart")
+    words = ["haman", "playbook", "run", text, "--node", "lb2", "--set", slow]
+    words += ["--ssh", "root@10.77.0.11", "-i", "/etc/lab/ssh/client_key"]
+    words += ["--journal", str(tmp_path / "runs")]
+    inside = anycast.runtime.spawn("client", words, stdout=subprocess.DEVNULL)
+    begun = ["test", "-e", count]
+    try:
+        assert kernel.wait_until(
+            lambda: anycast.runtime.exec("lb2", begun).returncode == 0, 30, poll_s=0.1
+        )
+        for process in kernel.children(inside.pid):
+            os.kill(process, signal.SIGKILL)
+    finally:
+        inside.wait(30)
+    (path,) = (tmp_path / "runs").glob("*.jsonl")
+    assert agent.drained(anycast.runtime, "lb2")
+    done = playbook(anycast, tmp_path, "resume", path.stem)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert anycast.runtime.exec("lb2", ["cat", count]).stdout == "x\n"
+    assert "drain" not in done.stdout.replace("undrain", "")
+    assert locks(anycast) == []
+    anycast.wait_until_settled()
 
 
 def test_a_bundle_for_support_has_no_secrets(anycast: lab.Lab, tmp_path: Path) -> None:

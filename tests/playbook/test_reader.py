@@ -1,5 +1,6 @@
 """Reading playbooks: all problems at once, parameters, and calls."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ def test_every_shipped_playbook_can_be_read_and_told(path: Path) -> None:
     assert found.about in told
     for step in (*found.before, *found.step, *found.after):
         assert title(step) in told
+
+
+def test_the_playbook_that_the_readme_shows_can_be_read(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    (text,) = [block for block in blocks if "[[step]]" in block and "do =" in block]
+    assert book(tmp_path, text).about
+    for path in shelf.everything():
+        assert f"| `{path.stem}`" in readme or f"and `{path.stem}`" in readme
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:

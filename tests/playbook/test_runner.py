@@ -290,6 +290,66 @@ command = "echo {{node}} {{node.address}} of {{nodes.addresses}}"
     assert any("echo n49 10.0.0.50 of" in text for _, text in hosts.ran)
 
 
+LOOK = """
+name = "look"
+agents = false
+exclusive = false
+batch = 8
+on_failure = "continue"
+[[step]]
+do = "run"
+command = "look"
+"""
+
+
+def test_what_only_looks_goes_on_beside_another_run_and_without_lost_nodes(
+    tmp_path: Path, cluster: FakeCluster
+) -> None:
+    ran = Ran(tmp_path / "runs", cluster.hosts(), chosen_of(cluster), book(tmp_path, LOOK))
+    ran.hosts.answer = lambda node, _: HostError(f"{node}: no route") if node == "lb2" else None
+    finish = ran.begin()
+    assert finish.verdict is Verdict.PARTLY
+    assert finish.text == "lb2, run `look`: no route"
+    assert sorted(ran.commands("look")) == list(NODES)
+    assert not any("lock" in text for _, text in ran.hosts.ran)
+
+
+def test_what_gets_worse_elsewhere_is_taken_back(
+    tmp_path: Path, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("haman.playbook.watch.EVERY_S", 0.01)
+    pushed, seen = threading.Event(), threading.Event()
+
+    def answer(node: str, text: str) -> None:
+        if "systemctl restart x" in text and node == "lb2" and not pushed.is_set():
+            pushed.set()
+            cluster.faulty = {"lb3"}
+            assert seen.wait(10)
+
+    text = RESTART.replace(
+        'unit = "x"\n', 'unit = "x"\n[[step]]\ndo = "run"\ncommand = "a"\nundo = "b"\n'
+    )
+    ran = Ran(tmp_path / "runs", cluster.hosts(), chosen_of(cluster), book(tmp_path, text))
+    ran.hosts.answer = answer
+
+    def look_on() -> None:
+        assert pushed.wait(10)
+        path = next(ran.folder.glob("*.jsonl"))
+        while not any(isinstance(x, journal.WorsenedLine) for x in journal.read(path).lines):
+            pushed.wait(0.01)
+        cluster.faulty = set()
+        seen.set()
+
+    watcher = threading.Thread(target=look_on)
+    watcher.start()
+    finish = ran.begin()
+    watcher.join(10)
+    assert finish.verdict is Verdict.ROLLED_BACK
+    assert "lb3 is fault" in finish.text
+    assert ("drain", "lb3") not in cluster.wishes
+    assert cluster.drained == set()
+
+
 def test_a_bug_ends_the_run_and_does_not_hang_it(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
