@@ -210,7 +210,8 @@ def resume(
             return
         with view:
             finish = session.resume(kept, record, around, view.running, back=back)
-    _end(folder, run_name, finish, how)
+    wanted = Verdict.ROLLED_BACK if back else Verdict.DONE
+    _end(folder, run_name, finish, how, wanted)
 
 
 def _settled(found: Playbook, given: dict[str, str]) -> dict[str, Value]:
@@ -219,7 +220,9 @@ def _settled(found: Playbook, given: dict[str, str]) -> dict[str, Value]:
     return {**defaults, **given}
 
 
-def _end(folder: Path, run_name: str, finish: Finish, how: Showing) -> None:
+def _end(
+    folder: Path, run_name: str, finish: Finish, how: Showing, wanted: Verdict = Verdict.DONE
+) -> None:
     record = journal.read(folder / f"{run_name}{journal.SUFFIX}")
     made = report.report(record, session.replay(record))
     if how.as_json:
@@ -230,7 +233,7 @@ def _end(folder: Path, run_name: str, finish: Finish, how: Showing) -> None:
             file.write_text(text, encoding="utf-8")
         except OSError as error:
             fail(REFUSED, f"{file}: {error.strerror}")
-    if finish.verdict is Verdict.DONE:
+    if finish.verdict is wanted:
         return
     hint = ""
     if finish.verdict.resumable:

@@ -15,6 +15,7 @@ from haman.playbook.parameters import render
 from haman.playbook.prepare import COMMAND_S, UnpreparedError, reach
 from haman.playbook.runner import facts_of
 from haman.playbook.script import Guard, script
+from haman.playbook.shell import Place
 from haman.playbook.words import title
 
 
@@ -54,7 +55,8 @@ def check(playbook: Playbook, chosen: Chosen, hosts: Hosts) -> Checked:
         return Checked(tuple(("-", "reached", p) for p in error.problems), unreachable=True)
     lines = [(node, "reached", "") for node in chosen.hosts]
     lines += [(n, "free of other runs", _locked(hosts, n, playbook)) for n in chosen.hosts]
-    facts = facts_of(chosen.hosts.values(), chosen.nodes, "check", "/nonexistent")
+    place = Place(playbook.inventory.directory, "check")
+    facts = facts_of(chosen.hosts.values(), chosen.nodes, place, "/nonexistent")
     steps = [s for s in playbook.before if s.at == "every"] + [
         s for s in playbook.step if s.at != "here"
     ]

@@ -24,14 +24,16 @@ FACTS = (
     "node",
     "node.address",
     "node.site",
+    "node.folder",
     "nodes.addresses",
     "run",
     "run.folder",
     "file",
 )
-"""What a step knows when it runs: its node, the addresses of all nodes that the playbook is run on (separated
-by spaces), the run's name, its folder on this machine, which is removed when it has ended well, and `file`:
-an uploaded file while it is checked, before it takes its place."""
+"""What a step knows when it runs: its node, the run's folder there (which outlives some later runs), the
+addresses of all nodes that the playbook is run on (separated by spaces), the run's name, its folder on this
+machine (which is removed when it has ended well), and `file`: an uploaded file while it is checked, before
+it takes its place."""
 
 
 class Parameter(Struct, frozen=True, forbid_unknown_fields=True):

@@ -215,7 +215,7 @@ class Plan:
 
     def _failed(self, track: _Track, task: Task, text: str) -> None:
         why = f"{_where(task)}{text}"
-        if task.passes and self._state is not State.BACK:
+        if task.passes:
             self._advance(track, Mark.PASSED)
             return
         track.marks[track.place] = Mark.FAILED

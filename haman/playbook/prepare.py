@@ -12,7 +12,7 @@ from haman.playbook.hosts import CutError, Host, HostError, Hosts
 
 THREADS = 16
 COMMAND_S = 20.0
-SUDO_TEXT = "id -u"
+ANYTHING = "id -u"
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def reach(
 
     def look(node: str) -> str:
         try:
-            done = hosts.run(node, SUDO_TEXT, COMMAND_S)
+            done = hosts.run(node, ANYTHING, COMMAND_S)
             if done.status:
                 return f"{node}: commands do not run there: {done.last_line}"
             if agents and node in nodes and (name := hosts.agent(node).status().node) != node:

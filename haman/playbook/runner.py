@@ -86,7 +86,7 @@ class Runner:
             Place(around.here, header.run),
             self._stop.is_set,
         )
-        facts = facts_of(header.hosts, header.nodes, header.run, str(self._folder))
+        facts = facts_of(header.hosts, header.nodes, commands.there, str(self._folder))
         looker = Looker(around.hosts, cluster, header.before, facts)
         self._performer = Performer(
             OnNode(commands, facts),
@@ -183,13 +183,19 @@ class Runner:
 
 
 def facts_of(
-    hosts: Iterable[Host], nodes: tuple[str, ...], run: str, folder: str
+    hosts: Iterable[Host], nodes: tuple[str, ...], there: Place, folder: str
 ) -> dict[str, dict[str, str]]:
     """What text may be filled with, by node; HERE's is for what concerns none."""
     known = {h.node: h for h in hosts}
     addresses = " ".join(known[node].address for node in nodes)
-    common = {"run": run, "nodes.addresses": addresses, "run.folder": folder}
+    common = {"run": there.run, "nodes.addresses": addresses, "run.folder": folder}
     return {HERE: common} | {
-        h.node: {**common, "node": h.node, "node.address": h.address, "node.site": h.site}
+        h.node: {
+            **common,
+            "node": h.node,
+            "node.address": h.address,
+            "node.site": h.site,
+            "node.folder": there.folder,
+        }
         for h in known.values()
     }

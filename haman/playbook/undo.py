@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from haman.playbook.model import Drain, Reload, Restart, Run, Undrain, Upload, WaitFor
 from haman.playbook.rules import TAKE_OUT
-from haman.playbook.script import Guard, Lane, Restore, Revert, Soak, Task, soak_of
+from haman.playbook.script import Lane, Restore, Revert, Soak, Task, soak_of
 
 MARK = "undo:"
 
@@ -38,7 +38,7 @@ def undo(lane: Lane, attempted: Mapping[str, bool]) -> Lane:
             away = []
     back = _back(lane.tasks, restarts) if away or out else []
     tasks = [*away, *changes, *restarts, *back]
-    renamed = [replace(t, key=f"{MARK}{t.key}", retries=t.retries, passes=False) for t in tasks]
+    renamed = [replace(t, key=f"{MARK}{t.key}") for t in tasks]
     soak = next((t for t in lane.tasks if isinstance(t.work, Soak)), None)
     if renamed and soak is not None and isinstance(soak.work, Soak):
         again = Soak(soak.work.come_back_s, 0.0)
@@ -50,9 +50,10 @@ def _restored(task: Task) -> Task | None:
     match task.work:
         case Upload():
             title = f"restore {task.work.to}"
-            return replace(task, work=Restore(task.work, task.key), title=title)
+            return replace(task, work=Restore(task.work, task.key), title=title, passes=False)
         case Run(undo=command) if command:
-            return replace(task, work=Revert(task.work), title=f"undo: {task.title}")
+            title = f"undo: {task.title}"
+            return replace(task, work=Revert(task.work), title=title, passes=False)
         case _:
             return None
 
@@ -77,5 +78,4 @@ def _back(tasks: Sequence[Task], restarts: Sequence[Task]) -> list[Task]:
     first = undrain
     if restarts:
         first = 1 + max(i for i, t in enumerate(tasks) if isinstance(t.work, Reload | Restart))
-    wanted = [t for t in tasks[first:] if isinstance(t.work, WaitFor | Undrain)]
-    return [t for t in wanted if not isinstance(t.work, Guard | Soak)]
+    return [t for t in tasks[first:] if isinstance(t.work, WaitFor | Undrain)]
