@@ -65,8 +65,7 @@ class OnCluster:
         return Told(Outcome.UNKNOWN, "interrupted; it will be done again")
 
     def _guard(self, task: Task, guard: Guard) -> Told:
-        before = self.looker.before
-        if before is not None and any(n.name == task.node and n.drained for n in before.nodes):
+        if self._drained_before(task.node) and not guard.stays_out:
             return failed(f"{task.node} was drained before: undrain it, or leave it out")
 
         def against() -> list[str]:
@@ -103,9 +102,15 @@ class OnCluster:
 
     def _drain(self, task: Task) -> Told:
         node = task.node
+        if self._drained_before(node):  # not the run's to take back
+            return Told(Outcome.SKIPPED, "was drained before")
         accepted = self.cluster.act(node, "drain", schema.Intent(force=self.force))
         waited = self._wait(task.timeout_s, lambda: serving_nothing(self.cluster.own(node), node))
         return done(accepted.text) if waited.outcome is Outcome.DONE else waited
+
+    def _drained_before(self, node: str) -> bool:
+        nodes = self.looker.before.nodes if self.looker.before is not None else ()
+        return any(n.drained for n in nodes if n.name == node)
 
     def _failover(self, task: Task, work: Failover) -> Told:
         vip, to = work.vip, work.to.replace("{{node}}", task.node)

@@ -26,6 +26,8 @@ class Guard:
     """Nodes that this run leaves drained, and does not count as missing."""
     asked: tuple[str, ...] = ()
     """Nodes whose loss together must be carried."""
+    stays_out: bool = False
+    """The run leaves its nodes drained; one that was drained before is no surprise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,8 @@ def _lane(playbook: Playbook, nodes: tuple[str, ...], place: int) -> Lane:
     first = next((i for i, t in enumerate(tasks) if isinstance(t.work, TAKE_OUT)), None)
     guards = playbook.guards
     if first is not None:
-        guard = Guard(nodes[:place] if stays_out else (), nodes if stays_out else (node,))
+        meant = nodes if stays_out else ()
+        guard = Guard(meant, meant or (node,), stays_out)
         name = f"{node}/guard"
         tasks.insert(first, Task(name, node, guard, "may leave: everybody else serves", 30.0))
     seconds = max(guards.soak_s, guards.canary_soak_s) if place == 0 else guards.soak_s

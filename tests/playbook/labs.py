@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -48,6 +49,24 @@ def playbook(
     return running.runtime.exec(
         "client", [*command, "--journal", str(folder / "runs")], timeout_s=timeout_s
     )
+
+
+def quick(folder: Path, name: str) -> str:
+    """A shipped playbook that watches each node for half a second only."""
+    text = (SHIPPED.parent / "playbooks" / f"{name}.toml").read_text()
+    path = folder / f"{name}.toml"
+    soak = "soak_s = 0.5"
+    text, had = re.subn(r"^soak_s = .*$", soak, text, flags=re.MULTILINE)
+    if not had and "[guards]" in text:
+        text = text.replace("[guards]", f"[guards]\n{soak}", 1)
+    elif not had:
+        text = text.replace("[[step]]", f"[guards]\n{soak}\n\n[[step]]", 1)
+    path.write_text(text)
+    return str(path)
+
+
+def proxy_pid(running: lab.Lab, node: str) -> str:
+    return running.runtime.exec(node, ["cat", "/run/haproxy/haproxy.pid"]).stdout
 
 
 class Guests:

@@ -13,7 +13,7 @@ import pytest
 
 from haman.lab import agent, kernel, lab
 from haman.lab.probe import failures
-from tests.playbook.labs import RESTART, Guests, asking, brought_up, playbook
+from tests.playbook.labs import RESTART, Guests, asking, brought_up, playbook, proxy_pid, quick
 
 pytestmark = [
     pytest.mark.privileged,
@@ -33,18 +33,6 @@ a connection that is half open at that moment. A proxy restarted under load refu
 def anycast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Lab]:
     with brought_up(tmp_path_factory.mktemp("playbooks") / "tree", "anycast") as running:
         yield running
-
-
-def quick(folder: Path, name: str) -> str:
-    """A shipped playbook that watches each node for half a second only."""
-    text = (Path(__file__).parents[2] / "playbooks" / f"{name}.toml").read_text()
-    path = folder / f"{name}.toml"
-    if "[guards]" in text:
-        text = text.replace("[guards]", "[guards]\nsoak_s = 0.5", 1)
-    else:
-        text = text.replace("[[step]]", "[guards]\nsoak_s = 0.5\n\n[[step]]", 1)
-    path.write_text(text)
-    return str(path)
 
 
 def test_rolling_restart_under_load(anycast: lab.Lab, tmp_path: Path) -> None:
@@ -68,10 +56,6 @@ def test_rolling_restart_under_load(anycast: lab.Lab, tmp_path: Path) -> None:
     assert told["verdict"] == "done"
     assert [t["node"] for t in told["tasks"] if t["key"].endswith("/soak")] == list(NODES)
     anycast.wait_until_settled()
-
-
-def proxy_pid(running: lab.Lab, node: str) -> str:
-    return running.runtime.exec(node, ["cat", "/run/haproxy/haproxy.pid"]).stdout
 
 
 def test_a_bad_configuration_changes_nothing(anycast: lab.Lab, tmp_path: Path) -> None:

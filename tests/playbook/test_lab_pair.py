@@ -8,8 +8,16 @@ import pytest
 
 from haman.lab import lab
 from haman.lab.probe import failures
-from tests.playbook.labs import RESTART, Guests, asking, brought_up, playbook
-from tests.playbook.test_lab_anycast import proxy_pid, quick
+from tests.playbook.labs import (
+    RESTART,
+    SHIPPED,
+    Guests,
+    asking,
+    brought_up,
+    playbook,
+    proxy_pid,
+    quick,
+)
 
 pytestmark = [
     pytest.mark.privileged,
@@ -60,3 +68,35 @@ def test_without_consent_nothing_is_moved(pair: lab.Lab, tmp_path: Path) -> None
     assert done.returncode == 1
     assert "nobody said yes" in done.stderr
     assert pair.holders() == {"web": ("lb1",)}
+
+
+def test_ticket_keys_are_shared_and_rotated(pair: lab.Lab, tmp_path: Path) -> None:
+    """The first keys, a configuration that names them, then a rotation with its proofs."""
+    reload = ("--set", "reload=/etc/lab/service.sh reload haproxy")
+    first = ("--set", "first=true", "--set", "prove=false", "--set", "reload=true")
+    rotate = quick(tmp_path, "rotate-ticket-keys")
+    done = playbook(pair, tmp_path, "run", rotate, *first)
+    assert done.returncode == 0, done.stdout + done.stderr
+    before = keys(pair)
+    config = tmp_path / "haproxy.cfg"
+    tls = "crt /etc/haproxy/tls.pem"
+    text = (SHIPPED / "nodes/haproxy.cfg").read_text()
+    config.write_text(text.replace(tls, f"{tls} tls-ticket-keys /etc/haproxy/tickets.keys"))
+    source = ("--set", f"source={config}", "--set", "canary_soak_s=0")
+    done = playbook(pair, tmp_path, "run", quick(tmp_path, "push-config"), *source, *reload)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = playbook(pair, tmp_path, "run", rotate, *reload)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("tickets are shared") >= 4  # before, on each node, after
+    after = keys(pair)
+    assert after["lb1"] == after["lb2"]
+    # The second key, which new sessions are made with, was on every node already.
+    assert after["lb1"][:2] == before["lb1"][1:]
+    assert after["lb1"][2] not in before["lb1"]
+    assert not list((tmp_path / "runs/here").iterdir())
+    pair.wait_until_settled()
+
+
+def keys(pair: lab.Lab) -> dict[str, list[str]]:
+    path = "/etc/haproxy/tickets.keys"
+    return {node: pair.runtime.exec(node, ["cat", path]).stdout.split() for node in NODES}

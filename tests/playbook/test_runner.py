@@ -290,6 +290,21 @@ command = "echo {{node}} {{node.address}} of {{nodes.addresses}}"
     assert any("echo n49 10.0.0.50 of" in text for _, text in hosts.ran)
 
 
+def test_a_site_is_evacuated_and_what_was_out_before_stays_as_it_was(
+    tmp_path: Path, cluster: FakeCluster
+) -> None:
+    text = 'name = "x"\nleaves = "drained"\n[guards]\nsoak_s = 0\n[[step]]\ndo = "drain"\n'
+    cluster.drained = {"lb2"}
+    some, _ = choose(Inventory(nodes=("lb1", "lb2")), cluster.status("lb1"), {}, ())
+    assert some is not None
+    ran = Ran(tmp_path / "runs", cluster.hosts(), some, book(tmp_path, text))
+    assert ran.begin().verdict is Verdict.DONE
+    assert cluster.drained == {"lb1", "lb2"}
+    assert cluster.wishes == [("drain", "lb1")]
+    assert ran.resume(back=True).verdict is Verdict.ROLLED_BACK
+    assert cluster.drained == {"lb2"}
+
+
 LOOK = """
 name = "look"
 agents = false
