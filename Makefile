@@ -11,11 +11,11 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # others as well: a demo must not bring an SSH server to somebody's laptop.
 NEEDS := haproxy:haproxy ip:iproute2 unshare:util-linux openssl:openssl pgrep:procps
 ROUTER := vtysh:frr
-PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:openssh-server
+PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:openssh-server sudo:sudo
 PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy tmux:tmux
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench sim bench-sampler bench-tui screenshots clean
+.PHONY: help setup demo test lint bench sim bench-sampler bench-tui bench-playbook screenshots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-sampler: $(STAMP) ## What sensing costs beside a saturated HAProxy, and ho
 
 bench-tui: $(STAMP) ## What the TUI costs and how quick it is: four figures against their bounds
 	@$(PYTHON) -m tests.tui.bench_tui
+
+bench-playbook: $(STAMP)-peers ## What the runner of playbooks costs per step beside its SSH round trips
+	@$(SUDO) $(PYTHON) -m tests.playbook.bench
 
 screenshots: $(STAMP) ## Pictures of the TUI on the live pair lab (without root: on sample data), as SVG
 	$(PYTHON) -m tests.tui.screenshots build/screenshots

@@ -33,7 +33,7 @@ MAY_IMPORT = {
         "haman.cluster",
     },
     "haman.sim": {"haman.core"},
-    "haman.playbook": {"haman.core", "haman.config", "haman.system"},
+    "haman.playbook": {"haman.core", "haman.config", "haman.system", "haman.api"},
     "haman.lab": {"haman.core", "haman.config", "haman.system", "haman.api"},
     "haman.api": {"haman.core", "haman.config", "haman.system", "haman.controller"},
     "haman.cli": {

@@ -6,7 +6,7 @@ twin for the terminal UI; what both need is here.
 
 import http.client
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -42,11 +42,23 @@ class RefusedError(Exception):
 
 
 class Client:
-    """Talks to the agent that listens on a unix socket; one connection per request."""
+    """Talks to the agent that listens on a unix socket; one connection per request.
 
-    def __init__(self, socket_path: str, timeout_s: float = TIMEOUT_S) -> None:
+    Args:
+        socket_path: of the agent.
+        timeout_s: for each answer.
+        dial: makes the connection another way, given the time it may take; its errors are OSErrors.
+    """
+
+    def __init__(
+        self,
+        socket_path: str,
+        timeout_s: float = TIMEOUT_S,
+        dial: Callable[[float], socket.socket] | None = None,
+    ) -> None:
         self._path = socket_path
         self._timeout_s = timeout_s
+        self._dial = dial
 
     def status(self) -> schema.Status:
         """Ask for the whole cluster."""
@@ -75,7 +87,7 @@ class Client:
     def follow(self, since: int | None = None) -> Iterator[schema.Event]:
         """Yield events as they are written, after those since `since` if it is given."""
         path = "/v1/events" if since is None else f"/v1/events?since={since}"
-        connection = _UnixConnection(self._path, SILENCE_S)
+        connection = _UnixConnection(self._path, SILENCE_S, self._dial)
         try:
             response = self._send(connection, "GET", path, b"", "text/event-stream")
             lines = EventLines()
@@ -92,7 +104,7 @@ class Client:
         return decode(self._request("GET", path), kind)
 
     def _request(self, method: str, path: str, body: bytes = b"") -> bytes:
-        connection = _UnixConnection(self._path, self._timeout_s)
+        connection = _UnixConnection(self._path, self._timeout_s, self._dial)
         try:
             return self._send(connection, method, path, body).read(ANSWER_BYTES_MAX)
         except (OSError, http.client.HTTPException) as error:
@@ -183,11 +195,18 @@ def unreachable(path: str, error: Exception) -> UnreachableError:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout_s: float) -> None:
+    def __init__(
+        self, path: str, timeout_s: float, dial: Callable[[float], socket.socket] | None
+    ) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self._path = path
+        self._dial = dial
+        self._timeout_s = timeout_s
 
     def connect(self) -> None:
+        if self._dial is not None:
+            self.sock = self._dial(self._timeout_s)
+            return
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)

@@ -93,6 +93,7 @@ class Node(Struct, frozen=True):
     """A node as the answering agent knows it; `age_ms` is how old that knowledge is.
 
     `permits` null = its version knows none.
+    `address`: where the answering agent reaches it for reports, without port; "" = not known.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Node(Struct, frozen=True):
     drained: bool = False
     neighbors: tuple[Neighbor, ...] = ()
     permits: Permits | None = None
+    address: str = ""
 
 
 class Member(Struct, frozen=True):

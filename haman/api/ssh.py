@@ -7,7 +7,6 @@ remote socket. Host keys must be known already: nothing is trusted on first use.
 import contextlib
 import getpass
 import logging
-import re
 import socket
 import tempfile
 import threading
@@ -19,6 +18,8 @@ from typing import Any
 
 import paramiko
 
+from haman.api.targets import Target, parse_target
+
 CONNECT_S = 10.0
 KEEPALIVE_S = 15
 CONNECTIONS_MAX = 16
@@ -28,30 +29,35 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
-_TARGET = re.compile(
-    r"(?:(?P<user>[^@\s]+)@)?(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^@:\s]+))(?::(?P<port>\d{1,5}))?"
+STREAMLOCAL = "direct-streamlocal@openssh.com"
+_OPENS_SOCKET = (
+    paramiko.common.cMSG_CHANNEL_OPEN + len(STREAMLOCAL).to_bytes(4, "big") + STREAMLOCAL.encode()
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How to prove who one is, and whom to believe, whatever the target.
+
+    Attributes:
+        key_files: tried beside the target's own, the agent's keys and those of ~/.ssh.
+        password: tried when no key is accepted.
+        known_hosts: files read beside ~/.ssh/known_hosts and the system's.
+    """
+
+    key_files: tuple[str, ...] = ()
+    password: str | None = None
+    known_hosts: tuple[str, ...] = ()
 
 
 class SshError(Exception):
     """The remote socket cannot be reached; the text says why, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where to log in."""
+def find_target(text: str, keys: tuple[str, ...] = (), jump: str = "") -> Target:
+    """Read USER@HOST[:PORT], with what ~/.ssh/config says where something is left out.
 
-    user: str
-    host: str
-    port: int = 22
-    keys: tuple[str, ...] = ()
-    jump: "Target | None" = None
-
-
-def parse_target(text: str, keys: tuple[str, ...] = (), jump: str = "") -> Target:
-    """Read USER@HOST[:PORT]; IPv6 addresses stand in brackets, the user may be left out.
-
-    What is left out is as ~/.ssh/config has it: HostName, User, Port, IdentityFile and ProxyJump.
+    That is HostName, User, Port, IdentityFile and ProxyJump.
 
     Args:
         text: as people write it, or a name from ~/.ssh/config.
@@ -61,32 +67,36 @@ def parse_target(text: str, keys: tuple[str, ...] = (), jump: str = "") -> Targe
     Raises:
         ValueError: it is something else.
     """
-    found = _TARGET.fullmatch(text)
-    if found is None:
-        raise ValueError(f'"{text}" is not USER@HOST[:PORT]')
-    host = found["six"] or found["host"]
-    settings = _configured(host)
-    via = jump or settings.get("proxyjump", "")
+    plain = parse_target(text)
+    try:
+        said = ssh_config().lookup(plain.host)
+    except SshError as error:
+        raise ValueError(str(error)) from error
+    via = jump or said.get("proxyjump", "")
     if "," in via:
         raise ValueError(f'"{via}" is more than one jump host; one is supported')
     return Target(
-        found["user"] or settings.get("user") or getpass.getuser(),
-        settings.get("hostname") or host,
-        int(found["port"] or settings.get("port", 22)),
-        (*keys, *(key for key in settings.get("identityfile", ()) if Path(key).exists())),
-        parse_target(via, keys) if via not in {"", "none", text} else None,
+        plain.user if "@" in text else said.get("user") or getpass.getuser(),
+        said.get("hostname") or plain.host,
+        plain.port if plain.port_given else int(said.get("port", 22)),
+        (*keys, *(key for key in said.get("identityfile", ()) if Path(key).exists())),
+        find_target(via, keys) if via not in {"", "none", text} else None,
     )
 
 
-def _configured(host: str) -> dict[str, Any]:
-    """What ~/.ssh/config says of a host."""
-    path = Path("~/.ssh/config").expanduser()
+def ssh_config() -> paramiko.SSHConfig:
+    """Read ~/.ssh/config; an absent one says nothing.
+
+    Raises:
+        SshError: it cannot be understood.
+    """
+    path = Path.home() / ".ssh/config"
     try:
-        return dict(paramiko.SSHConfig.from_path(str(path)).lookup(host))
+        return paramiko.SSHConfig.from_path(str(path))
     except FileNotFoundError:
-        return {}
+        return paramiko.SSHConfig()
     except (OSError, paramiko.SSHException) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise SshError(f"{path}: {error}") from error
 
 
 @contextmanager
@@ -97,9 +107,13 @@ def forward(target: Target, remote_socket: str) -> Iterator[str]:
         SshError: no login, an unknown or changed host key, or nobody behind the remote socket.
     """
     with contextlib.ExitStack() as stack:
-        transport = _logged_in(target, stack).get_transport()
-        if not isinstance(transport, _SocketTransport):
-            raise SshError(f"{target.host}: the connection was lost")
+        through = None
+        if target.jump is not None:
+            client, between = login(target.jump)
+            stack.callback(client.close)
+            through = open_way(between, target.jump, target)
+        client, transport = login(target, through=through)
+        stack.callback(client.close)
         transport.remote_socket = remote_socket
         _probe(transport, target)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="haman-"))
@@ -119,8 +133,8 @@ def forward(target: Target, remote_socket: str) -> Iterator[str]:
             accepting.join()
 
 
-class _SocketTransport(paramiko.Transport):
-    """A transport whose channels lead to a unix socket of the server.
+class SocketTransport(paramiko.Transport):
+    """A transport that can also open channels to a unix socket of the server.
 
     OpenSSH PROTOCOL, section 2.4: "direct-streamlocal@openssh.com" is opened with the socket's
     path and two reserved fields, which paramiko does not know to add.
@@ -128,58 +142,69 @@ class _SocketTransport(paramiko.Transport):
 
     remote_socket = ""
 
-    def open_socket(self) -> paramiko.Channel:
+    def open_socket(self, timeout_s: float = CONNECT_S) -> paramiko.Channel:
         """Open a channel to the remote socket."""
-        return self.open_channel("direct-streamlocal@openssh.com", timeout=CONNECT_S)
+        return self.open_channel(STREAMLOCAL, timeout=timeout_s)
 
     def _send_user_message(self, data: paramiko.Message) -> None:
-        opens = data.asbytes()[:1] == paramiko.common.cMSG_CHANNEL_OPEN
-        if opens and self.remote_socket:  # a jump host has none: its channels lead to hosts
+        if data.asbytes().startswith(_OPENS_SOCKET):
             data.add_string(self.remote_socket)
             data.add_string("")
             data.add_int(0)
         super()._send_user_message(data)  # type: ignore[misc]
 
 
-def _transport(sock: Any, **options: Any) -> _SocketTransport:
+def _transport(sock: Any, **options: Any) -> SocketTransport:
     """Build the transport; paramiko 3 and 4 also pass what concerns GSS-API, which is not used."""
-    return _SocketTransport(sock, disabled_algorithms=options.get("disabled_algorithms"))
+    return SocketTransport(sock, disabled_algorithms=options.get("disabled_algorithms"))
 
 
-def _logged_in(target: Target, stack: contextlib.ExitStack) -> paramiko.SSHClient:
-    """Log in, through the jump host if there is one; `stack` logs out of both."""
-    through = None
-    if target.jump is not None:
-        transport = _logged_in(target.jump, stack).get_transport()
-        if transport is None:
-            raise SshError(f"{target.jump.host}: the connection was lost")
-        there = (target.host, target.port)
-        try:
-            through = transport.open_channel("direct-tcpip", there, ("", 0), timeout=CONNECT_S)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            text = f"{target.jump.host} does not lead to {target.host}:{target.port}: {error}"
-            raise SshError(text) from error
-    client = _login(target, through)
-    stack.callback(client.close)
-    return client
+def open_way(between: paramiko.Transport, jump: Target, target: Target) -> paramiko.Channel:
+    """Open a channel through another host, to log in over.
+
+    Raises:
+        SshError: it does not lead there.
+    """
+    there = (target.host, target.port)
+    try:
+        return between.open_channel("direct-tcpip", there, ("", 0), timeout=CONNECT_S)
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        text = f"{jump.host} does not lead to {target.host}:{target.port}: {error}"
+        raise SshError(text) from error
 
 
-def _login(target: Target, through: paramiko.Channel | None) -> paramiko.SSHClient:
+def login(
+    target: Target, identity: Identity | None = None, through: paramiko.Channel | None = None
+) -> tuple[paramiko.SSHClient, SocketTransport]:
+    """Log in; the caller closes the client.
+
+    Args:
+        target: where, and as whom.
+        identity: what is used beside the agent and ~/.ssh.
+        through: a channel that leads there [a TCP connection of its own].
+
+    Raises:
+        SshError: no way there, no login, or an unknown or changed host key.
+    """
+    identity = identity or Identity()
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     try:
         client.load_system_host_keys()
         if SYSTEM_KNOWN_HOSTS.exists():
             client.load_system_host_keys(str(SYSTEM_KNOWN_HOSTS))
+        for path in identity.known_hosts:
+            client.load_system_host_keys(path)
         client.connect(
             target.host,
             target.port,
             target.user,
+            password=identity.password,
+            key_filename=[*identity.key_files, *target.keys] or None,  # type: ignore[arg-type]  # its stub forgets lists
+            sock=through,
             timeout=CONNECT_S,
             banner_timeout=CONNECT_S,
             auth_timeout=CONNECT_S,
-            key_filename=list(target.keys) or None,  # type: ignore[arg-type] # several will do
-            sock=through,
             transport_factory=_transport,
         )
     except paramiko.BadHostKeyException as error:
@@ -190,7 +215,8 @@ def _login(target: Target, through: paramiko.Channel | None) -> paramiko.SSHClie
         ) from error
     except paramiko.AuthenticationException as error:
         client.close()
-        raise SshError(f"{target.user}@{target.host}: no key was accepted: {error}") from error
+        tried = "no key was accepted" if identity.password is None else "no key, nor the password"
+        raise SshError(f"{target.user}@{target.host}: {tried}: {error}") from error
     except paramiko.ssh_exception.NoValidConnectionsError as error:
         client.close()
         why = "; ".join(
@@ -204,12 +230,14 @@ def _login(target: Target, through: paramiko.Channel | None) -> paramiko.SSHClie
             hint = "; unknown host keys are refused: connect once with ssh and compare it"
         raise SshError(f"{target.host}:{target.port}: {error}{hint}") from error
     transport = client.get_transport()
-    if transport is not None:
-        transport.set_keepalive(KEEPALIVE_S)
-    return client
+    if not isinstance(transport, SocketTransport):
+        client.close()
+        raise SshError(f"{target.host}: the connection was lost")
+    transport.set_keepalive(KEEPALIVE_S)
+    return client, transport
 
 
-def _probe(transport: _SocketTransport, target: Target) -> None:
+def _probe(transport: SocketTransport, target: Target) -> None:
     """Open one channel in advance, so that trouble has a name."""
     try:
         transport.open_socket().close()
@@ -223,7 +251,7 @@ def _probe(transport: _SocketTransport, target: Target) -> None:
         raise SshError(f"{target.host}: {error}") from error
 
 
-def _accept(listener: socket.socket, transport: _SocketTransport) -> None:
+def _accept(listener: socket.socket, transport: SocketTransport) -> None:
     """Serve clients until the listener is shut down; no more than CONNECTIONS_MAX at once."""
     places = threading.BoundedSemaphore(CONNECTIONS_MAX)
     while True:
@@ -238,7 +266,7 @@ def _accept(listener: socket.socket, transport: _SocketTransport) -> None:
 
 
 def _carry(
-    client: socket.socket, transport: _SocketTransport, places: threading.BoundedSemaphore
+    client: socket.socket, transport: SocketTransport, places: threading.BoundedSemaphore
 ) -> None:
     """Carry one connection both ways until both sides have finished."""
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from haman.api import anycast, schema
 from haman.api.plain import age, finite, no_report, numbers, reasons, stale
 from haman.api.times import iso
+from haman.config.forms import split_host_port
 from haman.config.model import Config
 from haman.controller.surface import ClusterSnapshot, JournalEntry
 from haman.core.facts import EngineReported, VipReport
@@ -280,6 +281,7 @@ def _peer(peer: PeerView, config: Config) -> schema.Node:
         binding="",
         connections=None,
         engine=schema.Engine(),
+        address=_address(peer.name, config),
     )
 
 
@@ -319,6 +321,7 @@ def _node(
         drained=report.drained,
         neighbors=anycast.neighbors(report, age_ms, engine.bfd if engine else (), fresh=fresh),
         permits=_permits(report.permits),
+        address=_address(name, config),
     )
 
 
@@ -332,6 +335,14 @@ def _permits(said: PermitReport | None) -> schema.Permits | None:
         reserved={n: v for n, each in said.reserved.items() if (v := finite(each)) is not None},
         reserved_clients=finite(said.reserved_clients) or 0.0,
     )
+
+
+def _address(peer: str, config: Config) -> str:
+    """Where a peer is reached; of "", this node itself."""
+    cluster = config.cluster
+    paths = next((p.addresses for p in cluster.peer if p.name == peer), ())
+    where = paths[0] if peer and paths else "" if peer else cluster.listen
+    return split_host_port(where)[0] if where else ""
 
 
 def _resource(found: Utilization, age_ms: float, config: Config | None) -> schema.Resource:

@@ -4,8 +4,8 @@ import click
 
 from haman.api import schema
 from haman.api.client import Client
+from haman.api.leftover import clients, counted, last_resorts, served
 from haman.cli.command import Command
-from haman.cli.leftover import clients, counted, last_resorts, served
 from haman.cli.reach import REFUSED, agent_options, fail, reach
 from haman.cli.text import wait_until
 

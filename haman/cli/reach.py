@@ -70,10 +70,10 @@ def socket_of(
     if ssh is None:
         yield socket_path
         return
-    from haman.api.ssh import SshError, forward, parse_target
+    from haman.api.ssh import SshError, find_target, forward
 
     try:
-        target = parse_target(ssh, keys, jump)
+        target = find_target(ssh, keys, jump)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--ssh") from error
     try:

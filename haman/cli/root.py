@@ -35,6 +35,9 @@ VERBS = {
     "failover": Verb("haman.cli.failover", OPERATE, "Move a VIP to another node."),
     "pause": Verb("haman.cli.pause", OPERATE, "Hold all automatic moves but faults."),
     "resume": Verb("haman.cli.pause", OPERATE, "Let automatic moves go on."),
+    "playbook": Verb(
+        "haman.cli.playbook", OPERATE, "Rolling work on all nodes over SSH, watched and guarded."
+    ),
     "calibrate": Verb(
         "haman.cli.calibrate", SET_UP, "Measure what a TLS handshake costs, and ticket sharing."
     ),

@@ -6,10 +6,10 @@ import click
 import msgspec
 
 from haman.api import schema
+from haman.api.leftover import left
 from haman.api.times import duration
 from haman.cli import anycast
 from haman.cli.command import Command
-from haman.cli.leftover import left
 from haman.cli.reach import agent_options, reach
 from haman.cli.text import age, paint, percent, reasons, table
 

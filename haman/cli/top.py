@@ -8,10 +8,10 @@ from collections import deque
 import click
 
 from haman.api import schema
+from haman.api.leftover import counted
 from haman.api.plain import amount
 from haman.api.times import duration
 from haman.cli.command import Command
-from haman.cli.leftover import counted
 from haman.cli.reach import REFUSED, agent_options, fail, reach
 from haman.cli.text import cut, paint, percent, reasons, table
 

@@ -103,11 +103,11 @@ def _ways(
 
     if not ssh:
         return [Way(socket_path, lambda: nullcontext(socket_path))]
-    from haman.api.ssh import parse_target
+    from haman.api.ssh import find_target
 
     for target in ssh:
         try:
-            parse_target(target, identity, jump)
+            find_target(target, identity, jump)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--ssh or --jump") from error
     return [

@@ -7,6 +7,7 @@ accepts what another refuses.
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tomli
 from msgspec.structs import replace
@@ -54,20 +55,9 @@ def read(path: str | Path) -> tuple[Config | None, tuple[Problem, ...]]:
         The configuration and no problems, or None and all of them. Expected trouble never raises.
     """
     name = str(path)
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(FILE_SIZE_MAX + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        return None, (Problem(name, "", f"cannot be read: {why}"),)
-    if len(data) > FILE_SIZE_MAX:
-        return None, (Problem(name, "", f"is larger than {FILE_SIZE_MAX} bytes"),)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
-        return None, (Problem(name, "", "is not UTF-8 text", line, column),)
+    text, problems = read_text(path)
+    if text is None:
+        return None, problems
     config, problems = parse(text, name)
     if config is None:
         return None, problems
@@ -85,14 +75,40 @@ def parse(
         path: how problems call the file.
         hostname: the default of `node.name`; None asks the system.
     """
+    tables, problems = parse_toml(text, path)
+    if tables is None:
+        return None, problems
+    return check(tables, path, hostname=hostname)
+
+
+def read_text(path: str | Path) -> tuple[str | None, tuple[Problem, ...]]:
+    """Read a file of TOML, however unusable; as `read`."""
+    name = str(path)
     try:
-        tables = tomli.loads(text)
+        with Path(path).open("rb") as file:
+            data = file.read(FILE_SIZE_MAX + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return None, (Problem(name, "", f"cannot be read: {why}"),)
+    if len(data) > FILE_SIZE_MAX:
+        return None, (Problem(name, "", f"is larger than {FILE_SIZE_MAX} bytes"),)
+    try:
+        return data.decode(), ()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        return None, (Problem(name, "", "is not UTF-8 text", line, column),)
+
+
+def parse_toml(text: str, path: str) -> tuple[dict[str, Any] | None, tuple[Problem, ...]]:
+    """Parse TOML; a syntax error is a problem with its place."""
+    try:
+        return tomli.loads(text), ()
     except tomli.TOMLDecodeError as error:
         return None, (Problem(path, "", error.msg, error.lineno, error.colno),)
     except (ValueError, RecursionError) as error:
         # Python's own limits: digits of a number, depth of nesting.
         return None, (Problem(path, "", f"is not usable TOML: {error}"),)
-    return check(tables, path, hostname=hostname)
 
 
 def check(

@@ -8,7 +8,7 @@ remembers which keys are bad, and drops what a rule says of them.
 import difflib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,15 +66,25 @@ def repeats(values: Sequence[Any]) -> Iterator[tuple[int, int]]:
             yield first[value], place
 
 
-def build(kind: type, value: object, findings: Findings) -> Any:
-    """Build a `kind` (a msgspec struct) out of parsed TOML; problems go to `findings`."""
-    return _walk(inspect.type_info(kind), value, "", findings)
+def build(kind: type, value: object, findings: Findings, key: str = "") -> Any:
+    """Build a `kind` (a msgspec struct) out of parsed TOML; problems go to `findings`.
+
+    Args:
+        kind: what to build.
+        value: what tomli made of the file, or of the table at `key`.
+        findings: takes the problems.
+        key: where in the file the value stands; "" = it is the whole.
+    """
+    return _walk(inspect.type_info(kind), value, key, findings)
 
 
 def _walk(kind: inspect.Type, value: object, key: str, findings: Findings) -> Any:
     if isinstance(kind, inspect.UnionType):
-        # The model only knows "T or None", and TOML has no null: what is written must be a T.
-        kind = next(t for t in kind.types if not isinstance(t, inspect.NoneType))
+        # TOML has no null: what is written must be one of the others.
+        kinds = [t for t in kind.types if not isinstance(t, inspect.NoneType)]
+        if len(kinds) > 1:
+            return _walk_tagged(kinds, value, key, findings)
+        kind = kinds[0]
     if isinstance(kind, inspect.Metadata):
         return _walk_form(kind, value, key, findings)
     for described, walk in _WALKS.items():
@@ -91,16 +101,37 @@ def _walk_form(kind: inspect.Metadata, value: object, key: str, findings: Findin
     return text
 
 
+def _walk_tagged(kinds: list[Any], value: object, key: str, findings: Findings) -> Any:
+    """Tell several structs apart by the value of their tag; None where that cannot be done."""
+    by_tag = {str(kind.tag): kind for kind in kinds}
+    field = kinds[0].tag_field
+    tag = value.get(field) if isinstance(value, Mapping) else None
+    if isinstance(tag, str) and tag in by_tag:
+        return _walk_struct(by_tag[tag], value, key, findings)
+    if not isinstance(value, Mapping):
+        findings.add(key, f"must be a table, not {_kind_of(value)}")
+    elif field not in value:
+        findings.add(_join(key, field), f"is missing; known: {', '.join(by_tag)}")
+    else:
+        hint = suggestion(str(tag), by_tag)
+        findings.add(_join(key, field), f"there is no {_show(tag)}{hint}")
+    return None
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """Name the nearest known word, or where none is near all of them."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
+
+
 def _walk_struct(kind: inspect.StructType, value: object, key: str, findings: Findings) -> Any:
     fields = {f.name: f for f in kind.fields}
     table = value if isinstance(value, Mapping) else {}
     if not isinstance(value, Mapping):
         findings.add(key, f"must be a table, not {_kind_of(value)}")
     for name in table:
-        if name not in fields:
-            close = difflib.get_close_matches(name, fields, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(fields)}"
-            findings.add(_join(key, name), f"unknown key{hint}")
+        if name not in fields and name != kind.tag_field:
+            findings.add(_join(key, name), f"unknown key{suggestion(name, fields)}")
     values = {}
     for name, described in fields.items():
         here = _join(key, name)
@@ -121,7 +152,7 @@ def _walk_array(kind: inspect.VarTupleType, value: object, key: str, findings: F
     if len(value) > ITEMS_MAX:
         findings.add(key, f"has {len(value)} items, more than the {ITEMS_MAX} allowed")
         return ()
-    if isinstance(kind.item_type, inspect.StructType):
+    if isinstance(kind.item_type, inspect.StructType | inspect.UnionType):
         places = labels(key, value)
     else:
         places = [f"{key}[{place}]" for place in range(1, len(value) + 1)]
@@ -139,6 +170,14 @@ def _walk_dict(kind: inspect.DictType, value: object, key: str, findings: Findin
         findings.add(key, f"has {len(value)} keys, more than the {ITEMS_MAX} allowed")
         return {}
     return {n: _walk(kind.value_type, v, _join(key, n), findings) for n, v in value.items()}
+
+
+def _walk_any(_kind: inspect.AnyType, value: object, key: str, findings: Findings) -> Any:
+    """Take text, a number, or true or false: what a parameter may be."""
+    if isinstance(value, str | int | float):
+        return value
+    findings.add(key, f"must be text, a number, or true or false, not {_kind_of(value)}")
+    return ""
 
 
 def _walk_str(_kind: inspect.StrType, value: object, key: str, findings: Findings) -> str:
@@ -214,6 +253,7 @@ _WALKS: dict[type[inspect.Type], Callable[[Any, object, str, Findings], Any]] = 
     inspect.IntType: _walk_int,
     inspect.FloatType: _walk_float,
     inspect.LiteralType: _walk_literal,
+    inspect.AnyType: _walk_any,
 }
 
 

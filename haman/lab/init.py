@@ -7,6 +7,7 @@
     command = ["haman", "agent", "-c", "/etc/haman/haman.toml"]
     runtime_directory = "haman"   # made below /run first [""]
     restart_delay_s = 1           # restarted this long after it ended [absent: it stays down]
+    needs = "/usr/sbin/sshd"      # not started where this program is not installed [""]
 
 SIGHUP starts everything on the list that is not running; a topology's last `exec` sends it, so
 that namespaces and containerlab start a node the same way. While the file `/run/lab/held` exists
@@ -17,6 +18,7 @@ the next restart, nothing else.
 """
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -40,6 +42,7 @@ class Entry:
     command: tuple[str, ...]
     runtime_directory: str = ""
     restart_delay_s: float | None = None
+    needs: str = ""
 
 
 def read_list(path: Path) -> tuple[Entry, ...]:
@@ -95,7 +98,8 @@ class Init:
             return
         up = {entry.name for entry in self.running.values()}
         for entry in entries:
-            if entry.name not in up:
+            absent = entry.needs and shutil.which(entry.needs) is None
+            if entry.name not in up and not absent:
                 self.start(entry)
 
     def start(self, entry: Entry) -> None:

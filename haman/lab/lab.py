@@ -11,7 +11,7 @@ from haman.core.words import Stance
 from haman.lab import agent, containerlab, holders, kernel, keys, netns, routers, routes
 from haman.lab.paths import Hop
 from haman.lab.runtime import LabError, Runtime
-from haman.lab.services import Anycast, Services, Vip, services_of
+from haman.lab.services import Anycast, Services, Vip, login_hosts, services_of
 from haman.lab.state import LabState, Store, checkout_of
 from haman.lab.topology import Topology, read_topology
 
@@ -188,7 +188,7 @@ def bring_up(
         _make_way(store, say)
         folder = store.folder(topology.name)
         shutil.rmtree(folder / "logs", ignore_errors=True)
-        keys.prepare(folder / "keys", make_cluster_key)
+        keys.prepare(folder / "keys", make_cluster_key, login_hosts(topology))
         routers.prepare(topology)
         served = services if services is not None else services_of(topology)
         say(f"starting {len(topology.nodes)} nodes of lab {topology.name}")
@@ -214,7 +214,7 @@ def prepare_keys(path: Path, make_cluster_key: Callable[[Path], None]) -> Path:
     """
     topology = read_topology(path)
     folder = Store(checkout_of(path)).folder(topology.name) / "keys"
-    keys.prepare(folder, make_cluster_key)
+    keys.prepare(folder, make_cluster_key, login_hosts(topology))
     routers.prepare(topology)
     return folder
 

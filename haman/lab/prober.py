@@ -1,8 +1,8 @@
 """The client: new connections at a steady rate beside long-lived ones, timed to the microsecond.
 
 `python -m haman.lab.prober ORDER RESULT` reads an Order (JSON), prints `ready <monotonic ns>` once
-the long-lived connections stand, probes for the ordered time, and writes a Result (JSON). One
-thread, one epoll, one timerfd, real-time scheduling where allowed; it measures its own lateness and
+the long-lived connections stand, probes for the ordered time or until SIGTERM, and writes a Result
+(JSON). One thread, one epoll, one timerfd, real-time scheduling where allowed; it measures its own lateness and
 reports it, because no figure is better than that.
 
 Connections end with a reset (SO_LINGER 0), so that ports are not used up by TIME_WAIT.
@@ -13,12 +13,14 @@ import errno
 import gc
 import os
 import select
+import signal
 import socket
 import struct
 import sys
 import time
 from collections import deque
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 
@@ -81,6 +83,7 @@ class Prober:
         self.unanswered = 0
         self.skipped = 0
         self.late_ns_max = 0
+        self.enough = False
         self.request = f"GET / HTTP/1.1\r\nHost: {order.address}\r\n\r\n".encode()
 
     def establish(self) -> int:
@@ -107,7 +110,7 @@ class Prober:
         self.poll.register(timer, select.EPOLLIN)
         end_ns = start_ns + int(self.order.duration_s * 1e9)
         due_ns = start_ns
-        while (now := time.monotonic_ns()) < end_ns:
+        while (now := time.monotonic_ns()) < end_ns and not self.enough:
             ready = {fd for fd, _ in self.poll.poll()}
             # The timer comes last: it closes and opens sockets, whose numbers are used again.
             for fd in ready - {timer}:
@@ -287,6 +290,11 @@ def outcome_of(number: int) -> str:
 def probe(order: Order) -> Result:
     """Carry an order out; prints `ready` with the instant it begins."""
     prober = Prober(order)
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        prober.enough = True
+
+    signal.signal(signal.SIGTERM, end)
     established = prober.establish()
     gc.collect()
     gc.freeze()

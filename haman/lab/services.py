@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haman.config import reader
+from haman.config.forms import split_host_port
 from haman.config.model import Config
 from haman.lab.runtime import LabError
 from haman.lab.topology import Node, Topology
@@ -132,6 +133,20 @@ def configurations(topology: Topology) -> tuple[NodeConfig, ...]:
         if config is None:
             raise LabError("\n".join(map(str, problems)))
         found.append(NodeConfig(node.name, source, config))
+    return tuple(found)
+
+
+def login_hosts(topology: Topology) -> tuple[str, ...]:
+    """Names and addresses of the nodes that run haman, for known_hosts.
+
+    Raises:
+        LabError: a node's configuration cannot be used.
+    """
+    found = []
+    for known in configurations(topology):
+        found.append(known.node)
+        if known.config.cluster.listen:
+            found.append(split_host_port(known.config.cluster.listen)[0])
     return tuple(found)
 
 

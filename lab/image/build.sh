@@ -26,7 +26,7 @@ trap 'exit 130' INT TERM
 mkdir "$context/ca" "$context/source"
 find /usr/local/share/ca-certificates -name '*.crt' -exec cp {} "$context/ca/" ';' 2>/dev/null || :
 cp requirements.txt "$context"
-cp -r pyproject.toml README.md LICENSE haman tui "$context/source"
+cp -r pyproject.toml README.md LICENSE haman playbooks tui "$context/source"
 find "$context" -name __pycache__ -prune -exec rm -rf {} +
 
 # The daemon's default bridge may be off; the host's own network always reaches Debian and PyPI.

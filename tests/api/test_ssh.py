@@ -4,21 +4,17 @@ import logging
 import os
 import shutil
 import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from haman.api import schema
 from haman.api.client import Client, UnreachableError
-from haman.api.ssh import SshError, Target, forward, parse_target
+from haman.api.ssh import SshError, find_target, forward
+from haman.api.targets import Target, parse_target
 from tests.api.serving import Served, serving
-
-SSHD = "/usr/sbin/sshd"
-PRIVILEGES_FOLDER = Path("/run/sshd")
+from tests.sshd import Sshd, running_sshd
 
 
 @pytest.mark.parametrize(
@@ -47,61 +43,10 @@ def test_no_targets(text: str) -> None:
         parse_target(text)
 
 
-@dataclass
-class Sshd:
-    """A running sshd, and the home of the one who may log in."""
-
-    port: int
-    home: Path
-    host_key: str
-
-    @property
-    def target(self) -> Target:
-        return Target("root", "127.0.0.1", self.port)
-
-    def trust(self, key: str) -> None:
-        (self.home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{self.port} {key}\n")
-
-
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    if not shutil.which(SSHD):
-        pytest.skip("needs openssh-server")
-    folder = tmp_path_factory.mktemp("sshd")
-    home = folder / "home"
-    (home / ".ssh").mkdir(parents=True)
-    for path in (folder / "host", folder / "other", home / ".ssh/id_ed25519"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = folder / "config"
-    settings.write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nPidFile none\nUsePAM no\n"
-        f"AuthorizedKeysFile {home}/.ssh/id_ed25519.pub\nStrictModes no\nPermitRootLogin yes\n"
-        "PasswordAuthentication no\nAllowStreamLocalForwarding yes\n"
-    )
-    made = not PRIVILEGES_FOLDER.exists()
-    PRIVILEGES_FOLDER.mkdir(exist_ok=True)
-    daemon = subprocess.Popen([SSHD, "-D", "-e", "-f", settings], stderr=subprocess.PIPE)
-    try:
-        wait_for(port, daemon)
-        yield Sshd(port, home, (folder / "host.pub").read_text().strip())
-    finally:
-        daemon.terminate()
-        daemon.communicate(timeout=10)
-        if made:
-            PRIVILEGES_FOLDER.rmdir()
-
-
-def wait_for(port: int, daemon: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and daemon.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    pytest.fail("sshd does not listen")
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -194,7 +139,7 @@ def test_an_agent_that_ends_meanwhile(login: Sshd, tmp_path: Path) -> None:
 @pytest.mark.privileged
 def test_through_a_jump_host(login: Sshd, served: Served) -> None:
     here = f"root@127.0.0.1:{login.port}"
-    with forward(parse_target(here, jump=here), served.socket) as path:
+    with forward(find_target(here, jump=here), served.socket) as path:
         assert Client(path).status().node == "lb1"
 
 
@@ -204,7 +149,7 @@ def test_a_jump_host_that_leads_nowhere(login: Sshd, served: Served) -> None:
         probe.bind(("127.0.0.1", 0))
         closed = probe.getsockname()[1]
     jump = f"root@127.0.0.1:{login.port}"
-    target = parse_target(f"root@127.0.0.1:{closed}", jump=jump)
+    target = find_target(f"root@127.0.0.1:{closed}", jump=jump)
     with pytest.raises(SshError, match=f"127.0.0.1 does not lead to 127.0.0.1:{closed}"):  # noqa: SIM117
         with forward(target, served.socket):
             pytest.fail("went nowhere")
@@ -215,7 +160,7 @@ def test_a_key_file_that_is_named(login: Sshd, served: Served) -> None:
     key = login.home / ".ssh/id_ed25519"
     elsewhere = key.rename(login.home / "work-key")
     try:
-        target = parse_target(f"root@127.0.0.1:{login.port}", keys=(str(elsewhere),))
+        target = find_target(f"root@127.0.0.1:{login.port}", keys=(str(elsewhere),))
         with forward(target, served.socket) as path:
             assert Client(path).status().node == "lb1"
     finally:
@@ -233,10 +178,10 @@ def test_what_is_left_out_is_as_the_ssh_configuration_has_it(
         "  IdentityFile ~/none\n  ProxyJump me@bastion\nHost many\n  ProxyJump a,b\n"
     )
     jump = Target("me", "bastion", 22)
-    assert parse_target("lb1") == Target("ops", "192.0.2.1", 2222, (f"{tmp_path}/key",), jump)
-    assert parse_target("root@lb1:22", jump="x@y").jump == Target("x", "y", 22)
+    assert find_target("lb1") == Target("ops", "192.0.2.1", 2222, (f"{tmp_path}/key",), jump)
+    assert find_target("root@lb1:22", jump="x@y").jump == Target("x", "y", 22)
     with pytest.raises(ValueError, match="more than one jump host"):
-        parse_target("many")
+        find_target("many")
 
 
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
