@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from haman.core import permits
 from haman.core.reports import NodeReport
 from haman.core.words import Reason
 
@@ -61,15 +62,53 @@ class Answer(Struct, frozen=True, tag="answer", array_like=True):
     reasons: tuple[Reason, ...] = ()
 
 
+class PermitAsk(Struct, frozen=True, tag="permit-ask", array_like=True):
+    """The sender asks to move load to the receiver, or to others."""
+
+    message: permits.Ask
+
+
+class PermitAnswer(Struct, frozen=True, tag="permit-answer", array_like=True):
+    """The sender's word on an ask of the receiver's."""
+
+    message: permits.Answer
+
+
+class PermitEnd(Struct, frozen=True, tag="permit-end", array_like=True):
+    """The sender needs the receiver's grant no more."""
+
+    message: permits.End
+
+
+class PermitRevoke(Struct, frozen=True, tag="permit-revoke", array_like=True):
+    """The sender takes its grant back."""
+
+    message: permits.Revoke
+
+
 class Hello(Struct, frozen=True, tag="hello", array_like=True):
     """Nothing but the handshake that every packet carries."""
 
 
-Packet = Report | Released | Order | Answer | Hello
+PermitPacket = PermitAsk | PermitAnswer | PermitEnd | PermitRevoke
+Packet = Report | Released | Order | Answer | PermitPacket | Hello
 
 _Reduce = Callable[[tuple[Reason, ...]], tuple[Reason, ...]]
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Packet] = msgspec.msgpack.Decoder(Packet)
+
+
+def permit_packet(message: permits.Message) -> PermitPacket:
+    """The packet for a message about permits."""
+    match message:
+        case permits.Ask():
+            return PermitAsk(message)
+        case permits.Answer():
+            return PermitAnswer(message)
+        case permits.End():
+            return PermitEnd(message)
+        case permits.Revoke():
+            return PermitRevoke(message)
 
 
 def encode(packet: Packet) -> bytes | None:
@@ -118,4 +157,10 @@ def _with_reasons(packet: Packet, reduce: _Reduce) -> Packet:
         )
     if isinstance(packet, Released | Answer):
         return msgspec.structs.replace(packet, reasons=reduce(packet.reasons))
+    if isinstance(packet, PermitAnswer):
+        answer = packet.message
+        return PermitAnswer(replace(answer, reasons=reduce(answer.reasons)))
+    if isinstance(packet, PermitRevoke):
+        revoke = packet.message
+        return PermitRevoke(replace(revoke, reasons=reduce(revoke.reasons)))
     return packet

@@ -12,7 +12,7 @@ journal, the peers' reports and the hooks come after.
     engine: vip-released             `released` to the heir; events
     engine: report                   stances, if they change; events; report to peers
     peer: released, to this node     take-over order to the engine
-    peer: report                     stances, if they change; events
+    peer: report, about permits      stances, if they change; answers; events
     every 200 ms (report interval)   stances, if they change, else twice a second; report to peers
 """
 
@@ -42,6 +42,7 @@ from haman.controller.node import (
 )
 from haman.controller.operator import Operator
 from haman.controller.peer_side import PeerSide
+from haman.controller.permits import PermitSide, permit_events
 from haman.controller.ports import Clock
 from haman.controller.sensing import MakeSenses, Sensing
 from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
@@ -49,6 +50,7 @@ from haman.controller.ticker import Ticker
 from haman.controller.wakefulness import Wakefulness
 from haman.core.decide import Decider, Decision, FailoverEnded
 from haman.core.heirs import ConfiguredVip
+from haman.core.node import NodeCore
 from haman.core.reports import NodeReport
 from haman.core.situation import Situation
 from haman.core.words import Condition, Event
@@ -92,6 +94,8 @@ class Controller:
             config, parts.announcer, parts.clock, self._announcer_changed, self.note
         )
         self._decider = Decider(configured_vips(config), configured_anycast(config))
+        self._permits = PermitSide(config, self._peers, parts.clock)
+        self._core = NodeCore(self._decider, self._permits.permits)
         self._decision: Decision | None = None
         self._failovers = Failovers(self._decider, self._intent)
         self._lookout = Lookout(config)
@@ -134,6 +138,7 @@ class Controller:
             engine=self._engine.reported,
             datagrams_rejected=self._peers.rejected,
             bgp_counters=self._bgp.snapshot().counters,
+            permit_counts=self._permits.snapshot().counts,
         )
 
     async def drain(self, node: str, *, force: bool) -> Outcome:
@@ -209,18 +214,31 @@ class Controller:
             engine_age_ms=self._engine.age_ms(now_ns),
         )
         stances = self._engine.stances
-        before, self._decision = self._decision, self._decider.step(situation, now_ns)
+        stepped = self._core.step(
+            situation,
+            self._own(),
+            now_ns,
+            self._permits.take(),
+            self._lookout.unweighted,
+            awake=not self._wakefulness.overslept(now_ns),
+        )
+        before, self._decision = self._decision, stepped.decision
         decision, wall_ns = self._decision, self.wall_ns()
         digest = self._bgp.digest(said)
         declared = self._engine.declare(decision.stances, decision.anycast, digest)
         announced = self._bgp.declare(decision)
+        self._permits.send(stepped.tells)
         for transition in decision.transitions:
             self._failovers.follow_up(transition)
+        for move in stepped.moves:
+            self._failovers.order(move.vip, move.to, now_ns, permitted=True)
         condition = condition_event(self._config.node.name, before, decision, wall_ns)
         moved = stance_events(stances, decision.stances, wall_ns) if declared else ()
-        self.note(*condition, *moved, *announced)
-        if declared or condition or announced:
+        self.note(*condition, *moved, *announced, *permit_events(stepped.notes, wall_ns))
+        if declared or condition or announced or stepped.notes:
             self._peers.publish_soon()
+        if stepped.moves:
+            self.decide()
 
     # ---- what comes in ---------------------------------------------------------------------
 
@@ -243,6 +261,8 @@ class Controller:
         """Somebody sent something to the cluster's port."""
         for heard in self._peers.hear(datagram, source):
             match heard:
+                case PacketHeard(peer, packet) if self._permits.hear(peer, packet):
+                    self.decide()
                 case PacketHeard(peer, packet):
                     self._take_packet(peer, packet)
                 case PeerFound(peer):
@@ -297,6 +317,7 @@ class Controller:
             self._intent.current,
             anycast=self._bgp.services(decision.anycast, said),
             neighbors=self._bgp.neighbors(said),
+            permits=self._permits.report,
         )
 
     def _hook_failed(self, text: str) -> None:
@@ -352,6 +373,7 @@ class Controller:
         """Take over a configuration that was checked; nothing here can fail any more."""
         self._config = config
         self._decider.reconfigure(configured_vips(config), configured_anycast(config))
+        self._permits.reconfigure(config)
         self._failovers.reconfigured()
         self._lookout.reconfigure(config)
         self._hooks.command = config.hooks.on_event

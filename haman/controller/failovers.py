@@ -1,4 +1,4 @@
-"""The operator's failovers under way: who waits for which, and what outlives them on disk."""
+"""Failovers under way, the operator's and those by permit: who waits for which, and what outlives them on disk."""
 
 import asyncio
 from dataclasses import replace
@@ -15,13 +15,18 @@ class Failovers:
         self._intent = intent
         self._waiting: dict[str, asyncio.Future[FailoverEnded]] = {}
 
-    def order(self, vip: str, to: str, now_ns: int) -> tuple[asyncio.Future[FailoverEnded], bool]:
-        """The future that tells who took `vip`, and whether the order is new: then decide."""
+    def order(
+        self, vip: str, to: str, now_ns: int, *, permitted: bool = False
+    ) -> tuple[asyncio.Future[FailoverEnded], bool]:
+        """The future that tells who took `vip`, and whether the order is new: then decide.
+
+        `permitted`: the peers consented to it, for this node is too busy; nobody needs to wait.
+        """
         waiting = self._waiting.get(vip)
         if waiting is not None:
             return waiting, False
         waiting = self._waiting[vip] = asyncio.get_running_loop().create_future()
-        self._decider.order(FailoverOrdered(vip, to), now_ns)
+        self._decider.order(FailoverOrdered(vip, to, permitted), now_ns)
         return waiting, True
 
     def follow_up(self, transition: Transition) -> None:

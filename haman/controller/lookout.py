@@ -9,7 +9,7 @@ from haman.controller.engine_side import EngineSide
 from haman.core.alerts import Picture, derive
 from haman.core.anycast_alerts import BgpPicture
 from haman.core.headroom import Headroom, assess
-from haman.core.readback import ReadBack
+from haman.core.readback import WEIGHT_IGNORED, ReadBack
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Alert, Event
 
@@ -43,6 +43,12 @@ class Lookout:
         }
         self._soft = {"": config.saturation.soft} | own
         self._shortest_interval_ms = shortest_interval_ms(config)
+
+    @property
+    def unweighted(self) -> frozenset[str]:
+        """Anycast services of which routers were found to ignore the weights."""
+        findings = self._readback.snapshot().findings
+        return frozenset(f.service for f in findings if f.code == WEIGHT_IGNORED)
 
     def is_due(self, now_ns: int) -> bool:
         """Nobody looked for a second."""

@@ -7,7 +7,7 @@ from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.decide import Decision
 from haman.core.facts import EngineReported, VipReport, VipStance
 from haman.core.heirs import ConfiguredVip
-from haman.core.reports import NodeReport
+from haman.core.reports import NodeReport, PermitReport
 from haman.core.situation import OperatorIntent
 from haman.core.words import Event, Reason, Role
 
@@ -26,6 +26,7 @@ def node_report(
     *,
     anycast: tuple[AnycastReport, ...] = (),
     neighbors: tuple[NeighborReport, ...] = (),
+    permits: PermitReport | None = None,
 ) -> NodeReport:
     """The report of this node, as its peers and the API see it."""
     stances = {stance.vip: stance for stance in decision.stances}
@@ -53,6 +54,7 @@ def node_report(
         anycast=anycast,
         neighbors=neighbors,
         storm=sensed.storm,
+        permits=permits,
     )
 
 

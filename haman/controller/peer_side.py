@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from haman.cluster.keys import ClusterKey
 from haman.cluster.mesh import Address, Greeted, Heard, Mesh, PeerLost
-from haman.cluster.packets import Released
+from haman.cluster.packets import PermitPacket, Released
 from haman.config.model import Cluster
 from haman.controller.orders import Do, Orders
 from haman.controller.ports import Clock
@@ -91,6 +91,11 @@ class PeerSide:
         """Tell the heir that it may take `vip` now."""
         if self._mesh is not None:
             self._mesh.tell(heir, Released(vip, heir, reasons))
+
+    def tell(self, peer: str, packet: PermitPacket) -> None:
+        """Send one packet to one peer, once; it may be lost."""
+        if self._mesh is not None and not self._mesh.tell(peer, packet):
+            log.warning("a packet for %s could not be sent", peer)
 
     def publish_soon(self) -> None:
         """Report a change: at once, unless the last report is younger than 20 ms."""

@@ -21,6 +21,8 @@ class ClusterSnapshot:
         engine: the engine's last report; None before the first.
         datagrams_rejected: from the cluster's port, since the start, by reason.
         bgp_counters: of the BGP driver and its relay, by name; empty without `[bgp]`.
+        permit_counts: since the start, by outcome and reason: granted, denied and ended for this
+            node's own asks; given, refused and revoked for those of its peers.
     """
 
     cluster: str
@@ -34,6 +36,7 @@ class ClusterSnapshot:
     engine: EngineReported | None = None
     datagrams_rejected: dict[str, int] = field(default_factory=dict)
     bgp_counters: dict[str, int] = field(default_factory=dict)
+    permit_counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

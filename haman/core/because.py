@@ -63,7 +63,7 @@ def placed(vip: str, away_from: str) -> Reason:
 def saturated_holding(
     vip: str, resources: tuple[Utilization, ...], role: Role | None, holding: Reason | None = None
 ) -> Reason:
-    """Over the hard threshold; `role` of this node decides what it does about it.
+    """Saturated; `role` of this node decides what it does about it.
 
     Args:
         vip: its name.
@@ -78,8 +78,8 @@ def saturated_holding(
 def saturated_rung(
     service: str, resources: tuple[Utilization, ...], holding: Reason | None = None
 ) -> Reason:
-    """Over the hard threshold, and the ladder of an anycast service stays where it is."""
-    return _saturated(f"neither asks for more of {service} nor sheds it", resources, holding)
+    """Saturated, and the ladder of an anycast service stays where it is."""
+    return _saturated(f"asks for no more of {service}", resources, holding)
 
 
 def _saturated(act: str, resources: tuple[Utilization, ...], holding: Reason | None) -> Reason:

@@ -51,6 +51,8 @@ class NodeCore:
         now_ns: int,
         heard: tuple[Heard, ...] = (),
         unweighted: frozenset[str] = frozenset(),
+        *,
+        awake: bool = True,
     ) -> NodeStepped:
         """Decide.
 
@@ -60,6 +62,7 @@ class NodeCore:
             now_ns: the monotonic instant.
             heard: messages about permits since the last step.
             unweighted: services of which routers were found to ignore the weights.
+            awake: False = the process was stopped just now, and what was heard may be old.
         """
         condition, reasons = judge(situation)
         own = replace(
@@ -70,7 +73,7 @@ class NodeCore:
             paused=situation.intent.paused,
         )
         relay = situation.announced is not None
-        scene = Scene(own, situation.peers, heard, self._ended, unweighted, relay)
+        scene = Scene(own, situation.peers, heard, self._ended, unweighted, relay, awake)
         permits = self._permits.step(scene, now_ns)
         decision = self._decider.step(replace(situation, permits=permits.standing), now_ns)
         self._ended = tuple(

@@ -50,6 +50,7 @@ DISTINCT = 0.05
 _Z = 3.09
 """One-sided 99.9 % of the normal distribution."""
 
+WEIGHT_IGNORED = "weight-ignored"
 SILENT_CAUSES = (
     "does the router accept the prefix (filter, maximum-prefix), use several paths (maximum-paths, "
     "multipath-relax) and reach the next hop? After a link flap FRR's kernel may lack the route that "
@@ -242,7 +243,7 @@ class _Case:
         text = f"new connections of {self.service} are spread evenly ({seen} of {total:.0f} in "
         text += f"{self.window_s} s) and not by weight ({wanted}): {cause}"
         data: dict[str, int | float | str] = {"arrived": round(total), "window_s": self.window_s}
-        return [Finding("weight-ignored", self.service, "", text, data)]
+        return [Finding(WEIGHT_IGNORED, self.service, "", text, data)]
 
 
 def _distance(one: dict[str, float], other: dict[str, float]) -> float:

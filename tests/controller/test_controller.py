@@ -90,7 +90,7 @@ async def test_saturation_holds_and_says_so(tmp_path: Path) -> None:
         assert own is not None
         holding = next(r for r in own.reasons if r.code == "saturated-holding")
         assert "tls at 96 % of its ceiling" in holding.text
-        assert "no permit" in holding.text
+        assert "keeps web; asked lb2: lb2 denied: lb2 has just started" in holding.text
         assert "saturated" in lb1.alert_codes()
         assert lb2.role() is Role.BACKUP
 

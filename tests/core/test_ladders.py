@@ -52,8 +52,8 @@ def test_every_service_has_its_own_ladder() -> None:
             {"condition": Condition.SATURATED, "resources": BUSY},
             "saturated-holding",
             (
-                "tls at 96 % of its ceiling (1.92 of 2 core-s/s); neither asks for more of edge nor "
-                "sheds it; no permit"
+                "tls at 96 % of its ceiling (1.92 of 2 core-s/s); asks for no more of edge; no permit "
+                "was asked for yet"
             ),
         ),
         ({"resources": LATE}, "stale", "measurements are late"),

@@ -12,7 +12,6 @@ from haman.core.permits.messages import Answer
 from haman.core.permits.moves import Move
 from haman.core.permits.scene import VOTERS, Scene, standing_problem
 from haman.core.permits.standing import PermitSettings
-from haman.core.reports import PeerView
 from haman.core.words import Condition, Reason, Stance, percent
 
 _OVER = frozenset({"saturated", "exhausted"})
@@ -26,7 +25,7 @@ def voters(scene: Scene) -> tuple[str, ...]:
 def asking(scene: Scene, settings: PermitSettings, granted_to: str) -> Reason | None:
     """Why nothing is asked for, whatever could move; None = nothing is against it."""
     own = scene.own
-    if problem := standing_problem(own):
+    if problem := standing_problem(scene):
         return problem
     if own.condition is not Condition.SATURATED or not _is_over(own.reasons):
         return Reason("calm", "it is below its hard threshold again, and sheds nothing more")
@@ -50,12 +49,15 @@ def _is_over(reasons: tuple[Reason, ...]) -> bool:
 
 
 def silence(scene: Scene) -> Reason | None:
-    """Peers that cannot be asked: what they carry is not known, so they count as full."""
+    """Peers that cannot be asked, or are known to say no; what a silent one carries is not known."""
     for view in scene.peers:
         found = sound(view)
         if found.report is None:
             text = f"{view.name} counts as full: {found.silence}"
             return Reason("no-fresh-report", text, {"node": view.name})
+        if found.report.paused:
+            text = f"automatic moves are paused on {view.name}"
+            return Reason("paused", text, {"node": view.name})
         if found.report.permits is None:
             text = (
                 f"{view.name} counts as full: its version ({found.report.version}) knows no permits"
@@ -89,7 +91,7 @@ def nowhere(scene: Scene, settings: PermitSettings) -> Reason:
 
 def rank(move: Move, scene: Scene, settings: PermitSettings) -> tuple[float, bool, str, str]:
     """Sorts moves: the one that fits best, by what the takers report; then anycast before a VIP."""
-    own = sound(PeerView(scene.own.node, scene.own, 0.0, fresh=True))
+    own = scene.node
     worst = 0.0
     for view in scene.peers:
         share = move.shares.get(view.name, 0.0)
@@ -106,6 +108,11 @@ def asked_now(service: str, asked: tuple[str, ...]) -> Reason:
     return Reason("asking", text, {"service": service})
 
 
+def settling(service: str) -> Reason:
+    """A move is under way."""
+    return Reason("settling", f"{service} was moved by permit: its load has to settle first")
+
+
 def denied(asked: tuple[str, ...], denials: Mapping[str, Answer]) -> Reason:
     """Who said no, and why."""
     told = "; ".join(f"{name} denied: {_why(answer)}" for name, answer in sorted(denials.items()))
@@ -118,8 +125,8 @@ def denied(asked: tuple[str, ...], denials: Mapping[str, Answer]) -> Reason:
 def unanswered(asked: tuple[str, ...], silent: list[str], denials: Mapping[str, Answer]) -> Reason:
     """Nobody said no for good, and not all said yes."""
     told = [f"{name} denied: {_why(answer)}" for name, answer in sorted(denials.items())]
-    if silent:
-        told.append(f"{listed(silent)} did not answer")
+    if silent or not told:
+        told.append(f"{listed(silent) if silent else 'not all'} did not answer in time")
     return Reason("not-answered", f"asked {listed(asked)}: {'; '.join(told)}")
 
 
@@ -128,21 +135,18 @@ def _why(answer: Answer) -> str:
 
 
 def words(move: Move, settings: PermitSettings) -> str:
-    """What a move is."""
-    whole = sum(move.shares.values())
+    """What a move is: "to weight 50 of 100, which moves 40 % of its load at most"."""
     if move.rung is None:
-        return f"{move.service} may move to {move.to}"
-    if move.rung.stance is Stance.SHUT:
-        return f"{move.service} may be shut here, which moves {percent(whole)} of the load"
-    full = next((s.weight for s in settings.anycast if s.name == move.service), move.rung.weight)
-    return (
-        f"{move.service} may go to weight {move.rung.weight} of {full} here, which moves"
-        f" {percent(whole)} of the load"
-    )
+        return f"to {move.to}, with all of its load at most"
+    where = "shut"
+    if move.rung.stance is not Stance.SHUT:
+        full = next((s.weight for s in settings.anycast if s.name == move.service), 0)
+        where = f"at weight {move.rung.weight} of {full}"
+    return f"{where}, which moves {percent(sum(move.shares.values()))} of its load at most"
 
 
 def by_permit(move: Move, consented: tuple[str, ...], settings: PermitSettings) -> Reason:
     """Why a node serves less than configured."""
-    text = f"sheds, for it was saturated: {listed(consented)} consented; {words(move, settings)}"
+    text = f"was saturated, and {listed(consented)} consented to it {words(move, settings)}"
     data: dict[str, int | float | str] = {"share": round(sum(move.shares.values()), 4)}
     return Reason("shed", text, data)

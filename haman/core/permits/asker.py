@@ -48,6 +48,7 @@ class _Asked:
     """One ask under way.
 
     Attributes:
+        load: what this node used, by resource, in the native unit.
         before: the rung that the service had; None = a VIP.
         told_ns: of the last round of packets.
     """
@@ -55,6 +56,8 @@ class _Asked:
     id: PermitId
     move: Move
     urgency: int
+    load: dict[str, float]
+    clients: float
     voters: tuple[str, ...]
     since_ns: int
     told_ns: int
@@ -185,10 +188,12 @@ class Asker:
             case Phase.MOVING:
                 self._follow(scene, now_ns)
             case Phase.SETTLING:
-                self._settle(scene, now_ns)
+                self._settle(now_ns)
         asked = self._asked
         if asked is not None and now_ns - asked.told_ns >= self._every_ns:
             self._tell_all(asked, now_ns)
+        if self._moving and scene.own.condition is Condition.SATURATED:
+            self._holding = against.settling(self._moving)
         self.standing = Standing(self._sheds.standing(scene), self._holding)
 
     @property
@@ -224,12 +229,15 @@ class Asker:
 
     def _ask(self, move: Move, scene: Scene, now_ns: int) -> None:
         self._number += 1
+        own = scene.node
         load = busiest(scene.own, self._settings)
         urgency = round((FULL if load is None else min(load, 10.0)) * URGENCY_STEPS)
         self._asked = asked = _Asked(
             PermitId(self._epoch, self._number),
             move,
             urgency,
+            {name: r.used for name, r in own.resources.items() if r.used is not None},
+            own.clients or 0.0,
             against.voters(scene),
             now_ns,
             now_ns,
@@ -248,6 +256,8 @@ class Asker:
                 asked.move.service,
                 asked.move.shares.get(voter, 0.0),
                 asked.urgency,
+                asked.load,
+                asked.clients,
                 self._phase is Phase.SETTLING,
                 asked.move.to,
                 stance,
@@ -266,11 +276,11 @@ class Asker:
         final = {n: a for n, a in denied.items() if a.final}
         if final:
             self._fail(against.denied(asked.voters, final), now_ns)
-        elif not denied and len(said) == len(asked.voters):
-            self._order(asked, now_ns)
-        elif now_ns - asked.since_ns >= ASK_NS:
+        elif now_ns - asked.since_ns >= ASK_NS:  # also if this node slept, and all have answered
             silent = [voter for voter in asked.voters if voter not in said]
             self._fail(against.unanswered(asked.voters, silent, denied), now_ns)
+        elif not denied and len(said) == len(asked.voters):
+            self._order(asked, now_ns)
 
     def _void(self, asked: _Asked, scene: Scene) -> Reason | None:
         """Why what was asked is not what would be done now; None = it is."""
@@ -292,7 +302,6 @@ class Asker:
 
     def _order(self, asked: _Asked, now_ns: int) -> None:
         self._phase = Phase.MOVING
-        self._holding = None
         asked.told_ns = now_ns
         move = asked.move
         if move.rung is None:
@@ -302,10 +311,7 @@ class Asker:
             self._sheds.order(move.service, move.rung, reason, now_ns)
         reasons = tuple(r for voter in asked.voters for r in asked.answers[voter].reasons)
         self.counts["granted", ""] += 1
-        self._failures = 0
-        self._noted = ""
-        where = against.words(move, self._settings)
-        text = f"{listed(asked.voters)} consented: {where}"
+        text = f"{listed(asked.voters)} consented to {move.service} {against.words(move, self._settings)}"
         self._notes.append(Note("permit-granted", text, move.service, reasons))
 
     def _follow(self, scene: Scene, now_ns: int) -> None:
@@ -338,15 +344,13 @@ class Asker:
         asked.in_force_ns = now_ns
         self._tell_all(asked, now_ns)
 
-    def _settle(self, scene: Scene, now_ns: int) -> None:
+    def _settle(self, now_ns: int) -> None:
         asked = self._asked
         assert asked is not None
-        if scene.own.condition is Condition.SATURATED:
-            text = f"{asked.move.service} was moved just now: the load has to settle first"
-            self._holding = Reason("settling", text)
         if asked.revoked and asked.before is not None:
             self._undo(asked, asked.revoked[0], now_ns)
         elif now_ns - asked.in_force_ns >= SETTLE_NS or asked.revoked:
+            self._failures = 0
             why = asked.revoked or (Reason("settled", "the load has arrived where it went"),)
             self._end(asked, why[0])
 

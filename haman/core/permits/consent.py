@@ -1,13 +1,12 @@
 """Whether a node consents to what a peer asks, and whether it can keep its word."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from haman.core.headroom.sound import sound
+from haman.core.headroom.sound import HUGE, Node, sound
 from haman.core.permits.fit import Fit, fit
 from haman.core.permits.messages import VERSION, Ask
 from haman.core.permits.scene import Scene, standing_problem
 from haman.core.permits.standing import PermitSettings
-from haman.core.reports import PeerView
 from haman.core.words import Condition, Reason
 
 URGENCY_MAX = 1000
@@ -30,7 +29,7 @@ def unwilling(peer: str, ask: Ask, scene: Scene, own: OwnMoves) -> Reason | None
     """Why the node answers no, whatever room it has; None = nothing is against it."""
     if nonsense := _nonsense(peer, ask):
         return nonsense
-    if problem := standing_problem(scene.own):
+    if problem := standing_problem(scene):
         return problem
     if own.asks:
         return Reason("goes-first", f"{scene.own.node} asks for {own.asks} itself, and goes first")
@@ -52,8 +51,8 @@ def room(
     if asker.report is None:
         return Reason("no-fresh-report", f"{node} has no word of {peer}: {asker.silence}")
     found = fit(
-        {peer: (asker, ask.share)},
-        sound(PeerView(node, scene.own, 0.0, fresh=True)),
+        {peer: (_loaded(asker, ask), ask.share)},
+        scene.node,
         f"if {peer} moves {ask.service}",
         settings,
         lambda thresholds: thresholds.hard,
@@ -61,11 +60,22 @@ def room(
     return found if found.fits else found.reason
 
 
+def _loaded(asker: Node, ask: Ask) -> Node:
+    """The asker with the load that it told last: its report may be from before it was busy."""
+    resources = {
+        name: replace(each, used=max(each.used or 0.0, ask.load.get(name, 0.0)))
+        for name, each in asker.resources.items()
+        if each.used is not None
+    }
+    clients = None if asker.clients is None else max(asker.clients, ask.clients)
+    return replace(asker, resources=asker.resources | resources, clients=clients)
+
+
 def unkept(ask: Ask, scene: Scene) -> tuple[Reason, ...]:
     """Why this node cannot keep its word; () = it can."""
     if ask.share and scene.own.condition is Condition.SATURATED:
         return (_saturated(scene, "is saturated itself now"),)
-    problem = standing_problem(scene.own)
+    problem = standing_problem(scene)
     return () if problem is None or ask.moved else (problem,)
 
 
@@ -80,6 +90,10 @@ def _nonsense(peer: str, ask: Ask) -> Reason | None:
         return Reason("unknown-version", text, {"version": ask.version})
     if not 0.0 <= ask.share <= 1.0:  # no NaN is
         return Reason("senseless", f"{peer} asks to move a share of {ask.share:g}, which cannot be")
+    wrong = {n: v for n, v in {**ask.load, "clients": ask.clients}.items() if not 0 <= v <= HUGE}
+    if wrong:
+        told = ", ".join(f"{value:g} for {name}" for name, value in wrong.items())
+        return Reason("senseless", f"{peer} asks with {told}, which cannot be")
     if not 0 <= ask.urgency <= URGENCY_MAX:
         text = f"{peer} asks with an urgency of {ask.urgency}, which cannot be"
         return Reason("senseless", text)

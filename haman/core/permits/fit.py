@@ -13,7 +13,6 @@ from haman.core.ladder import Rung
 from haman.core.permits.moves import LEAST, rung_in_force, spread
 from haman.core.permits.scene import Scene
 from haman.core.permits.standing import PermitSettings
-from haman.core.reports import PeerView
 from haman.core.saturation import Thresholds
 from haman.core.words import Reason, percent
 
@@ -93,7 +92,7 @@ def fits_back(service: str, rung: Rung, scene: Scene, settings: PermitSettings) 
     What it serves now tells best: its dynamic load grows as its share does. While it serves nothing,
     the others' load must tell: what it would get of theirs.
     """
-    own = sound(PeerView(scene.own.node, scene.own, 0.0, fresh=True))
+    own = scene.node
     peers = {view.name: sound(view) for view in scene.peers}
     at = rung_in_force(service, scene)
     before = spread(service, at, scene) if at is not None else {}

@@ -4,7 +4,7 @@ A message may be lost, late, repeated or overtaken. What it is about is named by
 its asker never uses again, so that an old word cannot be taken for a new one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from haman.core.words import Reason, Stance
 
@@ -32,6 +32,8 @@ class Ask:
     Attributes:
         service: the VIP or anycast service.
         share: of the sender's whole load, that the receiver would get; 0 = none, consent alone.
+        load: what the sender uses now, by resource, in the native unit; its report may be older.
+        clients: connected to it now.
         urgency: the sender's binding utilization in steps of 5 %: the busiest goes first.
         moved: it has been done; the load is on its way, and the grant is renewed.
         to: a VIP's next holder; "" for an anycast service.
@@ -43,6 +45,8 @@ class Ask:
     service: str
     share: float
     urgency: int
+    load: dict[str, float] = field(default_factory=dict)
+    clients: float = 0.0
     moved: bool = False
     to: str = ""
     stance: Stance = Stance.FULL

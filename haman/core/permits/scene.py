@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from haman.core.headroom.sound import Node, sound
 from haman.core.permits.messages import Heard
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Condition, Reason
@@ -28,6 +29,7 @@ class Scene:
         ended: failovers that ended since.
         unweighted: services of which routers were found to ignore the weights.
         relay: it is reached: what `own` says of anycast services is in force.
+        awake: nothing that was heard can be old; False after this process was stopped for a while.
     """
 
     own: NodeReport
@@ -36,10 +38,16 @@ class Scene:
     ended: tuple[FailoverSeen, ...] = ()
     unweighted: frozenset[str] = field(default_factory=frozenset)
     relay: bool = True
+    awake: bool = True
 
     def report(self, peer: str) -> NodeReport | None:
         """The report of a peer to decide upon; None = there is none."""
         return next((p.report for p in self.peers if p.name == peer and p.fresh), None)
+
+    @property
+    def node(self) -> Node:
+        """This node, as far as its own word can be believed."""
+        return sound(PeerView(self.own.node, self.own, 0.0, fresh=True))
 
     @property
     def reports(self) -> dict[str, NodeReport]:
@@ -47,10 +55,14 @@ class Scene:
         return {p.name: p.report for p in self.peers if p.fresh and p.report is not None}
 
 
-def standing_problem(own: NodeReport) -> Reason | None:
+def standing_problem(scene: Scene) -> Reason | None:
     """Why a node neither asks nor grants now; None = it may."""
+    own = scene.own
     if own.condition not in VOTERS:
         return Reason("not-in-service", f"{own.node} is {own.condition.predicate}")
     if own.paused:
         return Reason("paused", f"automatic moves are paused on {own.node}")
+    if not scene.awake:
+        text = f"{own.node} was not running for a moment: what it has heard may be old"
+        return Reason("overslept", text)
     return None

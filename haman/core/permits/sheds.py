@@ -59,7 +59,7 @@ class Sheds:
 
     def standing(self, scene: Scene) -> dict[str, Shed]:
         """For the ladders. Nothing is ordered while automatic moves are off."""
-        off = standing_problem(scene.own) is not None
+        off = standing_problem(scene) is not None
         return {
             name: Shed(shed.rung, shed.ordered and not off, _told(shed))
             for name, shed in self._sheds.items()
@@ -109,7 +109,7 @@ class Sheds:
         self, service: ConfiguredAnycast, shed: _Shed, scene: Scene, now_ns: int
     ) -> None:
         own, held_ns = scene.own, now_ns - shed.since_ns
-        if standing_problem(own) is not None or own.condition is not Condition.IN_SERVICE:
+        if standing_problem(scene) is not None or own.condition is not Condition.IN_SERVICE:
             shed.waits = None
             return
         if held_ns < shed.hold_ns:
