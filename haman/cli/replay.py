@@ -10,7 +10,7 @@ import msgspec
 from haman.api.times import iso
 from haman.cli.command import Command
 from haman.cli.events import Since
-from haman.cli.text import paint, reasons
+from haman.cli.text import paint
 from haman.controller.flight import read
 from haman.controller.recorder import CURRENT, FOLDER, PREVIOUS
 from haman.controller.replay import Replay, Replayed
@@ -32,7 +32,9 @@ STATE = "/var/lib/haman"
 @click.option(
     "--since", type=Since(), metavar="AGE|INSTANT", help="Show only what was decided after this."
 )
-@click.option("--all", "every", is_flag=True, help="Every step, not only those that change something.")
+@click.option(
+    "--all", "every", is_flag=True, help="Every step, not only those that change something."
+)
 @click.option("--json", "as_json", is_flag=True, help="One step per line, with its inputs.")
 def replay(path: Path, *, since: tuple[int, int] | None, every: bool, as_json: bool) -> None:
     """Step the decisions of a node through its flight recording again.
@@ -136,7 +138,11 @@ def _ended(transition: Transition) -> str:
     if not isinstance(transition, FailoverEnded):
         return "came back here"
     taker = transition.taker
-    return f"the failover is over, {taker} took it" if taker else "the failover is over, nobody took it"
+    return (
+        f"the failover is over, {taker} took it"
+        if taker
+        else "the failover is over, nobody took it"
+    )
 
 
 def _condition(decision: Decision) -> str:
@@ -144,7 +150,7 @@ def _condition(decision: Decision) -> str:
 
 
 def _line(about: str, what: str, why: tuple[Reason, ...]) -> str:
-    told = reasons(why)
+    told = "; ".join(reason.text for reason in why)
     return (f"{about}: " if about else "") + what + (f" ({told})" if told else "")
 
 

@@ -19,7 +19,7 @@ journal, the peers' reports and the hooks come after.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from haman.cluster.keys import ClusterKey
 from haman.cluster.mesh import Address, Mesh, PacketHeard, PeerFound, PeerLost, ReportHeard
@@ -29,6 +29,7 @@ from haman.controller.anycast import configured_anycast
 from haman.controller.bgp_side import BgpSide, MakeAnnouncer
 from haman.controller.engine_side import EngineSide
 from haman.controller.failovers import Failovers
+from haman.controller.flight import Inputs
 from haman.controller.hooks import Hooks
 from haman.controller.intent import IntentKeeper
 from haman.controller.journal import Journal
@@ -42,8 +43,9 @@ from haman.controller.node import (
 )
 from haman.controller.operator import Operator
 from haman.controller.peer_side import PeerSide
-from haman.controller.permits import PermitSide, permit_events
+from haman.controller.permits import PermitSide, permit_events, permit_settings
 from haman.controller.ports import Clock
+from haman.controller.recorder import FlightRecorder, Off
 from haman.controller.sensing import MakeSenses, Sensing
 from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
 from haman.controller.ticker import Ticker
@@ -76,6 +78,7 @@ class Parts:
     intent: IntentKeeper
     mesh: Mesh | None = None
     announcer: MakeAnnouncer | None = None
+    recorder: FlightRecorder = field(default_factory=Off)
 
 
 class Controller:
@@ -96,8 +99,10 @@ class Controller:
         self._decider = Decider(configured_vips(config), configured_anycast(config))
         self._permits = PermitSide(config, self._peers, parts.clock)
         self._core = NodeCore(self._decider, self._permits.permits)
+        self._recorder = parts.recorder
+        self._recorder.began(permit_settings(config), self._permits.epoch, self._permits.started_ns)
         self._decision: Decision | None = None
-        self._failovers = Failovers(self._decider, self._intent)
+        self._failovers = Failovers(self._decider, self._intent, self._recorder)
         self._lookout = Lookout(config)
         self._operator = Operator(self, self._intent, self._peers.orders)
         self._stopped = asyncio.Event()
@@ -214,7 +219,7 @@ class Controller:
             engine_age_ms=self._engine.age_ms(now_ns),
         )
         stances = self._engine.stances
-        stepped = self._core.step(
+        inputs = Inputs(
             situation,
             self._own(),
             now_ns,
@@ -222,6 +227,8 @@ class Controller:
             self._lookout.unweighted,
             awake=not self._wakefulness.overslept(now_ns),
         )
+        stepped = inputs.step(self._core)
+        self._recorder.stepped(inputs, stepped.decision)
         before, self._decision = self._decision, stepped.decision
         decision, wall_ns = self._decision, self.wall_ns()
         digest = self._bgp.digest(said)
@@ -374,6 +381,7 @@ class Controller:
         self._config = config
         self._decider.reconfigure(configured_vips(config), configured_anycast(config))
         self._permits.reconfigure(config)
+        self._recorder.reconfigured(permit_settings(config))
         self._failovers.reconfigured()
         self._lookout.reconfigure(config)
         self._hooks.command = config.hooks.on_event

@@ -4,14 +4,16 @@ import asyncio
 from dataclasses import replace
 
 from haman.controller.intent import IntentKeeper
+from haman.controller.recorder import FlightRecorder
 from haman.core.decide import Decider, FailoverEnded, FailoverOrdered, Transition
 
 
 class Failovers:
     """At most one for each VIP; whoever asks for it again waits for the same one."""
 
-    def __init__(self, decider: Decider, intent: IntentKeeper) -> None:
+    def __init__(self, decider: Decider, intent: IntentKeeper, recorder: FlightRecorder) -> None:
         self._decider = decider
+        self._recorder = recorder
         self._intent = intent
         self._waiting: dict[str, asyncio.Future[FailoverEnded]] = {}
 
@@ -26,7 +28,9 @@ class Failovers:
         if waiting is not None:
             return waiting, False
         waiting = self._waiting[vip] = asyncio.get_running_loop().create_future()
-        self._decider.order(FailoverOrdered(vip, to, permitted), now_ns)
+        order = FailoverOrdered(vip, to, permitted)
+        self._recorder.ordered(order, now_ns)
+        self._decider.order(order, now_ns)
         return waiting, True
 
     def follow_up(self, transition: Transition) -> None:

@@ -1,4 +1,4 @@
-"""The flight recording: what the decisions of a node were made from, as bytes.
+r"""The flight recording: what the decisions of a node were made from, as bytes.
 
     file    = "haman flight 1\n", then frames
     frame   = length and CRC-32 of what follows (4 + 4 bytes, big-endian), then zlib of records
@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from haman.cluster.packets import PermitPacket, decode, encode, permit_packet
-from haman.core.decide import Decision
+from haman.core.decide import Decision, FailoverOrdered
+from haman.core.node import NodeCore, NodeStepped
 from haman.core.permits import Heard, PermitSettings
 from haman.core.reports import NodeReport, PeerView
 from haman.core.situation import Situation
@@ -43,7 +44,7 @@ class Began(Struct, frozen=True, tag="began", omit_defaults=True):
         settings: services, and what is decided by.
         resumed: the life began in an earlier file, or records are missing: what was decided before is
             not known here.
-        dropped: records lost before this one because the disk did not take them.
+        dropped: records of this life that were lost before because the disk did not take them.
     """
 
     node: str
@@ -68,8 +69,7 @@ class Ordered(Struct, frozen=True, tag="ordered", omit_defaults=True):
     """A failover was ordered, by an operator or by permit."""
 
     now_ns: int
-    vip: str
-    to: str
+    order: FailoverOrdered
 
 
 class Peer(Struct, frozen=True, array_like=True):
@@ -128,6 +128,17 @@ class Inputs(Struct, frozen=True):
     unweighted: frozenset[str]
     awake: bool
 
+    def step(self, core: NodeCore) -> NodeStepped:
+        """Give it these."""
+        return core.step(
+            self.situation,
+            self.own,
+            self.now_ns,
+            self.heard,
+            self.unweighted,
+            awake=self.awake,
+        )
+
 
 class Compactor:
     """Leaves out what the record before said already. `reset` where a file begins."""
@@ -151,7 +162,9 @@ class Compactor:
             at_ns,
             inputs.own,
             tuple(
-                Peer(p.name, p.age_ms, p.fresh, None if p.report is before.get(p.name) else p.report)
+                Peer(
+                    p.name, p.age_ms, p.fresh, None if p.report is before.get(p.name) else p.report
+                )
                 for p in said.peers
             ),
             rest if changed else None,

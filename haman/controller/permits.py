@@ -38,8 +38,8 @@ class PermitSide:
     """
 
     def __init__(self, config: Config, peers: PeerSide, clock: Clock) -> None:
-        epoch, now_ns = clock.wall_ns(), clock.monotonic_ns()
-        self.permits = Permits(permit_settings(config), epoch, now_ns)
+        self.epoch, self.started_ns = clock.wall_ns(), clock.monotonic_ns()
+        self.permits = Permits(permit_settings(config), self.epoch, self.started_ns)
         self._peers = peers
         self._inbox: list[Heard] = []
 

@@ -8,7 +8,7 @@ second by a thread; a disk that does not take them costs records, which are coun
 import logging
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import haman
 from haman.controller.flight import (
@@ -23,7 +23,7 @@ from haman.controller.flight import (
     to_frame,
 )
 from haman.controller.ports import Clock
-from haman.core.decide import Decision
+from haman.core.decide import Decision, FailoverOrdered
 from haman.core.permits import PermitSettings
 
 FOLDER = "flight"
@@ -36,30 +36,58 @@ CLOSE_S = 1.0
 log = logging.getLogger(__name__)
 
 
+class FlightRecorder(Protocol):
+    """What a controller tells."""
+
+    def began(self, settings: PermitSettings, epoch: int, started_ns: int) -> None:
+        """A life began; `epoch` is that of its permits."""
+
+    def reconfigured(self, settings: PermitSettings) -> None:
+        """What is decided by from now on."""
+
+    def ordered(self, order: FailoverOrdered, now_ns: int) -> None:
+        """A failover was ordered."""
+
+    def stepped(self, inputs: Inputs, decision: Decision) -> None:
+        """The node decided."""
+
+
+class Off:
+    """Records nothing."""
+
+    def began(self, settings: PermitSettings, epoch: int, started_ns: int) -> None:
+        """See `FlightRecorder`."""
+
+    def reconfigured(self, settings: PermitSettings) -> None:
+        """See `FlightRecorder`."""
+
+    def ordered(self, order: FailoverOrdered, now_ns: int) -> None:
+        """See `FlightRecorder`."""
+
+    def stepped(self, inputs: Inputs, decision: Decision) -> None:
+        """See `FlightRecorder`."""
+
+
 class Recorder:
-    """One life of a controller.
+    """Records one life of a controller; a `FlightRecorder`.
 
     Args:
         directory: of the state; `flight` is made in it.
         bytes_max: of both files together.
-        epoch: of the node's permits.
     """
 
-    def __init__(
-        self, directory: Path, bytes_max: int, node: str, clock: Clock, epoch: int
-    ) -> None:
+    def __init__(self, directory: Path, bytes_max: int, node: str, clock: Clock) -> None:
         self._folder = directory / FOLDER
         self._segment_bytes_max = bytes_max // 2
         self._node = node
         self._clock = clock
-        self._epoch = epoch
-        self._started_ns = clock.monotonic_ns()
-        self._settings: PermitSettings | None = None
+        self._life = (0, 0)
+        self._settings = PermitSettings()
         self._compactor = Compactor()
         self._waiting: list[Record] = []
         self._wake = threading.Condition()
         self._closing = False
-        self._full = self._begun = False
+        self._full = False
         self._file: BinaryIO | None = None
         self._written = 0
         self.dropped = 0
@@ -71,18 +99,19 @@ class Recorder:
 
     # ---- from the event loop -------------------------------------------------------------------
 
-    def configured(self, settings: PermitSettings) -> None:
-        """What is decided by from now on; the first call begins the recording."""
-        first, self._settings = self._settings is None, settings
-        if first:
-            self._begin(resumed=False)
-            return
-        now_ns = self._clock.monotonic_ns()
-        self._put(Reconfigured(now_ns, settings))
+    def began(self, settings: PermitSettings, epoch: int, started_ns: int) -> None:
+        """A life began, and the recording with it."""
+        self._settings, self._life = settings, (epoch, started_ns)
+        self._begin(resumed=False)
 
-    def ordered(self, vip: str, to: str, now_ns: int) -> None:
+    def reconfigured(self, settings: PermitSettings) -> None:
+        """What is decided by from now on."""
+        self._settings = settings
+        self._put(Reconfigured(self._clock.monotonic_ns(), settings))
+
+    def ordered(self, order: FailoverOrdered, now_ns: int) -> None:
         """A failover was ordered."""
-        self._put(Ordered(now_ns, vip, to))
+        self._put(Ordered(now_ns, order))
 
     def stepped(self, inputs: Inputs, decision: Decision) -> None:
         """The node decided."""
@@ -91,9 +120,7 @@ class Recorder:
         self._put(self._compactor.compact(inputs, self._clock.wall_ns(), decision))
 
     def _begin(self, *, resumed: bool) -> None:
-        settings = self._settings
-        if settings is None:
-            return
+        epoch, started_ns = self._life
         self._full = False
         self._compactor.reset()
         self._put(
@@ -102,9 +129,9 @@ class Recorder:
                 haman.__version__,
                 self._clock.monotonic_ns(),
                 self._clock.wall_ns(),
-                self._started_ns,
-                self._epoch,
-                settings,
+                started_ns,
+                epoch,
+                self._settings,
                 resumed,
                 self.dropped,
             )

@@ -13,7 +13,7 @@ from haman.controller.flight import (
     Record,
     digest,
 )
-from haman.core.decide import Decider, Decision, FailoverOrdered
+from haman.core.decide import Decider, Decision
 from haman.core.node import NodeCore, NodeStepped
 from haman.core.permits import Permits
 
@@ -71,9 +71,9 @@ class Replay:
 
     def _take(self, record: Record) -> Iterator[Replayed]:
         if isinstance(record, Began):
-            self.lost = max(self.lost, record.dropped)
             if self._life is None or not self._life.goes_on(record):
                 self._life = _Life(record)
+                self.lost += record.dropped
             return
         life = self._life
         if life is None:
@@ -82,18 +82,11 @@ class Replay:
             case Reconfigured(settings=settings):
                 life.decider.reconfigure(settings.vips, settings.anycast)
                 life.permits.reconfigure(settings)
-            case Ordered(now_ns, vip, to):
-                life.decider.order(FailoverOrdered(vip, to), now_ns)
+            case Ordered(now_ns, order):
+                life.decider.order(order, now_ns)
             case _:
                 inputs = life.expander.expand(record)
-                stepped = life.core.step(
-                    inputs.situation,
-                    inputs.own,
-                    inputs.now_ns,
-                    inputs.heard,
-                    inputs.unweighted,
-                    awake=inputs.awake,
-                )
+                stepped = inputs.step(life.core)
                 same = digest(stepped.decision) == record.digest
                 self.steps += 1
                 self.differing += not same and life.whole
@@ -107,7 +100,7 @@ class _Life:
     def __init__(self, began: Began) -> None:
         self.node = began.node
         self.whole = not began.resumed
-        self._identity = (began.node, began.epoch, began.started_ns)
+        self._identity = _identity(began)
         settings = began.settings
         self.decider = Decider(settings.vips, settings.anycast)
         self.permits = Permits(settings, began.epoch, began.started_ns)
@@ -116,5 +109,8 @@ class _Life:
 
     def goes_on(self, began: Began) -> bool:
         """The next file of the same life, with nothing missing in between."""
-        same = self._identity == (began.node, began.epoch, began.started_ns)
-        return same and began.resumed and not began.dropped
+        return began.resumed and self._identity == _identity(began)
+
+
+def _identity(began: Began) -> tuple[str, int, int, int]:
+    return began.node, began.epoch, began.started_ns, began.dropped

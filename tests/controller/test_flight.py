@@ -1,7 +1,6 @@
 """The flight recorder, and that what it wrote is decided again as it was."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,8 +44,8 @@ class Life:
 
     def __init__(self, folder: Path, clock: Clock, bound: int = BOUND) -> None:
         self.clock = clock
-        self.recorder = Recorder(folder, bound, "lb1", clock, EPOCH)
-        self.recorder.configured(SETTINGS)
+        self.recorder = Recorder(folder, bound, "lb1", clock)
+        self.recorder.began(SETTINGS, EPOCH, clock.now_ns)
         self.decider = Decider(SETTINGS.vips, SETTINGS.anycast)
         self.core = NodeCore(self.decider, Permits(SETTINGS, EPOCH, clock.now_ns))
         self.conditions: list[str] = []
@@ -79,16 +78,10 @@ class Life:
             awake=True,
         )
         if number == 90:
-            self.recorder.ordered("web", "lb2", self.clock.now_ns)
-            self.decider.order(FailoverOrdered("web", "lb2"), self.clock.now_ns)
-        stepped = self.core.step(
-            inputs.situation,
-            inputs.own,
-            inputs.now_ns,
-            inputs.heard,
-            inputs.unweighted,
-            awake=inputs.awake,
-        )
+            order = FailoverOrdered("web", "lb2")
+            self.recorder.ordered(order, self.clock.now_ns)
+            self.decider.order(order, self.clock.now_ns)
+        stepped = inputs.step(self.core)
         self.conditions.append(stepped.decision.condition)
         self.recorder.stepped(inputs, stepped.decision)
 
@@ -126,7 +119,9 @@ def test_every_decision_is_made_again(tmp_path) -> None:
 
 def test_what_is_decided_otherwise_is_seen(tmp_path) -> None:
     Life(tmp_path, Clock()).run(range(150))
-    kept = [r for r in records(tmp_path) if not (isinstance(r, Stepped) and r.own.connections == 95)]
+    kept = [
+        r for r in records(tmp_path) if not (isinstance(r, Stepped) and r.own.connections == 95)
+    ]
     began = kept[0]
     assert isinstance(began, Began)
     other = replace(SETTINGS, vips=(ConfiguredVip("web", 90),))
@@ -235,9 +230,9 @@ def test_a_thread_that_does_not_keep_up_costs_the_oldest(tmp_path, monkeypatch) 
 
 
 @pytest.fixture
-def recorded(tmp_path) -> Iterator[Path]:
+def recorded(tmp_path) -> Path:
     Life(tmp_path, Clock()).run(range(150))
-    yield tmp_path
+    return tmp_path
 
 
 def run(*words: str):
