@@ -29,6 +29,9 @@ VERBS = {
     "top": Verb("haman.cli.top", LOOK, "This node's resources, live: which one runs out first."),
     "headroom": Verb("haman.cli.headroom", LOOK, "Would the rest carry the load without a node."),
     "events": Verb("haman.cli.events", LOOK, "What happened, and what happens."),
+    "replay": Verb(
+        "haman.cli.replay", LOOK, "What was decided, and from what, step by step again."
+    ),
     "tui": Verb("haman.cli.tui", LOOK, "The cluster on one screen, live."),
     "drain": Verb("haman.cli.drain", OPERATE, "Take a node out of service."),
     "undrain": Verb("haman.cli.drain", OPERATE, "Put a node back into service."),

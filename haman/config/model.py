@@ -188,9 +188,13 @@ class Api(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class State(Struct, frozen=True, forbid_unknown_fields=True):
-    """What survives a restart: journal and operator intent."""
+    """What survives a restart: journal and operator intent; and the flight recording, for `replay`.
+
+    `recording_mib`: the most that the recording takes; 0 = none is made.
+    """
 
     directory: FilePath = "/var/lib/haman"
+    recording_mib: Annotated[int, Meta(ge=0, le=1024)] = 16
 
 
 class Engine(Struct, frozen=True, forbid_unknown_fields=True):

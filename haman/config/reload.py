@@ -15,6 +15,7 @@ def fixed_for_life(old: Config, new: Config) -> tuple[str, ...]:
         "cluster.listen": (old.cluster.listen, new.cluster.listen),
         "cluster.key_file": (bool(old.cluster.key_file), bool(new.cluster.key_file)),
         "state.directory": (old.state.directory, new.state.directory),
+        "state.recording_mib": (old.state.recording_mib, new.state.recording_mib),
         "api": (old.api, new.api),
         "engine.realtime_priority": (old.engine.realtime_priority, new.engine.realtime_priority),
     }

@@ -19,7 +19,7 @@ journal, the peers' reports and the hooks come after.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from haman.cluster.keys import ClusterKey
 from haman.cluster.mesh import Address, Mesh, PacketHeard, PeerFound, PeerLost, ReportHeard
@@ -44,6 +44,7 @@ from haman.controller.operator import Operator
 from haman.controller.peer_side import PeerSide
 from haman.controller.permits import PermitSide
 from haman.controller.ports import Clock
+from haman.controller.recorder import FlightRecorder, Off
 from haman.controller.sensing import MakeSenses, Sensing
 from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
 from haman.controller.ticker import Ticker
@@ -75,6 +76,7 @@ class Parts:
     intent: IntentKeeper
     mesh: Mesh | None = None
     announcer: MakeAnnouncer | None = None
+    recorder: FlightRecorder = field(default_factory=Off)
 
 
 class Controller:
@@ -93,12 +95,13 @@ class Controller:
             config, parts.announcer, parts.clock, self._announcer_changed, self.note
         )
         self._decider = Decider(configured_vips(config), configured_anycast(config))
-        self._permits = PermitSide(config, self._decider, self._peers, parts.clock)
+        self._permits = PermitSide(config, self._decider, self._peers, parts.clock, parts.recorder)
         self._decision: Decision | None = None
         self._failovers = Failovers(
             self._decider,
             self._intent,
             parts.clock,
+            parts.recorder,
             tell=self._peers.hand_over,
             note=self.note,
             changed=self.decide,

@@ -14,6 +14,7 @@ from haman.controller.handovers import Handovers, Outcome
 from haman.controller.intent import IntentKeeper
 from haman.controller.node import unfit
 from haman.controller.ports import Clock
+from haman.controller.recorder import FlightRecorder
 from haman.core.decide import Decider, FailoverEnded, FailoverOrdered, Transition
 from haman.core.facts import VipReport
 from haman.core.handover.messages import Said
@@ -45,6 +46,7 @@ class Failovers:
     """At most one for each VIP; whoever asks for it again waits for the same one.
 
     Args:
+        recorder: of what is ordered.
         tell: sends to a peer once.
         note: writes an event down.
         changed: called when the engine is to be told other orders.
@@ -55,12 +57,14 @@ class Failovers:
         decider: Decider,
         intent: IntentKeeper,
         clock: Clock,
+        recorder: FlightRecorder,
         *,
         tell: Callable[[str, Said], object],
         note: Callable[[Event], object],
         changed: Callable[[], object],
     ) -> None:
         self._decider = decider
+        self._recorder = recorder
         self._intent = intent
         self._clock = clock
         self._note = note
@@ -151,7 +155,9 @@ class Failovers:
     def _not_handed_over(self, vip: str, why: Reason | None) -> None:
         waiting = self._waiting[vip]
         if waiting.plain:
-            self._decider.order(FailoverOrdered(vip, waiting.to), self._clock.monotonic_ns())
+            order, now_ns = FailoverOrdered(vip, waiting.to), self._clock.monotonic_ns()
+            self._recorder.ordered(order, now_ns)
+            self._decider.order(order, now_ns)
         else:
             self.follow_up(FailoverEnded(vip, "", why))
 

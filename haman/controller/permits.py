@@ -4,9 +4,11 @@ from haman.cluster.packets import Packet, PermitPacket, permit_packet
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
 from haman.controller.failovers import Failovers
+from haman.controller.flight import Inputs
 from haman.controller.node import configured_vips
 from haman.controller.peer_side import PeerSide
 from haman.controller.ports import Clock
+from haman.controller.recorder import FlightRecorder
 from haman.controller.settings import gate_settings
 from haman.core.decide import Decider
 from haman.core.node import NodeCore, NodeStepped
@@ -40,18 +42,31 @@ class PermitSide:
         decider: its decisions.
         peers: the way to them.
         clock: the wall's tells this life of the node from earlier ones.
+        recorder: of all that is decided from.
     """
 
-    def __init__(self, config: Config, decider: Decider, peers: PeerSide, clock: Clock) -> None:
-        self._permits = Permits(permit_settings(config), clock.wall_ns(), clock.monotonic_ns())
+    def __init__(
+        self,
+        config: Config,
+        decider: Decider,
+        peers: PeerSide,
+        clock: Clock,
+        recorder: FlightRecorder,
+    ) -> None:
+        settings, epoch, now_ns = permit_settings(config), clock.wall_ns(), clock.monotonic_ns()
+        self._permits = Permits(settings, epoch, now_ns)
         self._core = NodeCore(decider, self._permits)
+        self._recorder = recorder
+        recorder.began(settings, epoch, now_ns)
         self._peers = peers
         self._clock = clock
         self._inbox: list[Heard] = []
 
     def reconfigure(self, config: Config) -> None:
         """Take over another configuration."""
-        self._permits.reconfigure(permit_settings(config))
+        settings = permit_settings(config)
+        self._permits.reconfigure(settings)
+        self._recorder.reconfigured(settings)
 
     def snapshot(self) -> PermitsSnapshot:
         """The permits now."""
@@ -76,7 +91,10 @@ class PermitSide:
     ) -> NodeStepped:
         """Decide, with what was heard since the last step."""
         heard, self._inbox = tuple(self._inbox), []
-        return self._core.step(situation, own, now_ns, heard, unweighted, awake=awake)
+        inputs = Inputs(situation, own, now_ns, heard, unweighted, awake)
+        stepped = inputs.step(self._core)
+        self._recorder.stepped(inputs, stepped.decision)
+        return stepped
 
     def follow(self, stepped: NodeStepped, failovers: Failovers) -> tuple[Event, ...]:
         """Tell the peers, order the failovers that are permitted; what is to be noted."""

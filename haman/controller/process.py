@@ -22,6 +22,7 @@ from haman.controller.engine_side import EngineSide
 from haman.controller.intent import IntentKeeper, IntentStore
 from haman.controller.journal import Journal
 from haman.controller.ports import Clock
+from haman.controller.recorder import FlightRecorder, Off, Recorder
 from haman.controller.senses import Senses
 from haman.controller.sensing import MakeSenses
 from haman.controller.surface import Agent
@@ -30,6 +31,7 @@ from haman.system.link import ControllerEnd
 
 EXIT_OK = 0
 EXIT_CONFIG = 2
+MIB = 1024 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,11 @@ async def run(
         journal = Journal(directory / "journal.db", config.node.name)
         stack.callback(journal.close)
         intent = IntentKeeper(IntentStore(directory / "intent.db"))
+        recorder: FlightRecorder = Off()
+        if config.state.recording_mib:
+            bytes_max = config.state.recording_mib * MIB
+            recorder = Recorder(directory, bytes_max, config.node.name, clock)
+            stack.callback(recorder.close)
         transport = UdpTransport()
         stack.callback(transport.close)
         parts = Parts(
@@ -84,6 +91,7 @@ async def run(
             intent=intent,
             mesh=_mesh(config, keys, transport, clock),
             announcer=lambda c, on_change, tell: Announcer(c, shared, clock, on_change, tell),
+            recorder=recorder,
         )
         controller = Controller(config, parts)
         loop.set_exception_handler(controller.callback_failed)
