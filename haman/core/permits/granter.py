@@ -4,7 +4,7 @@ States, timers and invariants are told in `haman.core.permits`.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from haman.core.permits.consent import OwnMoves, room, unkept, unwilling
 from haman.core.permits.crowd import Crowd
@@ -237,8 +237,10 @@ class Granter:
 
     def _close(self, peer: str, permit: PermitId, answer: Answer | None, now_ns: int) -> None:
         before = self._known.get(peer)
-        noted = ("", 0) if before is None else (before.noted, before.noted_ns)
-        self._known[peer] = _Known(permit, answer, now_ns, *noted)
+        if before is None:
+            self._known[peer] = _Known(permit, answer, now_ns)
+        elif before.id.epoch != permit.epoch or before.id <= permit:
+            self._known[peer] = replace(before, id=permit, answer=answer, at_ns=now_ns)
 
     def _refused(self, peer: str, ask: Ask, why: Reason, now_ns: int) -> None:
         known = self._known.get(peer)
