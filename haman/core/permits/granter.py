@@ -208,9 +208,11 @@ class Granter:
             {r.name: r.used for r in own.resources if r.used is not None},
             float(own.connections or 0),
         )
+        grant = self._grant
+        if grant is None and not self._known:
+            return
         names = {view.name for view in scene.peers}
         self._known = {name: known for name, known in self._known.items() if name in names}
-        grant = self._grant
         if grant is None:
             return
         if now_ns >= _ends_ns(grant) or grant.peer not in names:
