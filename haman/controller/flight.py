@@ -22,7 +22,7 @@ from msgspec import Struct
 from haman.cluster.packets import PermitPacket, decode, encode, permit_packet
 from haman.core.decide import Decision, FailoverOrdered
 from haman.core.node import NodeCore, NodeStepped
-from haman.core.permits import Heard, PermitSettings
+from haman.core.permits import FailoverSeen, Heard, PermitSettings
 from haman.core.reports import NodeReport, PeerView
 from haman.core.situation import Situation
 
@@ -104,6 +104,7 @@ class Stepped(Struct, frozen=True, tag="stepped", omit_defaults=True):
     engine_age_ms: float = 0.0
     heard: tuple[Message, ...] = ()
     unweighted: frozenset[str] = frozenset()
+    ended: tuple[FailoverSeen, ...] = ()
     awake: bool = True
     digest: bytes = b""
 
@@ -126,6 +127,7 @@ class Inputs(Struct, frozen=True):
     now_ns: int
     heard: tuple[Heard, ...]
     unweighted: frozenset[str]
+    ended: tuple[FailoverSeen, ...]
     awake: bool
 
     def step(self, core: NodeCore) -> NodeStepped:
@@ -136,6 +138,7 @@ class Inputs(Struct, frozen=True):
             self.now_ns,
             self.heard,
             self.unweighted,
+            ended=self.ended,
             awake=self.awake,
         )
 
@@ -171,6 +174,7 @@ class Compactor:
             said.engine_age_ms,
             tuple(Message(h.peer, encode(permit_packet(h.message)) or b"") for h in inputs.heard),
             inputs.unweighted,
+            inputs.ended,
             inputs.awake,
             digest(decision),
         )
@@ -209,6 +213,7 @@ class Expander:
             record.now_ns,
             tuple(_heard(record.heard)),
             record.unweighted,
+            record.ended,
             record.awake,
         )
 

@@ -17,7 +17,7 @@ from haman.core.facts import VipReport
 from haman.core.heirs import ConfiguredVip
 from haman.core.ladder import ConfiguredAnycast
 from haman.core.node import NodeCore
-from haman.core.permits import Answer, Heard, PermitId, Permits, PermitSettings
+from haman.core.permits import Answer, FailoverSeen, Heard, PermitId, Permits, PermitSettings
 from haman.core.reports import NodeReport, PeerView
 from haman.core.situation import OperatorIntent, Situation
 from haman.core.words import Condition, Reason, Role, Utilization
@@ -75,6 +75,7 @@ class Life:
             self.clock.now_ns,
             (Heard("lb2", Answer(PermitId(EPOCH, number), granted=True)),) if busy else (),
             frozenset({"edge"}) if number % 2 else frozenset(),
+            (FailoverSeen("web", "lb2"),) if number == 95 else (),
             awake=True,
         )
         if number == 90:
