@@ -12,7 +12,7 @@ from haman.core.permits.asked import Asked
 from haman.core.permits.crowd import Crowd, busiest
 from haman.core.permits.granter import LEASE_NS, REPEAT_NS
 from haman.core.permits.messages import Answer, Ask, End, PermitId, Revoke, Tell
-from haman.core.permits.moves import Move, possible, rung_in_force
+from haman.core.permits.moves import Move, has_moved, possible, rung_in_force
 from haman.core.permits.scene import Scene
 from haman.core.permits.sheds import Sheds
 from haman.core.permits.standing import NS_PER_S, Note, PermitSettings, Standing, VipMove
@@ -23,8 +23,8 @@ ASK_NS = 2 * NS_PER_S
 ACT_NS = LEASE_NS // 2
 """From the first ask until the move is in force. A grant lasts longer than this from its first word,
 so it is still there, whatever was lost."""
-FAILOVER_NS = 8 * NS_PER_S
-"""A failover tells its own end, and gives up earlier."""
+FAILOVER_NS = 20 * NS_PER_S
+"""A failover tells its own end, and gives up earlier; its grants are renewed meanwhile."""
 SETTLE_NS = 15 * NS_PER_S
 BACKOFF_NS = 5 * NS_PER_S
 BACKOFF_MAX_NS = 60 * NS_PER_S
@@ -275,8 +275,9 @@ class Asker:
             self._undo(asked, why, now_ns)
 
     def _follow_failover(self, asked: Asked, scene: Scene, now_ns: int) -> None:
+        """However it is carried out: it is done when the peer has the VIP and this node has not."""
         ended = next((e for e in scene.ended if e.vip == asked.move.service), None)
-        if ended is not None and ended.taker:
+        if (ended is not None and ended.taker) or has_moved(asked.move, scene):
             self._in_force(asked, now_ns)
         elif ended is not None or now_ns - asked.since_ns >= FAILOVER_NS:
             text = f"{asked.move.to} did not become active for {asked.move.service}"

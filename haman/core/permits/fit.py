@@ -89,24 +89,29 @@ def _amounts(found: Outlook) -> dict[str, float]:
 def fits_back(service: str, rung: Rung, scene: Scene, settings: PermitSettings) -> Fit:
     """What this node comes to if it takes a service back up to `rung`, against `recover`.
 
-    What it serves now tells best: its dynamic load grows as its share does. While it serves nothing,
-    the others' load must tell: what it would get of theirs.
+    Two bounds are known, and neither can be too low: its own load, as if all of it grew with the
+    share; and the part of the others' load that would come. While it serves nothing there is only
+    the second. One of them is enough.
     """
     own = scene.node
-    peers = {view.name: sound(view) for view in scene.peers}
     at = rung_in_force(service, scene)
     before = spread(service, at, scene) if at is not None else {}
     after = spread(service, rung, scene)
     mine = before.get(own.name, 0.0)
-    back = after.get(own.name, 0.0)
+    scaled = None
     if mine > LEAST:
-        return _scaled(service, own, back / mine, settings)
+        scaled = _scaled(service, own, after.get(own.name, 0.0) / mine, settings)
+        if scaled.fits:
+            return scaled
+    peers = {view.name: sound(view) for view in scene.peers}
     given = {
         name: (node, min(1.0, (part - after.get(name, 0.0)) / part))
         for name, part in before.items()
         if part > LEAST and (node := peers.get(name)) is not None
     }
-    return fit(given, own, f"if {own.name} takes {service} back", settings, lambda t: t.recover)
+    lead = f"if {own.name} takes {service} back"
+    arriving = fit(given, own, lead, settings, lambda thresholds: thresholds.recover)
+    return arriving if scaled is None or arriving.fits else scaled
 
 
 def _scaled(service: str, own: Node, grows: float, settings: PermitSettings) -> Fit:

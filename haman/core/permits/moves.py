@@ -107,9 +107,19 @@ def _vip_moves(scene: Scene, settings: PermitSettings) -> Iterator[Move]:
                 yield Move(vip.name, {name: 1.0}, to=name)
 
 
-def _active(own: NodeReport, vip: str) -> bool:
-    said = own.vip(vip)
+def _active(report: NodeReport, vip: str) -> bool:
+    said = report.vip(vip)
     return said is not None and said.role is Role.ACTIVE
+
+
+def has_moved(move: Move, scene: Scene) -> bool:
+    """Whether a VIP is where it should go, by the word of both."""
+    report = scene.report(move.to)
+    return (
+        report is not None
+        and _active(report, move.service)
+        and not _active(scene.own, move.service)
+    )
 
 
 def stance_of(move: Move) -> tuple[Stance, int]:

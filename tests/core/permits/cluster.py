@@ -293,11 +293,13 @@ class Cluster:
             elif wanted.contend and node.roles[wanted.vip] is Role.RELEASED:
                 node.roles[wanted.vip] = Role.BACKUP
 
-    def run(self, seconds: float, ms: int = 100) -> None:
+    def run(self, seconds: float, ms: int = 0) -> None:
+        ms = ms or (100 if seconds <= 5 else 250)
         for _ in range(int(seconds * 1000 / ms)):
             self.step(ms)
 
-    def until(self, true: Callable[[], bool], seconds: float = 60, ms: int = 100) -> None:
+    def until(self, true: Callable[[], bool], seconds: float = 60, ms: int = 0) -> None:
+        ms = ms or (100 if seconds <= 5 else 250)
         for _ in range(int(seconds * 1000 / ms)):
             if true():
                 return

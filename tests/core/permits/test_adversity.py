@@ -26,7 +26,11 @@ class Adverse(Cluster):
     def __init__(self, names: tuple[str, ...], seed: int, *, max_shedding: int) -> None:
         self.random = Random(seed)
         self.loss = 0.2
-        super().__init__(names, link=self.bad_link, demand=0.72, max_shedding=max_shedding)
+        vips = {"web": {name: 150 - n for n, name in enumerate(names)}}
+        super().__init__(
+            names, link=self.bad_link, demand=0.72, vips=vips, max_shedding=max_shedding
+        )
+        self.vip_load = {"web": 0.1}
         self.now_ns = LEASE_NS
         self.history: dict[str, deque[NodeReport]] = {}
         self.started_ns = dict.fromkeys(names, 0)
@@ -62,6 +66,8 @@ class Adverse(Cluster):
         down = after in HEIGHT and before in HEIGHT and HEIGHT[after] < HEIGHT[before]
         if down and not wanted:
             self.downs[node.name].append(self.now_ns)
+            self.check_consent(node)
+        if node.last is not None and node.last.moves:
             self.check_consent(node)
         for note in node.noted("permit-granted")[grants:]:
             if not note.text.startswith(tuple(self.nodes)) or " has " not in note.text:
