@@ -102,6 +102,14 @@ class ConfiguredAnycast:
         """With the full weight: routers to which every node is shut share by weight again."""
         return Rung(Stance.SHUT, self.weight)
 
+    def nearest(self, rung: "Rung") -> "Rung":
+        """The rung here for one of another configuration: the highest that is not above it."""
+        if rung.stance is Stance.SHUT:
+            return self.shut
+        if rung.stance is Stance.REDUCED:
+            return next((r for r in self.rungs if r.weight <= rung.weight), self.rungs[-1])
+        return rung if rung.stance is Stance.WITHDRAWN else self.rungs[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -201,7 +209,7 @@ class Ladder:
         """Take over other weights and times; the ladder stays where it is, or at the nearest rung."""
         self._configured = configured
         if self._at is not None:
-            self._at = self._nearest(self._at)
+            self._at = self._configured.nearest(self._at)
 
     @property
     def known(self) -> bool:
@@ -221,7 +229,7 @@ class Ladder:
         """What to be to the service now."""
         self._deadline_ns = None
         if self._at is None and footing.in_force is not None:
-            self._at = self._nearest(footing.in_force)
+            self._at = self._configured.nearest(footing.in_force)
         self._observe(footing, now_ns)
         name = self._configured.name
         if self._at is None:
@@ -237,15 +245,6 @@ class Ladder:
         reasons = self._reasons(self._at, footing)
         self._stance = AnycastStance(name, self._at.stance, self._at.weight, held, reasons)
         return self._stance
-
-    def _nearest(self, rung: Rung) -> Rung:
-        """The configured rung for one that is announced, the highest that is not above it."""
-        if rung.stance is Stance.SHUT:
-            return self._configured.shut
-        if rung.stance is Stance.REDUCED:
-            rungs = self._configured.rungs
-            return next((r for r in rungs if r.weight <= rung.weight), rungs[-1])
-        return rung if rung == WITHDRAWN else self._configured.rungs[0]
 
     def _observe(self, footing: Footing, now_ns: int) -> None:
         if self._at is None or footing.in_force != self._at:
@@ -281,7 +280,7 @@ class Ladder:
         return shut if footing.wanted and footing.complete else at
 
     def _shedding(self, at: Rung, shed: Shed, footing: Footing, now_ns: int) -> Rung:
-        permitted = self._nearest(shed.rung)
+        permitted = self._configured.nearest(shed.rung)
         if shed.ordered and at != WITHDRAWN:
             return permitted
         up = self._up(at, footing, now_ns)

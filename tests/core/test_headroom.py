@@ -1,12 +1,15 @@
 """N−1 arithmetic: the truth for a pair, and honest about what it cannot know."""
 
+import math
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from haman.core.facts import VipReport
 from haman.core.headroom import Headroom, LossScenario, Verdict, assess
-from haman.core.reports import NodeReport, PeerView, StormReport
+from haman.core.reports import NodeReport, PeerView, PermitReport, StormReport
 from haman.core.words import Condition, Role, Utilization
 
 
@@ -60,6 +63,28 @@ def test_a_pair_with_one_active_node() -> None:
     (survivor,) = headroom.worst.survivors
     assert (survivor.node, survivor.resource, survivor.phase) == ("lb2", "tls", "steady")
     assert survivor.utilization == pytest.approx(0.93)
+
+
+def test_room_that_is_promised_to_another_node_is_taken() -> None:
+    promised = PermitReport(granted_to="lb3", reserved={"tls": 0.25}, reserved_clients=4096)
+    lb2 = replace(node("lb2", tls=0.2), permits=promised)
+    found = losing("lb1", assess(node("lb1", role=Role.ACTIVE, tls=0.1), (peer(lb2),)))
+    assert found.verdict is Verdict.INSUFFICIENT
+    assert found.survivors[0].resource == "accept_queue"
+    lb2 = replace(lb2, permits=replace(promised, reserved_clients=0.0))
+    found = losing("lb1", assess(node("lb1", role=Role.ACTIVE, tls=0.5), (peer(lb2),)))
+    assert found.reasons[0].text == (
+        "if lb1 is lost, lb2 reaches 95 % of tls: 45 % of its own, 50 % taken over"
+    )
+
+
+@pytest.mark.parametrize("reserved", [math.nan, -1.0, 1e300])
+def test_a_promise_that_makes_no_sense_is_no_room(reserved: float) -> None:
+    lb1 = node("lb1", role=Role.ACTIVE, tls=0.1)
+    lb2 = replace(node("lb2", tls=0.1), permits=PermitReport(reserved={"tls": reserved}))
+    assert losing("lb1", assess(lb1, (peer(lb2),))).verdict is Verdict.UNKNOWN
+    lb2 = replace(lb2, permits=PermitReport(reserved_clients=reserved))
+    assert losing("lb1", assess(lb1, (peer(lb2),))).verdict is Verdict.INSUFFICIENT
 
 
 def test_a_lost_backup_adds_nothing() -> None:

@@ -86,6 +86,10 @@ def nowhere(scene: Scene, settings: PermitSettings) -> Reason:
     lowest = [a.service for a in anycast if a.stance is Stance.SHUT]
     if lowest:
         return Reason("lowest-rung", f"{listed(lowest)} is shut already: there is no lower rung")
+    unheard = [a.service for a in anycast if not a.carried]
+    if unheard:
+        text = f"not all routers are told of {listed(unheard)}: what would move is not known"
+        return Reason("not-carried", text)
     return Reason("no-other-server", "no other node could serve instead")
 
 

@@ -4,7 +4,7 @@ States, timers and invariants are told in `haman.core.permits`.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from haman.core.permits.consent import OwnMoves, room, unkept, unwilling
 from haman.core.permits.crowd import Crowd
@@ -208,9 +208,11 @@ class Granter:
             {r.name: r.used for r in own.resources if r.used is not None},
             float(own.connections or 0),
         )
+        grant = self._grant
+        if grant is None and not self._known:
+            return
         names = {view.name for view in scene.peers}
         self._known = {name: known for name, known in self._known.items() if name in names}
-        grant = self._grant
         if grant is None:
             return
         if now_ns >= _ends_ns(grant) or grant.peer not in names:
@@ -237,8 +239,10 @@ class Granter:
 
     def _close(self, peer: str, permit: PermitId, answer: Answer | None, now_ns: int) -> None:
         before = self._known.get(peer)
-        noted = ("", 0) if before is None else (before.noted, before.noted_ns)
-        self._known[peer] = _Known(permit, answer, now_ns, *noted)
+        if before is None:
+            self._known[peer] = _Known(permit, answer, now_ns)
+        elif before.id.epoch != permit.epoch or before.id <= permit:
+            self._known[peer] = replace(before, id=permit, answer=answer, at_ns=now_ns)
 
     def _refused(self, peer: str, ask: Ask, why: Reason, now_ns: int) -> None:
         known = self._known.get(peer)

@@ -102,6 +102,7 @@ class Sheds:
             at = rung_in_force(service.name, scene)
             if shed is None or at is None:
                 continue
+            shed.rung = service.nearest(shed.rung)  # the weights may be others than they were
             if shed.ordered and at == shed.rung:
                 shed.ordered = False
                 shed.since_ns = now_ns
@@ -122,7 +123,7 @@ class Sheds:
             text = f"takes nothing back for {shed.hold_ns / NS_PER_S:g} s"
             shed.waits = Reason("shed-hold", text)
             return
-        rung = above(service, shed.rung)
+        rung = _above(service, shed.rung)
         found = fits_back(service.name, rung, scene, self._settings)
         blind = not found.known and held_ns >= HOLDS_MAX * max(shed.hold_ns, 1)
         if not found.fits and not blind:
@@ -136,12 +137,9 @@ class Sheds:
         shed.rung, shed.since_ns, shed.waits = rung, now_ns, None
 
 
-def above(service: ConfiguredAnycast, rung: Rung) -> Rung:
-    """The next rung up; full stays full."""
+def _above(service: ConfiguredAnycast, rung: Rung) -> Rung:
     rungs = service.rungs
-    if rung not in rungs:
-        return rungs[-1]
-    return rungs[max(0, rungs.index(rung) - 1)]
+    return rungs[max(0, rungs.index(rung) - 1)] if rung in rungs else rungs[-1]
 
 
 def _is_over(service: ConfiguredAnycast, shed: _Shed, at: Rung) -> bool:
@@ -149,7 +147,7 @@ def _is_over(service: ConfiguredAnycast, shed: _Shed, at: Rung) -> bool:
     if shed.rung == service.rungs[0]:
         return True
     places = (*service.rungs, service.shut)
-    return at in places and shed.rung in places and places.index(at) < places.index(shed.rung)
+    return at in places and places.index(at) < places.index(shed.rung)
 
 
 def _told(shed: _Shed) -> tuple[Reason, ...]:

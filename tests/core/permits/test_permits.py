@@ -557,6 +557,44 @@ def test_an_end_that_overtakes_its_ask_is_remembered() -> None:
     assert lb2.permits.snapshot().report.granted_to == ""
 
 
+def test_an_end_that_came_early_is_not_forgotten_for_an_older_one() -> None:
+    cluster = calm(link=lambda *_: ())
+    cluster.run(1)
+    lb2 = cluster.nodes["lb2"]
+    granted(cluster)
+    late = PermitId(7, 2)
+    lb2.inbox += [Heard("lb1", End(late)), Heard("lb1", End(ASK.id))]
+    lb2.inbox.append(Heard("lb1", replace(ASK, id=late)))
+    cluster.step()
+    assert lb2.permits.snapshot().report.granted_to == ""
+
+
+def test_after_a_sleep_nothing_is_granted() -> None:
+    cluster = calm()
+    cluster.run(1)
+    lb2 = cluster.nodes["lb2"]
+    core_step = lb2.core.step
+    lb2.core.step = lambda *a: core_step(*a, awake=False)  # type: ignore[method-assign]
+    lb2.inbox.append(Heard("lb1", ASK))
+    cluster.step()
+    assert lb2.permits.snapshot().report.granted_to == ""
+    assert lb2.noted("permit-denied")[0].reasons[0].code == "overslept"
+
+
+def test_what_is_shed_survives_other_weights() -> None:
+    cluster = busy()
+    lb1 = cluster.nodes["lb1"]
+    cluster.until(lambda: lb1.rung() == HALF, 3)
+    cluster.run(SETTLE_NS / S + 2)
+    other = replace(EDGE, reduced_weights=(60, 30))
+    lb1.permits.reconfigure(replace(cluster.settings("lb1"), anycast=(other,)))
+    lb1.decider.reconfigure((), (other,))
+    lb1.anycast = (other,)
+    cluster.until(lambda: lb1.rung() == ("reduced", 30), 5)
+    lb1.own_load = -0.15
+    cluster.until(lambda: lb1.rung() == FULL, 120)
+
+
 def test_a_second_asker_is_told_who_holds_the_room() -> None:
     cluster = quiet()
     lb2 = cluster.nodes["lb2"]
