@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from typing import Final
 
-from haman.lab.chart import LEFT, RIGHT, TOP, WIDTH, nice
+from haman.lab.chart import LEFT, RIGHT, TOP, TOPS, WIDTH, nice
 from haman.lab.report import STYLE
 from haman.sim.fleet.fleet import Run
 
@@ -65,7 +65,8 @@ def svg(runs: Sequence[Run], title: str, *, alone: bool = False) -> str:
     # What naive policies make clients want again is theirs; the axis is that of the calmest.
     calm = min((run.series.wanted for run in runs), key=sum)
     lines[0] = ("wanted", calm)
-    top = nice(max(_smooth(calm, series.span_s)) / series.span_s)
+    seen = sorted(_smooth(calm, series.span_s))
+    top = nice(seen[int(0.98 * len(seen))] / series.span_s, TOPS)  # peaks may leave the plot
     height = TOP + PLOT + AXIS
     box = f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html.escape(title)}"'
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {box}>']
@@ -94,8 +95,9 @@ def svg(runs: Sequence[Run], title: str, *, alone: bool = False) -> str:
     step_s = nice(end_s / 10)
     for number in range(int(end_s / step_s) + 1):
         x = LEFT + (WIDTH - LEFT - RIGHT) * number * step_s / end_s
+        anchor = "end" if x > WIDTH - 2 * RIGHT else "middle"
         parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{TOP + PLOT + 18}" text-anchor="middle">'
+            f'<text class="tick" x="{x:.1f}" y="{TOP + PLOT + 18}" text-anchor="{anchor}">'
             f"{number * step_s:g} s</text>"
         )
     return "\n".join([*parts, "</svg>"]) + "\n"

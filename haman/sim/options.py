@@ -41,7 +41,7 @@ NODE_FAULTS: Final = (
     "kill-relay",
 )
 NETWORK_FAULTS: Final = ("cut", "cut-one-way", "isolate", "lossy")
-LOAD_FAULTS: Final = ("surge", "storm", "hot", "hot")
+LOAD_FAULTS: Final = ("surge", "storm", "hot")
 KINDS: Final = NODE_FAULTS + NETWORK_FAULTS + LOAD_FAULTS
 KINDS_MOST: Final = 7
 FAULTS_MOST: Final = 10
@@ -129,7 +129,9 @@ def draw(seed: int, random: Random, shape: str = "") -> Options:
     rates = {vip.name: least * random.uniform(0.05, 0.7) / len(vips) for vip in vips}
     whole = sum(node.capacity for node in nodes)
     rates |= {a.name: whole * random.uniform(0.1, 0.8) * (0.5 if vips else 1) for a in anycast}
-    kinds = tuple(dict.fromkeys(random.sample(KINDS, random.randint(1, KINDS_MOST))))
+    kinds = set(random.sample(KINDS, random.randint(1, KINDS_MOST)))
+    if anycast and random.random() < 0.6:
+        kinds.add("hot")  # without it hardly anybody sheds
     return Options(
         seed,
         shape,
@@ -139,8 +141,8 @@ def draw(seed: int, random: Random, shape: str = "") -> Options:
         quality=_quality(random),
         late_ns=random.choice((100_000, NS_PER_MS, 5 * NS_PER_MS)),
         drifts_ppm=tuple(random.randint(-300, 300) for _ in nodes),
-        kinds=kinds,
-        faults=random.randint(1, FAULTS_MOST),
+        kinds=tuple(kind for kind in KINDS if kind in kinds),
+        faults=random.randint(2, FAULTS_MOST),
         safety_ns=random.randint(25, 50) * NS_PER_S,
     )
 
