@@ -1,5 +1,6 @@
 """Faults of a node itself: what runs short there, fills up, or is configured wrong."""
 
+import math
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,9 +38,9 @@ def sysctl(runtime: Runtime, step: Step) -> str:
 
 def fill(runtime: Runtime, step: Step) -> str:
     """The file system of the agent's state is full; it must be one of its own, and small."""
-    blocks, block_bytes = must(runtime, step.node, f"stat -f -c '%b %S' {STATE}").split()
+    size = runtime.exec(step.node, ["stat", "-f", "-c", "%b %S", STATE]).stdout.split()
     mounted = runtime.exec(step.node, ["mountpoint", "-q", STATE]).returncode == 0
-    if not mounted or int(blocks) * int(block_bytes) > STATE_BYTES_MAX:
+    if not mounted or math.prod(map(int, size)) > STATE_BYTES_MAX:
         raise LabError(f"fill: {STATE} of {step.node} is no small file system of its own")
     remember(runtime, step.node, f"rm -f {BALLAST}")
     runtime.exec(step.node, ["dd", "if=/dev/zero", f"of={BALLAST}", "bs=4k"])

@@ -26,6 +26,8 @@ RESULT = "/run/lab/probe.json"
 READY_TIMEOUT_S = 15
 END_SLACK_S = 10
 SERVES_TIMEOUT_S = 20
+PATIENCE_S = 3
+"""For an agent that has just been started again to answer."""
 
 
 def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record:
@@ -66,6 +68,8 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         changes = watch.stop()
         sent = router.stop() if router is not None else []
     addresses = {vip.name: vip.addresses for vip in lab.vips}
+    for node in (*drill.expect.conditions, *drill.expect.alerts, *stances_of(drill)):
+        kernel.wait_until(partial(agent.answers, lab.runtime, node), PATIENCE_S, poll_s=0.1)
     told = {node: agent.status(lab.runtime, node) for node in nodes}
     return Record(
         drill=drill,
@@ -138,6 +142,11 @@ def wait_until_calm(lab: Lab) -> None:
             raise LabError(
                 f"the proxy of {node} does not serve, {SERVES_TIMEOUT_S} s after the fault"
             )
+
+
+def stances_of(drill: Drill) -> tuple[str, ...]:
+    """The nodes whose stance a drill expects something of."""
+    return tuple(node for nodes in drill.expect.stances.values() for node in nodes)
 
 
 def order_of(lab: Lab, drill: Drill) -> Order:
