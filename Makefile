@@ -13,7 +13,7 @@ PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:o
 PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-sampler screenshots clean
+.PHONY: help setup demo test lint bench bench-sampler drills lab-clab screenshots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ bench: $(STAMP)-peers ## haman beside keepalived, and its anycast: two tables, i
 
 bench-sampler: $(STAMP) ## What sensing costs beside a saturated HAProxy, and how fast a storm is named
 	@$(SUDO) $(PYTHON) -m tests.controller.bench_sampler
+
+drills: $(STAMP)-peers ## Every drill in namespaces: a table, and .lab/drills/drills.html
+	@$(SUDO) $(VENV)/bin/haman lab drill --all $(DRILLS)
+
+lab-clab: $(STAMP) ## The drills on real containerlab; says what is missing, installs none of it
+	@$(SUDO) env PATH="$(PATH)" DOCKER_HOST="$(DOCKER_HOST)" SLACK="$(SLACK)" lab/clab.sh $(VENV)/bin/haman $(DRILLS)
 
 screenshots: $(STAMP) ## Pictures of the TUI, as SVG, in build/screenshots
 	$(PYTHON) -m tests.tui.screenshots build/screenshots

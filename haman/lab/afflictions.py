@@ -13,7 +13,7 @@ from haman.lab.services import CONFIGURATION
 STATE = "/var/lib/haman"
 STATE_BYTES_MAX = 64 << 20
 BALLAST = f"{STATE}/ballast"
-HUP_AGENT = "pkill -HUP -o -f 'haman(.cli)? agent'"
+AGENT = "-o -f 'haman(.cli)? agent'"
 
 
 def limit(runtime: Runtime, step: Step, pid: int) -> None:
@@ -56,8 +56,13 @@ def configure(runtime: Runtime, step: Step) -> str:
         text = text.replace(old, new)
     changed = "/run/lab/haman.toml"
     runtime.path(step.node, changed).write_text(text)
-    remember(runtime, step.node, f"umount {CONFIGURATION}; {HUP_AGENT}")
-    must(runtime, step.node, ["sh", "-c", f"mount --bind {changed} {CONFIGURATION} && {HUP_AGENT}"])
+    # Ended, not told to read again: not all that a file says can change while an agent runs.
+    remember(runtime, step.node, f"umount {CONFIGURATION}; pkill -TERM {AGENT}")
+    must(
+        runtime,
+        step.node,
+        ["sh", "-c", f"mount --bind {changed} {CONFIGURATION} && pkill -HUP {AGENT}"],
+    )
     return f"{step.node} is configured: {', '.join(' '.join(new.split()) for new in step.replace.values())}"
 
 

@@ -26,7 +26,7 @@ RESULT = "/run/lab/probe.json"
 READY_TIMEOUT_S = 15
 END_SLACK_S = 10
 SERVES_TIMEOUT_S = 20
-PATIENCE_S = 3
+PATIENCE_S = 10
 """For an agent that has just been started again to answer."""
 
 
@@ -68,7 +68,7 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         changes = watch.stop()
         sent = router.stop() if router is not None else []
     addresses = {vip.name: vip.addresses for vip in lab.vips}
-    for node in (*drill.expect.conditions, *drill.expect.alerts, *stances_of(drill)):
+    for node in to_be_asked(drill.expect):
         kernel.wait_until(partial(agent.answers, lab.runtime, node), PATIENCE_S, poll_s=0.1)
     told = {node: agent.status(lab.runtime, node) for node in nodes}
     return Record(
@@ -144,9 +144,13 @@ def wait_until_calm(lab: Lab) -> None:
             )
 
 
-def stances_of(drill: Drill) -> tuple[str, ...]:
-    """The nodes whose stance a drill expects something of."""
-    return tuple(node for nodes in drill.expect.stances.values() for node in nodes)
+def to_be_asked(expect: Expect) -> set[str]:
+    """The nodes whose agents must answer after a drill, or an expectation cannot hold."""
+    stances = {node for nodes in expect.stances.values() for node in nodes}
+    why = (
+        {expect.asked or node for node in expect.holder.values()} if expect.why_contains else set()
+    )
+    return {*expect.conditions, *expect.alerts, *stances, *why} - {""}
 
 
 def order_of(lab: Lab, drill: Drill) -> Order:
