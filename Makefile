@@ -15,7 +15,7 @@ PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:o
 PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy tmux:tmux
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench sim bench-sampler bench-tui bench-playbook screenshots clean
+.PHONY: help setup demo test lint bench sim drills lab-clab bench-sampler bench-tui bench-playbook screenshots clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ bench-tui: $(STAMP) ## What the TUI costs and how quick it is: four figures agai
 
 bench-playbook: $(STAMP)-peers ## What the runner of playbooks costs per step beside its SSH round trips
 	@$(SUDO) $(PYTHON) -m tests.playbook.bench
+
+drills: $(STAMP)-peers ## Every drill in namespaces: a table, and .lab/drills/drills.html
+	@$(SUDO) $(VENV)/bin/haman lab drill --all $(DRILLS)
+
+lab-clab: $(STAMP) ## The drills on real containerlab; says what is missing, installs none of it
+	@$(SUDO) env PATH="$(PATH)" DOCKER_HOST="$(DOCKER_HOST)" SLACK="$(SLACK)" lab/clab.sh $(VENV)/bin/haman $(DRILLS)
 
 screenshots: $(STAMP) ## Pictures of the TUI on the live pair lab (without root: on sample data), as SVG
 	$(PYTHON) -m tests.tui.screenshots build/screenshots

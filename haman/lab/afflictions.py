@@ -1,5 +1,6 @@
 """Faults of a node itself: what runs short there, fills up, or is configured wrong."""
 
+import math
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from haman.lab.services import CONFIGURATION
 STATE = "/var/lib/haman"
 STATE_BYTES_MAX = 64 << 20
 BALLAST = f"{STATE}/ballast"
-HUP_AGENT = "pkill -HUP -o -f 'haman(.cli)? agent'"
+AGENT = "-o -f 'haman(.cli)? agent'"
 
 
 def limit(runtime: Runtime, step: Step, pid: int) -> None:
@@ -37,9 +38,9 @@ def sysctl(runtime: Runtime, step: Step) -> str:
 
 def fill(runtime: Runtime, step: Step) -> str:
     """The file system of the agent's state is full; it must be one of its own, and small."""
-    blocks, block_bytes = must(runtime, step.node, f"stat -f -c '%b %S' {STATE}").split()
+    size = runtime.exec(step.node, ["stat", "-f", "-c", "%b %S", STATE]).stdout.split()
     mounted = runtime.exec(step.node, ["mountpoint", "-q", STATE]).returncode == 0
-    if not mounted or int(blocks) * int(block_bytes) > STATE_BYTES_MAX:
+    if not mounted or math.prod(map(int, size)) > STATE_BYTES_MAX:
         raise LabError(f"fill: {STATE} of {step.node} is no small file system of its own")
     remember(runtime, step.node, f"rm -f {BALLAST}")
     runtime.exec(step.node, ["dd", "if=/dev/zero", f"of={BALLAST}", "bs=4k"])
@@ -55,8 +56,13 @@ def configure(runtime: Runtime, step: Step) -> str:
         text = text.replace(old, new)
     changed = "/run/lab/haman.toml"
     runtime.path(step.node, changed).write_text(text)
-    remember(runtime, step.node, f"umount {CONFIGURATION}; {HUP_AGENT}")
-    must(runtime, step.node, ["sh", "-c", f"mount --bind {changed} {CONFIGURATION} && {HUP_AGENT}"])
+    # Ended, not told to read again: not all that a file says can change while an agent runs.
+    remember(runtime, step.node, f"umount {CONFIGURATION}; pkill -TERM {AGENT}")
+    must(
+        runtime,
+        step.node,
+        ["sh", "-c", f"mount --bind {changed} {CONFIGURATION} && pkill -HUP {AGENT}"],
+    )
     return f"{step.node} is configured: {', '.join(' '.join(new.split()) for new in step.replace.values())}"
 
 

@@ -27,6 +27,11 @@ def status(runtime: Runtime, node: str) -> schema.Status | None:
         return None
 
 
+def answers(runtime: Runtime, node: str) -> bool:
+    """Whether a node's agent can be asked now."""
+    return status(runtime, node) is not None
+
+
 def drained(runtime: Runtime, node: str) -> bool:
     """Whether a node's agent says that its operator has drained it."""
     told = status(runtime, node)

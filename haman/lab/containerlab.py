@@ -21,6 +21,7 @@ from haman.lab.topology import BadFileError, Problem, Topology
 TOOLS: tuple[str, ...] = ("containerlab", "docker", "nsenter", "setpriv")
 DEPLOY_TIMEOUT_S = 180
 ASK_TIMEOUT_S = 30
+EXEC_FAILED = "Failed to execute command"
 BUILD = "lab/image/build.sh builds haman-lab"
 
 
@@ -45,7 +46,7 @@ def start(topology: Topology, store: Store) -> Runtime:
     """Deploy a topology.
 
     Raises:
-        BadFileError: images that Docker does not have, each with its node.
+        BadFileError: nodes that would be managed, images that Docker does not have, all at once.
         LabError: Docker or containerlab refused, or a lab of that name is deployed elsewhere.
     """
     _demand_daemon()
@@ -54,7 +55,8 @@ def start(topology: Topology, store: Store) -> Runtime:
             f"containerlab runs a lab called {topology.name} already ({len(ids)} containers); "
             f"`containerlab destroy --name {topology.name}` ends it"
         )
-    _demand_images(topology)
+    if problems := [*_managed(topology), *_missing_images(topology)]:
+        raise BadFileError(problems)
     state = LabState(topology.name, str(topology.path), "containerlab")
     # First, so that `down` knows what to destroy if this process is killed half way.
     store.write(state)
@@ -94,7 +96,11 @@ def stop(state: LabState, store: Store) -> None:
 
 
 def _containerlab(verb: str, topology: Path, folder: Path, *options: str) -> None:
-    """Run a verb of containerlab's on a topology; what it writes goes below `folder`."""
+    """Run a verb of containerlab's on a topology; what it writes goes below `folder`.
+
+    Raises:
+        LabError: it failed, or a node's `exec` did.
+    """
     # It dies with this process, or a killed `up` would go on deploying behind its `down`.
     command = ["setpriv", "--pdeathsig", "KILL", "containerlab", verb, "--topo", str(topology)]
     said = _run(
@@ -105,6 +111,9 @@ def _containerlab(verb: str, topology: Path, folder: Path, *options: str) -> Non
     log = folder / "logs" / f"containerlab-{verb}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(said.stderr + said.stdout)
+    # It ends well though a node's `exec` did not.
+    if failed := [line for line in said.stderr.splitlines() if EXEC_FAILED in line]:
+        raise LabError(f"{failed[0].strip()}; {log} says more")
 
 
 def _nodes(topology: Topology) -> tuple[NodeState, ...]:
@@ -150,24 +159,33 @@ def _demand_daemon() -> None:
         raise LabError(f"no Docker daemon answers ({said}); start one, or name it in DOCKER_HOST")
 
 
-def _demand_images(topology: Topology) -> None:
+def _managed(topology: Topology) -> list[Problem]:
+    """What makes containerlab set up a management network: on the host, and around every fault."""
+    problems = [
+        Problem(topology.path, f"topology.nodes.{node.name}.network-mode", "must be 'none' here")
+        for node in topology.nodes
+        if not node.isolated
+    ]
+    if not topology.unmanaged:
+        problems.append(Problem(topology.path, "mgmt.skip-when-unused", "must be true here"))
+    return problems
+
+
+def _missing_images(topology: Topology) -> list[Problem]:
     missing = {
         image
         for image in sorted({node.image for node in topology.nodes})
         if _run(["docker", "image", "inspect", image], check=False).returncode
     }
-    if missing:
-        raise BadFileError(
-            [
-                Problem(
-                    topology.path,
-                    f"topology.nodes.{node.name}.image",
-                    f"Docker has no image {node.image!r}; {BUILD}",
-                )
-                for node in topology.nodes
-                if node.image in missing
-            ]
+    return [
+        Problem(
+            topology.path,
+            f"topology.nodes.{node.name}.image",
+            f"Docker has no image {node.image!r}; {BUILD}",
         )
+        for node in topology.nodes
+        if node.image in missing
+    ]
 
 
 def _run(

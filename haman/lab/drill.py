@@ -211,7 +211,6 @@ class Drill(Struct, frozen=True, forbid_unknown_fields=True):
 BOUNDS = (
     "outage_ms_max",
     "failed_connections_max",
-    "dual_holder_ms_max",
     "unheld_ms_max",
     "route_gone_ms_max",
     "failing_ms_max",

@@ -49,4 +49,4 @@ def background(runtime: Runtime, node: str, words: Sequence[str]) -> None:
     log = f"/run/lab/logs/{node}-load.log"
     script = f"{shlex.join(words)} >>{log} 2>&1 </dev/null & echo $$"
     group = must(runtime, node, ["setsid", "sh", "-c", script])
-    remember(runtime, node, f"kill -KILL -- -{group} 2>/dev/null")
+    remember(runtime, node, f"kill -s KILL -- -{group} 2>/dev/null")

@@ -1,8 +1,9 @@
 """The client: new connections at a steady rate beside long-lived ones, timed to the microsecond.
 
 `python -m haman.lab.prober ORDER RESULT` reads an Order (JSON), prints `ready <monotonic ns>` once
-the long-lived connections stand, probes for the ordered time or until SIGTERM, and writes a Result
-(JSON). One thread, one epoll, one timerfd, real-time scheduling where allowed; it measures its own lateness and
+the long-lived connections stand, probes for the ordered time, or until a file beside RESULT ends in
+`.end`, and writes a Result (JSON). One thread, one epoll, one timerfd, real-time scheduling where
+allowed; it measures its own lateness and
 reports it, because no figure is better than that.
 
 Connections end with a reset (SO_LINGER 0), so that ports are not used up by TIME_WAIT.
@@ -13,14 +14,13 @@ import errno
 import gc
 import os
 import select
-import signal
 import socket
 import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
@@ -32,7 +32,9 @@ BURST_MAX = 20
 BURIALS_PER_TICK = 4
 IDLE_TICK_NS = 5 * NS_PER_MS
 ESTABLISH_TIMEOUT_S = 5.0
+LOOK_EVERY_NS = 50 * NS_PER_MS
 RECONNECT_DELAY_NS = 100 * NS_PER_MS
+END_SUFFIX = ".end"
 LINGER_OFF = struct.pack("ii", 1, 0)
 OUTCOMES = {
     errno.ECONNREFUSED: "refused",
@@ -83,7 +85,6 @@ class Prober:
         self.unanswered = 0
         self.skipped = 0
         self.late_ns_max = 0
-        self.enough = False
         self.request = f"GET / HTTP/1.1\r\nHost: {order.address}\r\n\r\n".encode()
 
     def establish(self) -> int:
@@ -102,15 +103,15 @@ class Prober:
             self.turns.append((now + interval * i // len(all_echoes), echo))
         return sum(echo.up for echo in all_echoes)
 
-    def run(self, start_ns: int) -> int:
-        """Probe for the ordered time; the instant of the end."""
+    def run(self, start_ns: int, ended: Callable[[], bool] = lambda: False) -> int:
+        """Probe for the ordered time, or until `ended` says so; the instant of the end."""
         rate = self.order.new_per_s
         tick_ns = 1_000_000_000 // rate if rate else IDLE_TICK_NS
         timer = kernel.periodic_timer(tick_ns)
         self.poll.register(timer, select.EPOLLIN)
         end_ns = start_ns + int(self.order.duration_s * 1e9)
-        due_ns = start_ns
-        while (now := time.monotonic_ns()) < end_ns and not self.enough:
+        due_ns = look_ns = start_ns
+        while (now := time.monotonic_ns()) < end_ns:
             ready = {fd for fd, _ in self.poll.poll()}
             # The timer comes last: it closes and opens sockets, whose numbers are used again.
             for fd in ready - {timer}:
@@ -124,6 +125,10 @@ class Prober:
                 self.late_ns_max = max(self.late_ns_max, now - due_ns - tick_ns)
                 due_ns += ticks * tick_ns
                 self.tick(ticks if rate else 0, now)
+            if now >= look_ns:
+                look_ns = now + LOOK_EVERY_NS
+                if ended():
+                    break
         os.close(timer)
         for sock in self.buried:
             sock.close()
@@ -287,21 +292,16 @@ def outcome_of(number: int) -> str:
     return OUTCOMES.get(number) or errno.errorcode.get(number, "error").lower()
 
 
-def probe(order: Order) -> Result:
+def probe(order: Order, ended: Callable[[], bool] = lambda: False) -> Result:
     """Carry an order out; prints `ready` with the instant it begins."""
     prober = Prober(order)
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        prober.enough = True
-
-    signal.signal(signal.SIGTERM, end)
     established = prober.establish()
     gc.collect()
     gc.freeze()
     gc.disable()
     started_ns = time.monotonic_ns()
     print(f"ready {started_ns}", flush=True)
-    ended_ns = prober.run(started_ns)
+    ended_ns = prober.run(started_ns, ended)
     return Result(
         order=order,
         started_ns=started_ns,
@@ -321,7 +321,9 @@ def main() -> int:
     order = msgspec.json.decode(sys.argv[1], type=Order)
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    Path(sys.argv[2]).write_bytes(msgspec.json.encode(probe(order)))
+    result = Path(sys.argv[2])
+    end = result.with_suffix(END_SUFFIX)
+    result.write_bytes(msgspec.json.encode(probe(order, end.exists)))
     return 0
 
 

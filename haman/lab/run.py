@@ -12,10 +12,12 @@ import msgspec
 
 from haman.lab import agent, faults, holders, kernel, routes
 from haman.lab.drill import Drill, Expect
+from haman.lab.faults import AWAIT_S
 from haman.lab.gauges import Gauges
 from haman.lab.lab import Lab
 from haman.lab.paths import spans
 from haman.lab.probe import Order, Result
+from haman.lab.prober import END_SUFFIX
 from haman.lab.runtime import LabError
 from haman.lab.serving import serves
 from haman.lab.tenure import tenures
@@ -28,6 +30,10 @@ END_SLACK_S = 10
 SERVES_TIMEOUT_S = 20
 COMES_HOME_S = 5.0
 """A preferred node that came back has its address again by then."""
+LATE_S = 10
+"""What shall come of a drill may come later, on a machine that does other things too."""
+PATIENCE_S = 10
+"""For an agent that has just been started again to answer."""
 
 
 def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record:
@@ -62,12 +68,16 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         say(f"load: {drill.load.new_per_s} new connections/s, {drill.load.connections} long-lived")
         with gauges, Client(lab, order_of(lab, drill)) as client:
-            steps = take_steps(lab, drill, client.started_ns, say)
-            result = client.result(drill.length_s)
+            steps, end_s = take_steps(lab, drill, client.started_ns, say)
+            time.sleep(max(0.0, end_s - time.monotonic()))
+            kernel.wait_until(partial(ended_well, lab, drill.expect), LATE_S, poll_s=0.1)
+            result = client.result()
     finally:
         changes = watch.stop()
         sent = router.stop() if router is not None else []
     addresses = {vip.name: vip.addresses for vip in lab.vips}
+    for node in to_be_asked(drill.expect):
+        kernel.wait_until(partial(agent.answers, lab.runtime, node), PATIENCE_S, poll_s=0.1)
     told = {node: agent.status(lab.runtime, node) for node in nodes}
     return Record(
         drill=drill,
@@ -149,6 +159,31 @@ def wait_until_calm(lab: Lab) -> None:
             )
 
 
+def ended_well(lab: Lab, expect: Expect) -> bool:
+    """Whether everybody is what the drill expects in the end."""
+    held = lab.holders() if expect.holder else {}
+    wanted = {vip: (node,) if node else () for vip, node in expect.holder.items()}
+    if any(held.get(vip) != nodes for vip, nodes in wanted.items()):
+        return False
+    sent = lab.announcers() if expect.announcers else {}
+    if any(set(sent.get(name, ())) != set(nodes) for name, nodes in expect.announcers.items()):
+        return False
+    return all(
+        agent.stance(lab.runtime, node, service) == stance
+        for service, stances in expect.stances.items()
+        for node, stance in stances.items()
+    )
+
+
+def to_be_asked(expect: Expect) -> set[str]:
+    """The nodes whose agents must answer after a drill, or an expectation cannot hold."""
+    stances = {node for nodes in expect.stances.values() for node in nodes}
+    why = (
+        {expect.asked or node for node in expect.holder.values()} if expect.why_contains else set()
+    )
+    return {*expect.conditions, *expect.alerts, *stances, *why} - {""}
+
+
 def order_of(lab: Lab, drill: Drill) -> Order:
     """What the client does in a drill: it talks to the first address of the service in question.
 
@@ -163,7 +198,7 @@ def order_of(lab: Lab, drill: Drill) -> Order:
         raise LabError(f"lab {lab.topology.name} has no service {wanted!r}; see load.service")
     return Order(
         address=known[wanted] if wanted else next(iter(known.values())),
-        duration_s=drill.length_s,
+        duration_s=drill.length_s + LATE_S + AWAIT_S * len(drill.step),
         mode=drill.load.mode,
         new_per_s=drill.load.new_per_s,
         connections=drill.load.connections,
@@ -174,8 +209,11 @@ def order_of(lab: Lab, drill: Drill) -> Order:
 
 def take_steps(
     lab: Lab, drill: Drill, started_ns: int, say: Callable[[str], None]
-) -> tuple[StepDone, ...]:
-    """Take each step at its instant; what a step had to wait for puts off all that follow."""
+) -> tuple[tuple[StepDone, ...], float]:
+    """Take each step at its instant, and say when the drill ends (monotonic).
+
+    What a step had to wait for puts off all that follow.
+    """
     taken = []
     put_off_s = 0.0
     for step in sorted(drill.step, key=lambda step: step.at_s):
@@ -186,7 +224,7 @@ def take_steps(
         if step.fault == "await":
             put_off_s += time.monotonic() - due_s
         say(done.text)
-    return tuple(taken)
+    return tuple(taken), started_ns / 1e9 + drill.length_s + put_off_s
 
 
 class Client:
@@ -196,10 +234,12 @@ class Client:
         self.lab = lab
         self.order = order
         self.path = lab.runtime.path(CLIENT, RESULT)
+        self.end = self.path.with_suffix(END_SUFFIX)
 
     def __enter__(self) -> Self:
         """Start it, and wait until its long-lived connections stand."""
         self.path.unlink(missing_ok=True)
+        self.end.unlink(missing_ok=True)
         words = ["python3", "-m", "haman.lab.prober"]
         words += [msgspec.json.encode(self.order).decode(), RESULT]
         self.process = self.lab.runtime.spawn(CLIENT, words, stdout=subprocess.PIPE)
@@ -220,10 +260,11 @@ class Client:
         if self.process.stdout is not None:
             self.process.stdout.close()
 
-    def result(self, length_s: float) -> Result:
-        """Wait for its end; what it saw."""
+    def result(self) -> Result:
+        """End it; what it saw."""
+        self.end.touch()
         try:
-            self.process.wait(length_s + END_SLACK_S)
+            self.process.wait(END_SLACK_S)
             return msgspec.json.decode(self.path.read_bytes(), type=Result)
         except (subprocess.TimeoutExpired, OSError, msgspec.DecodeError) as error:
             raise LabError(f"the client brought no result: {error}") from error

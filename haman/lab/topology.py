@@ -60,6 +60,7 @@ class Node:
     Attributes:
         exec: commands run inside, in order, once the links are there; each split like a shell does.
         sysctls: kernel parameters set before the links come up.
+        isolated: the links are all there is; elsewhere containerlab adds a management interface.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Node:
     binds: tuple[Bind, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,17 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A lab, as its file describes it."""
+    """A lab, as its file describes it.
+
+    Attributes:
+        unmanaged: containerlab need not make a management network that no node uses.
+    """
 
     name: str
     path: Path
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]
+    unmanaged: bool = False
 
     def node(self, name: str) -> Node | None:
         """The node of that name, or None."""
@@ -143,7 +150,7 @@ class _Reader:
         root = self.mapping("", self.load(), TOP_KEYS)
         if not NAME.fullmatch(name := self.text("name", root.get("name", ""))):
             self.problem("name", "must begin with a letter or digit and hold only those and . _ -")
-        self.mapping("mgmt", root.get("mgmt"), MGMT_KEYS)
+        mgmt = self.mapping("mgmt", root.get("mgmt"), MGMT_KEYS)
         body = self.mapping("topology", root.get("topology"), TOPOLOGY_KEYS)
         defaults = self.mapping("topology.defaults", body.get("defaults"), NODE_KEYS)
         kinds = self.mapping("topology.kinds", body.get("kinds"), ("linux",))
@@ -157,7 +164,8 @@ class _Reader:
         links = self.links(body.get("links"), {node.name for node in nodes})
         if self.problems:
             raise BadFileError(self.problems)
-        return Topology(name, self.path.resolve(), nodes, links)
+        unmanaged = mgmt.get("skip-when-unused") is True
+        return Topology(name, self.path.resolve(), nodes, links, unmanaged)
 
     def load(self) -> object:
         try:
@@ -183,7 +191,7 @@ class _Reader:
         merged = {k: v for level in levels for k, v in level.items()}
         if (kind := merged.get("kind")) != "linux":
             self.problem(f"{key}.kind", f"must be 'linux', not {kind!r}")
-        if (mode := merged.get("network-mode", "none")) != "none":
+        if (mode := merged.get("network-mode")) not in {None, "none"}:
             self.problem(f"{key}.network-mode", f"must be 'none', not {mode!r}")
         if not (image := self.text(f"{key}.image", merged.get("image", ""))):
             self.problem(f"{key}.image", "is missing; the lab's own is haman-lab")
@@ -197,6 +205,7 @@ class _Reader:
             binds=tuple({bind.target: bind for bind in found}.values()),
             env=self.overlaid(f"{key}.env", [level.get("env") for level in levels]),
             sysctls=self.overlaid(f"{key}.sysctls", [level.get("sysctls") for level in levels]),
+            isolated=mode == "none",
         )
 
     def joined(self, key: str, values: Iterable[object]) -> Sequence[str]:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from haman.lab.drill import read_drill
-from haman.lab.topology import BadFileError
+from haman.lab.drill import read_drill, relaxed
+from haman.lab.fit import misfits
+from haman.lab.suite import topology_of
+from haman.lab.topology import BadFileError, read_topology
 
 DRILLS = sorted((Path(__file__).parents[2] / "lab" / "drills").glob("*.toml"))
 
+PAIR = Path(__file__).parents[2] / "lab" / "pair.clab.yml"
 GOOD = """
 name = "d"
 topology = "pair"
@@ -56,6 +59,8 @@ def test_a_drill_runs_on_after_its_last_step(tmp_path: Path) -> None:
         ),
         ('fault = "kill"', 'fault = "silence"', "the fault silence concerns no process"),
         ('fault = "kill"\n', 'fault = "failover"\n', "the fault failover needs a vip"),
+        ('fault = "kill"', 'fault = "partition"', "the fault partition needs a peer"),
+        ('node = "lb1"', 'node = "lb1"\ncount = 9', "the fault kill concerns no count"),
         ("outage_ms_max", "outage_max_ms", "did you mean outage_ms_max?"),
         ('name = "d"', 'name = "d"\nduration_s = 1', "after the drill's end at 1 s"),
         ('holder = { web = "lb2" }', 'why_contains = ["x"]', "needs expect.holder"),
@@ -66,6 +71,39 @@ def test_a_problem_names_its_key(tmp_path: Path, old: str, new: str, expected: s
     with pytest.raises(BadFileError) as caught:
         read(tmp_path, GOOD.replace(old, new))
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("path", DRILLS, ids=lambda path: path.stem)
+def test_shipped_drills_fit_their_topologies_and_expect_something(path: Path) -> None:
+    drill = read_drill(path)
+    topology = read_topology(topology_of(path, drill))
+    assert misfits(path, drill, topology) == ()
+    plain = type(drill.expect)()
+    assert drill.expect != plain
+
+
+def test_everything_that_a_topology_lacks_is_told_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace('"lb1"', '"lb9"').replace('web = "lb2"', 'wed = "lb7"')
+    drill = read(tmp_path, text + 'events = { be8 = ["x"] }\nasked = "nobody"\n')
+    found = misfits(tmp_path / "d.toml", drill, read_topology(PAIR))
+    assert [problem.key for problem in found] == [
+        "step[1].node",
+        "expect.holder.wed",
+        "expect.events.be8",
+        "expect.asked",
+        "expect.holder.wed",
+    ]
+    assert "no service 'wed' in pair; did you mean 'web'?" in found[-1].message
+    other = read(tmp_path, GOOD.replace('"pair"', '"anycast"'))
+    assert "is called 'pair'" in misfits(tmp_path, other, read_topology(PAIR))[0].message
+
+
+def test_bounds_of_time_widen_and_no_others() -> None:
+    drill = read_drill(PAIR.parent / "drills" / "node-silent.toml")
+    wider = relaxed(drill, 2.5).expect
+    assert wider.outage_ms_max == 1000
+    assert wider.dual_holder_ms_max == drill.expect.dual_holder_ms_max
+    assert wider.lost_established_max == drill.expect.lost_established_max
 
 
 def test_whom_to_ask_may_be_named_without_a_holder(tmp_path: Path) -> None:

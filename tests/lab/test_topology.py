@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from haman.lab.services import services_of
 from haman.lab.topology import BadFileError, Endpoint, read_topology
 
 ROOT = Path(__file__).parents[2]
 PAIR = ROOT / "lab" / "pair.clab.yml"
+SHIPPED = sorted((ROOT / "lab").glob("*.clab.yml"))
 
 MINIMAL = """
 name: two
@@ -47,11 +49,14 @@ def test_what_the_pair_binds_is_in_the_tree_or_made_when_it_comes_up() -> None:
             assert made or bind.source.is_file(), bind
 
 
-def test_the_pair_uses_only_what_containerlab_knows() -> None:
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_topologies_use_only_what_containerlab_knows(path: Path) -> None:
     """Structure of containerlab's schema: key names, endpoint form, required parts."""
-    document = yaml.safe_load(PAIR.read_text())
+    document = yaml.safe_load(path.read_text())
     assert set(document) <= {"name", "prefix", "mgmt", "topology"}
     assert set(document["topology"]) <= {"nodes", "kinds", "defaults", "groups", "links"}
+    assert document["mgmt"] == {"skip-when-unused": True}
+    assert document["topology"]["kinds"]["linux"]["network-mode"] == "none"
     known = {"kind", "image", "exec", "binds", "env", "sysctls", "labels"}
     for node in document["topology"]["nodes"].values():
         assert set(node) <= known
@@ -81,6 +86,37 @@ topology:
     assert b.exec == (("sh", "-c", "echo a b"),)
 
 
+def test_what_a_node_inherits_is_joined_as_containerlab_joins_it(tmp_path: Path) -> None:
+    lab = read(
+        tmp_path,
+        """
+name: n
+topology:
+  kinds:
+    linux: {image: x, exec: [a], sysctls: {k: 1, l: 1}, binds: ["p:/etc/p", "q:/etc/q"]}
+  nodes:
+    a: {kind: linux, exec: [b], sysctls: {l: 2}, binds: ["r:/etc/q:ro"]}
+""",
+    )
+    (a,) = lab.nodes
+    assert a.exec == (("a",), ("b",))
+    assert a.sysctls == {"k": "1", "l": "2"}
+    assert [(b.source.name, b.target) for b in a.binds] == [("p", "/etc/p"), ("r", "/etc/q")]
+
+
+def test_the_edge_has_two_sites_and_a_second_path_inside_each() -> None:
+    edge = read_topology(ROOT / "lab" / "edge.clab.yml")
+    services = services_of(edge)
+    assert services.routers == ("ra", "rb")
+    assert {v.name: v.nodes for v in services.vips} == {
+        "web-a": ("a1", "a2"),
+        "web-b": ("b1", "b2"),
+    }
+    assert [a.nodes for a in services.anycasts] == [("a1", "a2", "b1", "b2", "b3")]
+    assert edge.far_ends("a1") == (Endpoint("a2", "eth2"), Endpoint("sa", "eth2"))
+    assert [node.name for node in edge.nodes if edge.is_switch(node.name)] == ["sa", "sb"]
+
+
 def test_relative_sources_of_binds_are_relative_to_the_file(tmp_path: Path) -> None:
     lab = read(tmp_path, MINIMAL.replace("a: {kind", "a: {binds: ['x/y:/etc/y:ro'], kind"))
     (bind,) = lab.nodes[0].binds
@@ -94,6 +130,9 @@ def test_relative_sources_of_binds_are_relative_to_the_file(tmp_path: Path) -> N
         ("name: two", "name: '-two'", "name: must begin"),
         ("name: two", "nam: two", "did you mean 'name'?"),
         ("kind: linux, image: x}\n    b", "kind: srl, image: x}\n    b", "nodes.a.kind: must be"),
+        ("b: {kind: linux, image: x}", "b: {kind: linux}", "nodes.b.image: is missing"),
+        ("b: {kind", "b: {network-mode: host, kind", "network-mode: must be 'none'"),
+        ("name: two", "name: two\nmgmt: {ipv4-subnet: x}", "mgmt.ipv4-subnet: is not a key"),
         ("b: {kind", "b: {exce: [], kind", "did you mean 'exec'?"),
         ("b: {kind", "b: {exec: 'x', kind", "nodes.b.exec: must be a list"),
         ("b: {kind", 'b: {exec: ["echo \'"], kind', "cannot be split"),
