@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from haman.core.handover.messages import HandoverOrder, HandoverReport, Side, Step, VipPlace
+from haman.lab.answers import Answers, doubled
 from tests.engine.conftest import Agents
 from tests.engine.net import HERE, Agent, Host, Lan, children, toml, vip_toml, wait
 
@@ -220,6 +221,23 @@ def test_connections_outlive_the_move_there_and_back(pair: Pair) -> None:
     wait(pair.clean, what="both kernels as before")
     assert (a.role(), b.role()) == ("active", "backup")
     assert client.new() == "aa"
+
+
+def test_one_node_answers_for_the_address_at_each_instant(pair: Pair) -> None:
+    """Watched on the wire, a thousand questions a second, there and back."""
+    client = pair.hosts[2]
+    asking = Answers(client.holder.pid, "eth0", client.address, V4)
+    asking.start()
+    try:
+        pair.client.connect(V4)
+        pair.move(pair.a, pair.b)
+        time.sleep(1.1)  # `doubled` takes what is nearer for a second holder
+        pair.move(pair.b, pair.a, "h2")
+    finally:
+        replies = asking.stop()
+    assert len({reply.mac for reply in replies}) == 2
+    assert doubled(replies) == 0
+    assert pair.client.ask_all() == {"a": 1}
 
 
 def in_tail(pair: Pair) -> None:
