@@ -9,9 +9,9 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # Program:package. Every lab needs the first line, the anycast lab a router too, benchmark and tests the
 # others as well: a demo must not bring an SSH server to somebody's laptop.
-NEEDS := haproxy:haproxy ip:iproute2 unshare:util-linux openssl:openssl pgrep:procps
+NEEDS := haproxy:haproxy ip:iproute2 unshare:util-linux openssl:openssl pgrep:procps nft:nftables
 ROUTER := vtysh:frr
-PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump nft:nftables sshd:openssh-server sudo:sudo
+PEERS := keepalived:keepalived tshark:tshark tcpdump:tcpdump sshd:openssh-server sudo:sudo
 PEERS += curl:curl ping:iputils-ping bird:bird2 nginx:nginx-light caddy:caddy tmux:tmux
 
 .DEFAULT_GOAL := help

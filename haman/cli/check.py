@@ -59,7 +59,10 @@ def check(*, file: str, strict: bool, offline: bool) -> None:
 
 def gather(config: Config) -> Facts:
     """Find out what this host, and its agent if one answers, know."""
-    return _ask_agent(config, replace(_host(), unreadable=_unreadable(config)))
+    from haman.system import nftables
+
+    found = replace(_host(), unreadable=_unreadable(config), nftables=nftables.installed())
+    return _ask_agent(config, found)
 
 
 def _host() -> Facts:

@@ -14,6 +14,7 @@ class Facts:
         strangers: per VIP, the address of a router that advertises its VRID and is no node.
         interfaces: of this host by name, with the networks on them in CIDR form.
         addresses: of this host, on any interface, without prefix length.
+        nftables: libnftables is installed; None = not looked for.
         unreadable: configured files that cannot be read, by key, and why.
     """
 
@@ -23,3 +24,4 @@ class Facts:
     interfaces: Mapping[str, tuple[str, ...]] | None = None
     addresses: frozenset[str] | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    nftables: bool | None = None

@@ -43,6 +43,7 @@ def lint(
         *_engine(config, known),
         *_groups(config),
         *bgp_warnings(config, known),
+        *_handover(config, known),
         *known.unreadable.items(),
     ]
     for vip, label in zip(config.vip, vip_labels(config), strict=True):
@@ -148,6 +149,17 @@ def _engine(config: Config, facts: Facts) -> Found:
                     f"wake-ups; use {_round_up(late_ms / LATENESS_SHARE)} or more"
                 ),
             )
+
+
+def _handover(config: Config, facts: Facts) -> Found:
+    if config.vip and config.cluster.peer and facts.nftables is False:
+        yield (
+            "vip",
+            (
+                "cannot be handed over by this host: libnftables is not installed (Debian: nftables); "
+                "planned moves are refused, or cut connections with --plain"
+            ),
+        )
 
 
 def _round_up(interval_ms: float) -> int:

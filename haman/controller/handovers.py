@@ -209,7 +209,8 @@ class Handovers:
         """One for each VIP that moves: the newest handover's."""
         found: dict[str, HandoverOrder] = {}
         for machine in self._machines.values():
-            found |= {order.vip: order for order in machine.orders}
+            # One that only makes ready is no reason to end what still forwards.
+            found |= {o.vip: o for o in machine.orders if o.place.mac or o.vip not in found}
         return tuple(found.values())
 
     @property

@@ -93,6 +93,9 @@ def _vip_report(name: str, said: VipReport | None, stance: VipStance | None) -> 
 
 def unfit(own: NodeReport, group: tuple[ConfiguredVip, ...]) -> Reason | None:
     """Why this node should not be given the VIPs of a group; None = it may be."""
+    held = [vip.name for vip in group if (v := own.vip(vip.name)) and v.role is Role.ACTIVE]
+    if held:
+        return Reason("holds-it", f"{own.node} is active for {', '.join(held)} itself")
     if own.drained or not can_serve(group, own):
         roles = ", ".join(f"{vip.vip}: {vip.role}" for vip in own.vips)
         text = f"{own.node} is {'drained' if own.drained else own.condition.predicate} ({roles})"

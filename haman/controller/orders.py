@@ -14,8 +14,8 @@ from haman.cluster.packets import Answer, Order, Verb
 from haman.controller.surface import Accepted, Outcome, Refused
 
 REPEAT_S = 0.25
-PATIENCE_S = 8.0
-"""Longer than a failover may take (5 s) and a slow disk usually does."""
+PATIENCE_S = 12.0
+"""Longer than a handover (8.5 s) or a plain failover (5 s) may take, and a slow disk usually does."""
 ANSWERS_KEPT = 64
 
 log = logging.getLogger(__name__)

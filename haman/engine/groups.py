@@ -34,6 +34,7 @@ from haman.engine.holdings import Holdings
 from haman.engine.members import GroupKey, Member
 from haman.engine.reporter import Reporter
 from haman.engine.wires import Wire, Wires
+from haman.system.sockets import Claimed
 
 NS_PER_S: Final = 1_000_000_000
 _INBOX_MAX: Final = 1024
@@ -80,6 +81,8 @@ class Groups:
         self._groups: dict[GroupKey, _Running] = {}
         self._routes: dict[tuple[Wire, int], Key] = {}
         self._inbox: list[tuple[Key, AdvertisementReceived]] = []
+        self._claims: list[Claimed] = []
+        self._told_own: dict[Key, int] = {}
 
     # ---- configuration -------------------------------------------------------------------------
 
@@ -160,6 +163,30 @@ class Groups:
         else:
             self._reporter.counters["error:inbox-full"] += 1
 
+    def claimed(self, claim: Claimed) -> None:
+        """Somebody else says that it has an address; looked at after the adverts that came with it."""
+        if len(self._claims) < _INBOX_MAX:
+            self._claims.append(claim)
+
+    def _contest(self, claim: Claimed, now_ns: int) -> None:
+        """A second holder, if this node is the active one: tell of it, and tell the link who is."""
+        for key, member in self.members.items():
+            if member.interface != claim.interface:
+                continue
+            if claim.address not in {a.ip for a in member.addresses}:
+                continue
+            now = self.snapshot(member.group)[key]
+            if now.role is not Role.ACTIVE or now.config.yields_to or now.config.takes_from:
+                continue
+            mac = claim.mac.hex(":")
+            text = (
+                f"{mac} on {claim.interface} says that it has {claim.address}, which is held here"
+            )
+            self._reporter.noise("conflict-detected", text, about=mac, service=key[0])
+            if now_ns - self._told_own.get(key, 0) >= NS_PER_S:
+                self._told_own[key] = now_ns
+                self.announce_once(key)
+
     def step(self, key: Key, event: Input, now_ns: int) -> None:
         """Give an input to one member, and carry out what comes of it."""
         group = self._groups[self.members[key].group]
@@ -181,6 +208,9 @@ class Groups:
         for key, advert in inbox:
             if key in self.members:
                 self.step(key, advert, now_ns)
+        claims, self._claims = self._claims, []
+        for claim in claims:
+            self._contest(claim, now_ns)
         for group in self._groups.values():
             due_ns = group.core.deadline_ns
             if due_ns is not None and now_ns >= due_ns:

@@ -183,7 +183,7 @@ class Handovers:
             if self._holdings.has(tail) and self._election.role(key[0]) is not Role.ACTIVE:
                 wanted[key] = self._steerings[key]
         self._steerings = wanted
-        self._child.want(tuple(wanted.values()), now_ns)
+        self._child.want(tuple(wanted.values()), now_ns, warm=bool(self._moves))
         self._child.turn(now_ns)
 
     def _advance(self, name: str, move: _Move, now_ns: int) -> None:
@@ -226,8 +226,8 @@ class Handovers:
         return order.step if move.told else Step.READY
 
     def _ready(self, members: tuple[Member, ...], move: _Move) -> bool:
-        problems, ready = [], True
-        for member in members:
+        problems, ready = [], bool(move.order.place.mac)
+        for member in members if ready else ():
             steering = self._steering(member, move.order)
             if isinstance(steering, Reason):
                 problems.append(steering)
@@ -261,7 +261,7 @@ class Handovers:
         if move is None or move.over:
             self._holdings.drop(tail, now_ns)
             return
-        steering = self._steering(member, move.order)
+        steering = self._steering(member, move.order) if move.order.place.mac else None
         if isinstance(steering, Steering):
             wanted[member.key] = steering
         if move.order.side is Side.TAKING:

@@ -132,6 +132,7 @@ class Engine:
             role_changed=self._vips.role_changed,
             handed_over=self._handovers.handed_over,
         )
+        self._wires.claimed = self._groups.claimed
         self._vips.attach(self._groups, self._holdings, self._handovers)
         self._bfd = BfdSessions(self._loop, self._reporter)
         self._anycast = Anycast(self._interfaces, self._reporter, self._holdings)

@@ -46,12 +46,14 @@ def give_up(config: Config) -> tuple[list[str], list[str]]:
             if link and any(a.ifindex == link.index and a.address in names for a in there):
                 _say_farewell(member, interfaces, link.index, done, failed)
         vips, anycast = every_address(routers.values()), every_address(services.values())
+        tails = {address for _, address in vips}  # on `lo`, of a handover
         at_once, later = [], []
         for address in there:
             known = (interfaces.name(address.ifindex), address.address)
-            if known in vips:
+            marked = address.protocol == ADDRESS_MARK
+            if known in vips or (marked and address.address in tails):
                 at_once.append(address.place)
-            elif known in anycast or address.protocol == ADDRESS_MARK:
+            elif known in anycast or marked:
                 later.append(address.place)
         reconciler = Reconciler(requests)
         _remove(at_once, reconciler, interfaces, done, failed)

@@ -22,6 +22,7 @@ from haman.system.spawn import Confinement, spawn
 SILENCE_S: Final = 3
 """As the least lease of an address: who hangs for so long loses both."""
 ALIVE_NS: Final = NS_PER_S
+NICE: Final = -10
 RETRY_NS: Final = NS_PER_S // 5
 """While something fails."""
 
@@ -35,18 +36,19 @@ class SteeringChild:
         self._child = Child(loop, self._spawn, self._died)
         self._socket: socket.socket | None = None
         self._wanted: tuple[Steering, ...] = ()
+        self._warm = False
         self._steered: dict[tuple[str, int], Steered] = {}
         self._problem = ""
         self._tell_at_ns: int | None = None
         self._decoder = msgspec.msgpack.Decoder(Answer)
 
-    def want(self, steerings: tuple[Steering, ...], now_ns: int) -> None:
-        """Have exactly these; cheap when it is as before."""
-        if steerings == self._wanted:
+    def want(self, steerings: tuple[Steering, ...], now_ns: int, *, warm: bool) -> None:
+        """Have exactly these; cheap when it is as before. `warm`: or more will come soon."""
+        if (steerings, warm) == (self._wanted, self._warm):
             return
-        self._wanted = steerings
+        self._wanted, self._warm = steerings, warm
         self._tell_at_ns = now_ns
-        if steerings:
+        if steerings or warm:
             self._child.want(now_ns)
 
     def state(self, steering: Steering) -> Steered | None:
@@ -69,7 +71,7 @@ class SteeringChild:
             self._tell_at_ns = now_ns
         if self._tell_at_ns is None or now_ns < self._tell_at_ns or self._socket is None:
             return
-        if not self._wanted:
+        if not self._wanted and not self._warm:
             self._close()  # it ends by that, and its tables with it
             self._tell_at_ns = None
             self._steered.clear()
@@ -81,7 +83,7 @@ class SteeringChild:
 
     def stop(self) -> None:
         """End it for good."""
-        self._wanted = ()
+        self._wanted, self._warm = (), False
         self._close()
         self._child.stop(timeout_s=0.5)
 
@@ -92,6 +94,8 @@ class SteeringChild:
         command = [sys.executable, "-m", "haman.engine.steerer", str(number), str(SILENCE_S)]
         try:
             pid = spawn(command, os.environ, Confinement(), keep=(number,))
+            with contextlib.suppress(PermissionError):  # on a busy host it has a deadline to keep
+                os.setpriority(os.PRIO_PROCESS, pid, NICE)
         except OSError:
             own.close()
             raise
@@ -126,7 +130,7 @@ class SteeringChild:
     def _died(self, how: str, now_ns: int) -> None:
         self._close()
         self._steered.clear()
-        if not self._wanted:
+        if not self._wanted and not self._warm:
             return
         self._problem = f"the process that keeps the rules of tails {how}"
         self._reporter.event("handover-rules-lost", f"{self._problem}; started again")

@@ -6,6 +6,7 @@ routers to decide (`groups`).
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Final
 
 from haman.core.facts import StancesDeclared, TakeoverOrdered, VipReport, VipStance
@@ -102,6 +103,8 @@ class Vips:
         for key in anew:
             self._configs[key] = self._router_config(members[key])
             self._vips[key[0]].told = None
+        every = (a.ip for member in members.values() for a in member.addresses)
+        self._wires.listen(a for a in every if isinstance(a, IPv4Address))
         self.evaluate(now_ns)  # also opens and closes sockets: farewells were said on the old ones
         # A group that serves goes on serving when members join or leave: nobody else knows of any
         # change, and an election would be an outage.

@@ -12,7 +12,7 @@ from haman.engine.interfaces import Interfaces
 from haman.engine.loop import Loop
 from haman.engine.reporter import Reporter
 from haman.system.netlink import IFF_NOARP, Link
-from haman.system.sockets import FrameSocket, VrrpSocket, ip_packet
+from haman.system.sockets import Claimed, FrameSocket, NeighbourSocket, VrrpSocket, ip_packet
 
 Wire = tuple[str, int]
 """Interface name, and family (4 or 6)."""
@@ -60,7 +60,11 @@ class Wires:
         self._reporter = reporter
         self._received = received
         self._sockets: dict[Wire, VrrpSocket] = {}
+        self._neighbours: dict[str, NeighbourSocket] = {}
         self._frames = FrameSocket(frame_fd)
+        self._loop.watch(self._frames, lambda: self._claimed(self._frames.receive()))
+        self.claimed: Callable[[Claimed], None] = lambda _: None
+        """Called with each claim of an address of `listen`, or any IPv6 address, but own ones."""
         self._packets: dict[tuple[Wire, int], tuple[SendAdvertisement, Packets]] = {}
 
     def sync(self, wanted: Iterable[Wire]) -> None:
@@ -73,6 +77,21 @@ class Wires:
         for wire, link in links.items():
             if link is not None and wire not in self._sockets:
                 self._open(wire, link)
+
+    def listen(self, addresses: Iterable[IPv4Address]) -> None:
+        """Hear in ARP who claims one of these; IPv6 is heard on every open wire."""
+        try:
+            self._frames.listen(tuple(addresses))
+        except OSError as error:
+            text = f"no ARP is heard, so no second holder of an address: {error.strerror}"
+            self._reporter.noise("socket-failed", text, about="arp")
+
+    def _claimed(self, claims: Iterable[Claimed], interface: str = "") -> None:
+        for claim in claims:
+            name = interface or claim.interface
+            link = self._interfaces.link(name)
+            if link is not None and claim.mac != link.mac:
+                self.claimed(Claimed(name, claim.address, claim.mac))
 
     def ready(self, wire: Wire) -> bool:
         """Whether the socket is open."""
@@ -88,16 +107,26 @@ class Wires:
             return
         self._sockets[wire] = opened
         self._loop.watch(opened, lambda: self._read(wire))
+        if family == AF_INET6:
+            try:
+                heard = self._neighbours[wire[0]] = NeighbourSocket(link.name)
+            except OSError:  # told above for what matters more, or about to be
+                return
+            self._loop.watch(heard, lambda: self._claimed(heard.receive(), link.name))
 
     def _close(self, wire: Wire) -> None:
-        opened = self._sockets.pop(wire)
-        self._loop.forget(opened)
-        opened.close()
+        opened: list[VrrpSocket | NeighbourSocket] = [self._sockets.pop(wire)]
+        if wire[1] == 6 and (heard := self._neighbours.pop(wire[0], None)) is not None:
+            opened.append(heard)
+        for each in opened:
+            self._loop.forget(each)
+            each.close()
 
     def close(self) -> None:
         """Give all sockets back."""
         for wire in list(self._sockets):
             self._close(wire)
+        self._loop.forget(self._frames)
         self._frames.close()
 
     # ---- adverts -------------------------------------------------------------------------------

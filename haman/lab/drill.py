@@ -77,7 +77,8 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
     """What clients do meanwhile.
 
     Attributes:
-        connections: long-lived ones, each exchanging a few bytes every `echo_interval_ms`.
+        connections: long-lived ones, each exchanging a few bytes every `echo_interval_ms`; one that
+            gets no answer for `echo_timeout_ms` is lost.
         service: the VIP or anycast service that clients ask for [the first one expected of].
         count_again: a long-lived connection made again after a loss counts as the first ones do.
         mode: what a new connection must do to count: http (a GET answered with 200), or connect.
@@ -86,6 +87,7 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
     connections: Annotated[int, Meta(ge=0, le=2000)] = 0
     new_per_s: Annotated[int, Meta(ge=1, le=1000)] = 500
     echo_interval_ms: Annotated[int, Meta(ge=10, le=10_000)] = 100
+    echo_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 2000
     mode: Literal["http", "connect"] = "http"
     service: str = ""
     count_again: bool = False

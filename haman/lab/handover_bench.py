@@ -22,7 +22,9 @@ from haman.lab.topology import read_topology
 from haman.lab.verdict import Record, StepDone
 
 CONNECTIONS = 1000
-THERE_S, BACK_S, LENGTH_S = 2.0, 8.0, 14.0
+THERE_S, BACK_S, LENGTH_S = 2.0, 8.0, 18.0
+LOST_AFTER_MS = 8000
+"""Without an answer: longer than a host that is busy with something else takes for one."""
 ADVERT_MS = 100
 CLIENT_INTERFACE, CLIENT_ADDRESS = "eth1", "10.77.0.10"
 
@@ -97,6 +99,7 @@ def measure(lab: Lab, agent: Agent) -> tuple[Move, Move]:
         connections=CONNECTIONS,
         new_per_s=1000,
         echo_interval_ms=500,
+        echo_timeout_ms=LOST_AFTER_MS,
         mode="connect",
         count_again=True,
     )

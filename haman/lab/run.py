@@ -203,6 +203,7 @@ def order_of(lab: Lab, drill: Drill) -> Order:
         new_per_s=drill.load.new_per_s,
         connections=drill.load.connections,
         echo_interval_ms=drill.load.echo_interval_ms,
+        echo_timeout_ms=drill.load.echo_timeout_ms,
         count_again=drill.load.count_again,
     )
 

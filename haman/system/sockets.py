@@ -1,14 +1,19 @@
-"""Raw sockets: VRRP in both families, and Ethernet frames.
+"""Raw sockets: VRRP in both families, Ethernet frames, and who claims an address on a link.
 
 What is sent carries its own IP header, made by `ip_packet`: the same bytes serve the engine now
 and its guard later, and the source address, which the checksum covers, is ours to choose.
 """
 
+import ctypes
+import os
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
+
+from haman.system.native import libc
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -23,6 +28,14 @@ _IPV6_HDRINCL, _IPV6_MULTICAST_ALL = 36, 29
 
 _V4 = struct.Struct("!BBHHHBBH4s4s")
 _V6 = struct.Struct("!IHBB16s16s")
+_NA = struct.Struct("!BBHI16sBB6s")  # with the option that tells the link-layer address
+_NEIGHBOR_ADVERTISEMENT: Final = 136
+_HOP_LIMIT: Final = 255
+_ICMPV6_FILTER, _SO_ATTACH_FILTER, _ETH_P_ARP = 1, 26, 0x0806
+_ARP_BYTES: Final = 42
+_LINK_ADDRESS = struct.Struct("=HHi12x")  # sockaddr_ll
+_WATCHED_MAX: Final = 200  # a jump of classic BPF reaches 255 steps
+_BPF_LOAD_WORD, _BPF_JUMP_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06
 _RECEIVE_BYTES: Final = 2048
 _DATAGRAMS_PER_READ: Final = 64
 
@@ -35,6 +48,15 @@ class Datagram:
     destination: IPAddress
     ttl: int
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Somebody said on the link that it has an address; `interface` "" = where the socket listens."""
+
+    interface: str
+    address: IPAddress
+    mac: bytes
 
 
 def ip_packet(source: IPAddress, destination: IPAddress, payload: bytes) -> bytes:
@@ -156,11 +178,55 @@ def _from_ipv6(
     return Datagram(IPv6Address(sender[0].partition("%")[0]), destination, ttl, data)
 
 
+class NeighbourSocket:
+    """Hears who says where an IPv6 address lives: neighbour advertisements on one interface.
+
+    Raises:
+        OSError: no such interface, or not allowed.
+    """
+
+    def __init__(self, interface: str) -> None:
+        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        try:
+            self._socket.setblocking(False)
+            option = self._socket.setsockopt
+            option(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+            option(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+            passed = bytearray(b"\xff" * 32)  # a set bit blocks that type
+            passed[_NEIGHBOR_ADVERTISEMENT // 8] &= ~(1 << _NEIGHBOR_ADVERTISEMENT % 8) & 0xFF
+            option(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, bytes(passed))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """For epoll."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+    def receive(self) -> list[Claimed]:
+        """What waits, at most 64 of them; one that left its link (hop limit) is no neighbour's."""
+        received = []
+        for _ in range(_DATAGRAMS_PER_READ):
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(_RECEIVE_BYTES, 64)
+            except OSError:
+                break
+            hops = [struct.unpack("=i", v[:4])[0] for _, kind, v in ancillary]
+            if hops == [_HOP_LIMIT] and len(data) >= _NA.size and data[24:26] == b"\x02\x01":
+                received.append(Claimed("", IPv6Address(data[8:24]), data[26:32]))
+        return received
+
+
 class FrameSocket:
-    """Sends whole Ethernet frames.
+    """Sends whole Ethernet frames, and hears ARP of the addresses it is told.
 
     Args:
-        number: descriptor of an AF_PACKET socket of protocol 0, which receives nothing; taken over.
+        number: descriptor of an AF_PACKET socket of protocol 0, which receives nothing at first;
+            taken over.
     """
 
     def __init__(self, number: int) -> None:
@@ -179,3 +245,48 @@ class FrameSocket:
             OSError: link down or gone, queue full.
         """
         self._socket.sendto(frame, (interface, 0))
+
+    def fileno(self) -> int:
+        """For epoll."""
+        return self._socket.fileno()
+
+    def listen(self, addresses: Sequence[IPv4Address]) -> None:
+        """Hear who says in ARP that it has one of these, on any interface; the kernel filters.
+
+        At most 200; of more, none is heard.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        known = addresses if len(addresses) <= _WATCHED_MAX else ()
+        program = _sender_filter([int(address) for address in known])
+        buffer = ctypes.create_string_buffer(program)
+        code = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, code)
+        if known:
+            # All interfaces: index 0, for which Python's bind has no word.
+            place = _LINK_ADDRESS.pack(socket.AF_PACKET, socket.htons(_ETH_P_ARP), 0)
+            if libc.bind(self._socket.fileno(), place, len(place)):
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+
+    def receive(self) -> list[Claimed]:
+        """What waits, at most 64 of them."""
+        received = []
+        for _ in range(_DATAGRAMS_PER_READ):
+            try:
+                data, sender = self._socket.recvfrom(128)
+            except OSError:
+                break
+            if len(data) >= _ARP_BYTES:
+                received.append(Claimed(sender[0], IPv4Address(data[28:32]), data[22:28]))
+        return received
+
+
+def _sender_filter(addresses: Sequence[int]) -> bytes:
+    """Classic BPF: frames whose ARP sender address is one of these."""
+    size = len(addresses)
+    steps = [(_BPF_LOAD_WORD, 0, 0, 28)]
+    steps += [(_BPF_JUMP_EQUAL, size - place, 0, a) for place, a in enumerate(addresses)]
+    steps += [(_BPF_RETURN, 0, 0, 0), (_BPF_RETURN, 0, 0, _RECEIVE_BYTES)]
+    return b"".join(struct.pack("=HBBI", *step) for step in steps)

@@ -276,3 +276,12 @@ def test_a_configured_lease_wins() -> None:
     assert lease_s(config, config.vip[0]) == 30
     config = config_of(GOOD)
     assert lease_s(config, config.vip[0]) == 5
+
+
+def test_a_host_without_libnftables_cannot_hand_over() -> None:
+    assert warnings(GOOD, Facts(nftables=True)) == []
+    (warning,) = warnings(GOOD, Facts(nftables=False))
+    assert warning == (
+        "f: vip: warning: cannot be handed over by this host: libnftables is not installed "
+        "(Debian: nftables); planned moves are refused, or cut connections with --plain"
+    )

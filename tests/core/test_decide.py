@@ -15,6 +15,7 @@ from haman.core.decide import (
     YieldEnded,
 )
 from haman.core.facts import VipReport, VipStance
+from haman.core.handover.preemption import asks
 from haman.core.heirs import ConfiguredVip, best_peer
 from haman.core.reports import NodeReport, PeerView
 from haman.core.situation import LATE_MS, OperatorIntent, Situation
@@ -165,6 +166,14 @@ ROWS = [
         Situation(Condition.IN_SERVICE, intent=OperatorIntent(paused=True)),
         (True, 150, False),
         "paused",
+    ),
+    (
+        "its holder can hand it over",
+        Situation(
+            Condition.IN_SERVICE, roles=(vip(Role.BACKUP),), asks={"web": asks("web", "lb2")}
+        ),
+        (True, 150, False),
+        "preempts-by-handover",
     ),
     (
         "yielded",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from haman.core.handover.messages import HandoverOrder, HandoverReport, Side, Step, VipPlace
+from haman.lab.answers import Answers, doubled
 from tests.engine.conftest import Agents
 from tests.engine.net import HERE, Agent, Host, Lan, children, toml, vip_toml, wait
 
@@ -222,6 +223,23 @@ def test_connections_outlive_the_move_there_and_back(pair: Pair) -> None:
     assert client.new() == "aa"
 
 
+def test_one_node_answers_for_the_address_at_each_instant(pair: Pair) -> None:
+    """Watched on the wire, a thousand questions a second, there and back."""
+    client = pair.hosts[2]
+    asking = Answers(client.holder.pid, "eth0", client.address, V4)
+    asking.start()
+    try:
+        pair.client.connect(V4)
+        pair.move(pair.a, pair.b)
+        time.sleep(1.1)  # `doubled` takes what is nearer for a second holder
+        pair.move(pair.b, pair.a, "h2")
+    finally:
+        replies = asking.stop()
+    assert len({reply.mac for reply in replies}) == 2
+    assert doubled(replies) == 0
+    assert pair.client.ask_all() == {"a": 1}
+
+
 def in_tail(pair: Pair) -> None:
     """a has given, b has taken, and clients of both are connected."""
     for address in [V4, V6] * EACH:
@@ -272,6 +290,37 @@ def test_the_old_holder_dies_in_the_tail_and_leaves_nothing(pair: Pair) -> None:
     wait(lambda: pair.b.poll() or not rules(pair.hosts[1]))
     with pytest.raises(OSError):
         pair.client.ask(pair.client.open[0])
+    # Started again it finds nothing to adopt, and stands by.
+    pair.a.hand()
+    pair.a.start()
+    wait(lambda: pair.a.role() == "backup", what="the old holder stands by")
+    wait(pair.clean, what="both kernels as before")
+
+
+def test_a_controller_that_dies_in_the_tail_changes_nothing(pair: Pair) -> None:
+    in_tail(pair)
+    for agent in (pair.a, pair.b):
+        first = agent.controller_pid
+        os.kill(first, signal.SIGKILL)
+        wait(lambda: agent.poll() or agent.controller_pid != first)  # noqa: B023
+    assert pair.client.ask_all() == {"a": 2 * EACH, "b": 2}
+    assert pair.client.new() == "bb"
+    assert (pair.a.role(), pair.b.role()) == ("tail", "active")
+
+
+def test_release_without_an_engine_takes_the_tail_off_too(pair: Pair) -> None:
+    in_tail(pair)
+    guard = pair.a.guard_pid
+    pair.a.send(signal.SIGSTOP)  # else it would replace its guard
+    os.kill(guard, signal.SIGKILL)
+    pair.a.send(signal.SIGKILL)
+    wait(lambda: not rules(pair.hosts[0]), 2)
+    command = [sys.executable, "-m", "haman.cli", "release", "--force", "-c", str(pair.a.config)]
+    done = subprocess.run(
+        pair.hosts[0].command(*command), capture_output=True, text=True, check=False
+    )
+    assert not ON_LO & pair.hosts[0].addresses(), done.stderr
+    assert pair.hosts[1].addresses() >= VIPS
 
 
 def test_an_old_holder_that_hangs_loses_its_tail_with_its_lease(pair: Pair) -> None:

@@ -2,7 +2,7 @@
 
     state     said     engine   on                                        to
     --------  -------  -------  ----------------------------------------  --------
-    offering  offer    –        peer: ready, its places known             arming
+    offering  offer    ready(2) peer: ready, its places known             arming
                                 peer: refused; engine cannot; OFFER_NS    aborted
     arming    offer    ready    engine: ready, of every VIP               yielding
                                 engine: a problem; ARM_NS                 aborted
@@ -16,6 +16,7 @@
     aborted   aborted  –        said SAY_END times
 
     any of the first three: cancelled → aborted; in the tail: → over.
+    (2) without the peer's place: the engine gets ready to get ready.
     (1) not before the engine has reached `take`: from then on the taker's adverts make it yield.
 
 Timers: repeat, REPEAT_NS until the tail, TELL_NS in it; one deadline per state, above.
@@ -50,8 +51,8 @@ from haman.core.handover.messages import (
 )
 from haman.core.words import Reason
 
-OFFER_NS = 3 * NS_PER_S
-ARM_NS = 2 * NS_PER_S
+OFFER_NS = 4 * NS_PER_S
+ARM_NS = 3 * NS_PER_S
 TAKE_NS = 1500 * NS_PER_MS
 SETTLE_NS = 500 * NS_PER_MS
 """A taker whose adverts made this node yield holds the VIPs, whether or not its word arrives."""
@@ -67,7 +68,7 @@ _SAID = {
     "over": Phase.DONE,
     "aborted": Phase.ABORTED,
 }
-_ORDERED = {"arming": Step.READY, "yielding": Step.TAKE, "tail": Step.TAIL}
+_ORDERED = {"offering": Step.READY, "arming": Step.READY, "yielding": Step.TAKE, "tail": Step.TAIL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,15 @@ class Giver:
         # Until the tail, the engine's own end is far: a state's deadline here comes long before.
         until_ns = self._ends_ns if step is Step.TAIL else self._ends_ns + self._tail_ns
         return tuple(
-            HandoverOrder(self.id, vip, Side.GIVING, step, self.to, self._theirs[vip], until_ns)
+            HandoverOrder(
+                self.id,
+                vip,
+                Side.GIVING,
+                step,
+                self.to,
+                self._theirs.get(vip, VipPlace(vip, "", ())),
+                until_ns,
+            )
             for vip in self.vips
         )
 

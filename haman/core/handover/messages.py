@@ -53,7 +53,7 @@ class VipPlace:
     """Where a VIP lives on a node: what the other side must know of its link.
 
     Attributes:
-        mac: of the interface, "02:…".
+        mac: of the interface, "02:…"; "" = not known yet.
         sources: the addresses that the node's adverts come from, at most one of each family.
     """
 

@@ -46,7 +46,7 @@ from haman.core.handover.messages import (
 )
 from haman.core.words import Reason
 
-PREPARE_NS = 2500 * NS_PER_MS
+PREPARE_NS = 3500 * NS_PER_MS
 TAKE_NS = 1400 * NS_PER_MS
 HEARD_NS = 5 * NS_PER_S
 SAY_END = 5
