@@ -25,7 +25,7 @@ import tempfile
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -99,13 +99,15 @@ def serve(socket: str, kind: str, events_hz: float) -> None:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await stream.prepare(request)
         seq = 0
-        while True:
+        while not request.transport or not request.transport.is_closing():
             seq += 1
             at = f"2026-11-20T10:{seq // 60 % 60:02d}:{seq % 60:02d}Z"
             event = Event(seq, at, "edge-01", "role-changed", "service-01", f"change {seq}")
             body = msgspec.json.encode(event).decode() if events_hz else ""
-            await stream.write(f"data: {body}\n\n".encode() if body else b": heartbeat\n\n")
+            with suppress(ConnectionError):  # it has been ended
+                await stream.write(f"data: {body}\n\n".encode() if body else b": heartbeat\n\n")
             await asyncio.sleep(1 / events_hz if events_hz else 10)
+        return stream
 
     async def run() -> None:
         app = web.Application()

@@ -175,7 +175,7 @@ def service_at(seen: Picture, plan: Layout, column: int) -> str:
     return seen.services[plan.first + index].name if 0 <= index < plan.shown else ""
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _head(name: str, condition: str, name_w: int, ground: str, here: bool) -> Content:
     sign = mark(CONDITIONS, condition)
     return Content.assemble(
@@ -187,7 +187,7 @@ def _head(name: str, condition: str, name_w: int, ground: str, here: bool) -> Co
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _cell(text: str, style: str, aged: str, width: int, ground: str) -> Content:
     """What a node is to a service; `aged` = for how long, at the right edge."""
     room = width - (AGED_W if width >= CELL_W else 0)
@@ -224,7 +224,7 @@ def load_line(resource: Resource, width: int, name_w: int, *, bold: bool = False
     return _load_line(*found, width=width, name_w=name_w, bold=bold)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def _load_line(
     name: str,
     ratio: float | None,

@@ -10,7 +10,7 @@ from tui.state import FleetState
 from tui.views.lists import Columns, columns, event_line
 from tui.widgets.rows import Rows
 
-KEPT_MAX = 512
+KEPT_MAX = 256
 """Lines that are kept made."""
 
 

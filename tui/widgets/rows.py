@@ -15,7 +15,7 @@ from textual.visual import Visual
 from textual.widget import Widget
 
 WHEEL = 3
-MADE_MAX = 4096
+MADE_MAX = 1024
 """Parts that are kept made."""
 _NO_BAR, _TRACK = Content(" "), Content.styled("│", "$track")
 _THUMB = Content.styled("┃", "$quiet")
