@@ -84,12 +84,14 @@ class Act:
         attempt: from 1.
         delay_s: wait before.
         settles: it was begun before, and nobody knows what became of it: find out first.
+        only_looks: and do not begin it if it was not begun, for everything is taken back.
     """
 
     task: Task
     attempt: int
     delay_s: float = 0.0
     settles: bool = False
+    only_looks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,9 @@ from haman.playbook.moves import OnCluster
 from haman.playbook.script import Guard, Restore, Revert, Soak
 from haman.playbook.work import OnNode
 
+MARKED = (Run, Revert, Restart, Reload, Upload, Restore)
+"""Work that leaves marks on its node, by which its end can be found."""
+
 Ask = Callable[[str, float], bool]
 """Asks a person a question, for so many seconds; no answer is a no."""
 
@@ -65,6 +68,8 @@ class Performer:
         task, work = act.task, act.task.work
         if not act.settles and (why := self._skips(act)):
             return Told(Outcome.SKIPPED, why)
+        if act.only_looks and not isinstance(work, MARKED):
+            return failed("given up before its end")
         match work:
             case Run() | Revert() | Restart() | Reload() | Upload() | Restore() | Download():
                 return self.nodes.do(act, work, tell)

@@ -8,7 +8,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +37,6 @@ from haman.playbook.shell import Place
 from haman.playbook.undo import MARK
 from haman.playbook.watch import Watch
 from haman.playbook.work import OnNode
-
-THREADS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,6 @@ class Runner:
         self._facts: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._stop = threading.Event()
         laid_out = script(header.playbook, header.nodes)
-        self._width = max([1, *(s.width for s in laid_out.stages)])
         cluster = Cluster(around.hosts, [h.node for h in header.hosts])
         directory = header.playbook.inventory.directory
         commands = Commands(
@@ -121,22 +117,21 @@ class Runner:
                 settled, and it goes on.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        pool = ThreadPoolExecutor(min(self._width, THREADS_MAX), "playbook")
         if self._watch is not None:
             self._watch.start()
         try:
-            with pool:
-                return self._loop(pool, first)
+            return self._loop(first)
         finally:
             if self._watch is not None:
                 self._watch.end()
 
-    def _loop(self, pool: ThreadPoolExecutor, first: Fact | None) -> Finish:
-        acts: tuple[Act | Finish, ...]
-        if first is None:
-            acts = tuple(Act(a.task, a.attempt, settles=True) for a in self._plan.under_way)
-        else:
-            acts = self._take(first)
+    def _loop(self, first: Fact | None) -> Finish:
+        back = isinstance(first, RollBackAsked)
+        acts: tuple[Act | Finish, ...] = tuple(
+            Act(a.task, a.attempt, settles=True, only_looks=back) for a in self._plan.under_way
+        )
+        if first is not None:
+            acts += self._take(first)
         while True:
             for act in acts:
                 if isinstance(act, Finish):
@@ -146,7 +141,10 @@ class Runner:
                 self._journal.give(act)
                 self._attend(act)
                 self._tell(TaskBegun(act))
-                pool.submit(self._do, act)
+                # As many as a stage is wide; daemons, for a run that is broken off waits for nobody.
+                threading.Thread(
+                    target=self._do, args=(act,), name=act.task.key, daemon=True
+                ).start()
             acts = self._take(self._facts.get())
 
     def _take(self, fact: Fact) -> tuple[Act | Finish, ...]:

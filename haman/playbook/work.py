@@ -42,6 +42,8 @@ class OnNode:
     ) -> Told:
         """Do a task; commands are begun once only."""
         node = act.task.node
+        if act.only_looks:
+            return self.commands.settle(act.task, act.attempt) or failed("it was not begun")
         match work:
             case Upload():
                 return self._upload(act, work, tell)

@@ -198,6 +198,23 @@ def test_a_run_that_was_killed_goes_on(ran: Ran, cluster: FakeCluster, cut_after
     assert cluster.drained == set()
 
 
+def test_a_run_that_was_killed_is_taken_back_without_doing_more(
+    ran: Ran, cluster: FakeCluster
+) -> None:
+    """It died before the restart was begun, with the node drained: the restart is not done any more."""
+    assert ran.begin().verdict is Verdict.DONE
+    path = ran.folder / f"{ran.name}.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    given = next(i for i, line in enumerate(lines) if b'"given"' in line and b'"lb1/3"' in line)
+    path.write_bytes(b"".join(lines[: given + 1]))
+    cluster.drained, cluster.wishes = {"lb1"}, []
+    ran.hosts.ran.clear()
+    ran.hosts.answer = lambda _, text: Done(0, "never") if "elif [ !" in text else None
+    assert ran.resume(back=True).verdict is Verdict.ROLLED_BACK
+    assert ran.commands("systemctl restart x") == []
+    assert cluster.wishes == [("undrain", "lb1")]
+
+
 def test_a_run_that_goes_on_cannot_be_resumed(ran: Ran, tmp_path: Path) -> None:
     waiting, go = threading.Event(), threading.Event()
 
