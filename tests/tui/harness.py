@@ -20,7 +20,9 @@ STILL = Pace(poll_s=3600, tick_s=3600, loss_s=3600, gather_s=0.0, settle_s=0.0)
 
 
 def app_on(source: ScriptedSource, *, pace: Pace = PACE, **options: Any) -> Any:
-    return FleetApp(source, PLACE, clock=FrozenClock(), pace=pace, **options)
+    app = FleetApp(source, PLACE, clock=FrozenClock(), pace=pace, **options)
+    app.NOTIFICATION_TIMEOUT = 3600  # what was said is looked at, however late
+    return app
 
 
 async def until(pilot: Any, holds: Callable[[], bool], for_s: float = DEADLINE_S) -> None:
