@@ -126,7 +126,6 @@ class Plan:
     """One run of a script."""
 
     def __init__(self, script: Script) -> None:
-        self._script = script
         self._state = State.NEW
         self._stages = [(s.width, [_Track(lane) for lane in s.lanes]) for s in script.stages]
         self._back: list[_Track] = []

@@ -58,6 +58,8 @@ def _read(
     problems = ()
     if not findings.found:
         playbook, problems = _with_calls(playbook, path, (*callers, path.resolve()), findings)
+        if not findings.found and not problems:
+            check_rules(playbook, findings)  # again: what is called must fit too
     own = tuple(Problem(name, key, message) for key, message in findings.found)
     return (None, (*own, *problems)) if own or problems else (playbook, ())
 

@@ -105,9 +105,7 @@ class Stage:
 class Script:
     """All that a run would do if nothing went wrong."""
 
-    name: str
     stages: tuple[Stage, ...]
-    agents: bool = True
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -124,7 +122,7 @@ def script(playbook: Playbook, nodes: tuple[str, ...]) -> Script:
         Stage((_once(playbook, "after", playbook.after, nodes),)),
     )
     filled = (Stage(tuple(x for x in s.lanes if x.tasks), s.width) for s in stages)
-    return Script(playbook.name, tuple(s for s in filled if s.lanes), playbook.agents)
+    return Script(tuple(s for s in filled if s.lanes))
 
 
 def task_of(step: AnyStep, key: str, node: str, default: OnFailure) -> Task:

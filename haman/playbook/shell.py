@@ -44,7 +44,7 @@ def marked(place: Place, key: str, attempt: int, command: str, timeout_s: float)
     """Run a command once, with marks and a deadline of its own.
 
     The reader at the end swallows what nobody listens to any more: a command must not die of a cut
-    connection.
+    connection. Nor of the hang-up, where sudo gives it a terminal of its own.
     """
     mark = shlex.quote(place.mark(key, attempt))
     limited = f"timeout -k {KILL_AFTER_S} {timeout_s:g} sh -c {shlex.quote(command)}"

@@ -196,6 +196,15 @@ def call(other: str, more: str = "") -> str:
     return f'name = "x"\n[[step]]\ndo = "call"\nplaybook = "{other}"\n{more}'
 
 
+def test_what_is_called_must_fit_who_calls(tmp_path: Path) -> None:
+    """Several nodes at once, of which a called step takes each out of service."""
+    text = 'name = "x"\nbatch = 2\n[[step]]\ndo = "call"\nplaybook = "rolling-restart"\n'
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.endswith("may take its node out of service, and never two are out at once")
+    text = 'name = "x"\nagents = false\n[[step]]\ndo = "call"\nplaybook = "rolling-restart"\n'
+    assert "asks the node's agent" in problems_of(tmp_path, text)[0]
+
+
 def test_a_cycle_is_refused_and_shown(tmp_path: Path) -> None:
     for name, other in (("a", "b"), ("b", "c"), ("c", "a")):
         (tmp_path / f"{name}.toml").write_text(call(f"{other}.toml"))

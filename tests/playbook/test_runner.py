@@ -196,6 +196,7 @@ def test_a_run_that_was_killed_goes_on(ran: Ran, cluster: FakeCluster, cut_after
     assert not done & set(ran.ended())
     assert under_way <= set(ran.ended())
     assert cluster.drained == set()
+    assert journal.read(path).finish is not None  # what was half a line is gone
 
 
 def test_a_run_that_was_killed_is_taken_back_without_doing_more(

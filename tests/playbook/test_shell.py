@@ -1,5 +1,7 @@
 """What is run on nodes, run here: marks, deadlines, files put in place and back, locks."""
 
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -60,6 +62,17 @@ def test_a_command_outlives_whoever_listens(place: Place, tmp_path: Path) -> Non
     until(result.exists)
     process.wait(10)
     assert sh(shell.look(place, "k", 1)).stdout.split() == [shell.ENDED, "0"]
+
+
+def test_a_command_outlives_a_hang_up(place: Place, tmp_path: Path) -> None:
+    ready, result = tmp_path / "ready", tmp_path / "result"
+    command = f"touch {ready}; sleep 0.3; echo whole >{result}"
+    text = shell.marked(place, "k", 1, command, 10)
+    process = subprocess.Popen(["sh", "-c", text], start_new_session=True)
+    until(ready.exists)
+    os.killpg(process.pid, signal.SIGHUP)
+    assert process.wait(10) == 0
+    assert result.exists()
 
 
 def test_a_command_whose_node_restarted_is_lost(place: Place) -> None:
