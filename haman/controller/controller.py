@@ -19,19 +19,15 @@ journal, the peers' reports and the hooks come after.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 from haman.cluster.keys import ClusterKey
-from haman.cluster.mesh import Address, Mesh, PacketHeard, PeerFound, PeerLost, ReportHeard
+from haman.cluster.mesh import Address, PacketHeard, PeerFound, PeerLost, ReportHeard
 from haman.cluster.packets import Answer, Handover, Order, Packet, Released
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
-from haman.controller.bgp_side import BgpSide, MakeAnnouncer
-from haman.controller.engine_side import EngineSide
+from haman.controller.bgp_side import BgpSide
 from haman.controller.failovers import Failovers
 from haman.controller.hooks import Hooks
-from haman.controller.intent import IntentKeeper
-from haman.controller.journal import Journal
 from haman.controller.lookout import Lookout
 from haman.controller.node import (
     condition_event,
@@ -41,11 +37,10 @@ from haman.controller.node import (
     stance_events,
 )
 from haman.controller.operator import Operator
+from haman.controller.parts import Parts
 from haman.controller.peer_side import PeerSide
 from haman.controller.permits import PermitSide
-from haman.controller.ports import Clock
-from haman.controller.recorder import FlightRecorder, Off
-from haman.controller.sensing import MakeSenses, Sensing
+from haman.controller.sensing import Sensing
 from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
 from haman.controller.ticker import Ticker
 from haman.core.decide import Decider, Decision, FailoverEnded
@@ -58,25 +53,6 @@ from haman.core.words import Condition, Event
 TICK_MS_MAX = 500
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a controller is put together from.
-
-    Attributes:
-        mesh: None = the node stands alone.
-        announcer: makes the BGP driver, for a configuration that has `[bgp]`.
-    """
-
-    clock: Clock
-    engine: EngineSide
-    senses: MakeSenses
-    journal: Journal
-    intent: IntentKeeper
-    mesh: Mesh | None = None
-    announcer: MakeAnnouncer | None = None
-    recorder: FlightRecorder = field(default_factory=Off)
 
 
 class Controller:

@@ -17,10 +17,11 @@ from haman.cluster.transport import UdpTransport
 from haman.config.model import Config
 from haman.config.reader import read
 from haman.config.reload import fixed_for_life
-from haman.controller.controller import Controller, Parts
+from haman.controller.controller import Controller
 from haman.controller.engine_side import EngineSide
 from haman.controller.intent import IntentKeeper, IntentStore
 from haman.controller.journal import Journal
+from haman.controller.parts import Parts
 from haman.controller.ports import Clock
 from haman.controller.recorder import FlightRecorder, Off, Recorder
 from haman.controller.senses import Senses

@@ -24,10 +24,11 @@ from haman.config.model import (
     State,
     Vip,
 )
-from haman.controller.controller import Controller, Parts
+from haman.controller.controller import Controller
 from haman.controller.engine_side import EngineSide
 from haman.controller.intent import IntentKeeper, IntentStore
 from haman.controller.journal import Journal
+from haman.controller.parts import Parts
 from haman.controller.senses import SensesSnapshot
 from haman.core.announcements import (
     Announcement,

@@ -254,7 +254,7 @@ class Asker:
             self._sheds.order(move.service, move.rung, reason, now_ns)
         reasons = tuple(r for voter in asked.voters for r in asked.answers[voter].reasons)
         self.counts["granted", ""] += 1
-        text = f"{listed(asked.voters)} consented to {move.service} {against.words(move, self._settings)}"
+        text = f"{listed(asked.voters)} consented: {move.service} {against.words(move, self._settings)}"
         self._notes.append(Note("permit-granted", text, move.service, reasons))
 
     def _follow(self, scene: Scene, now_ns: int) -> None:
