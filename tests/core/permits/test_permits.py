@@ -48,7 +48,7 @@ def test_a_busy_node_sheds_one_rung_and_its_peers_reserve_what_comes() -> None:
     assert lb2.permits.snapshot().report.reserved["cpu"] == pytest.approx(0.24 / 5)
     granted = lb1.noted("permit-granted")[0]
     assert granted.text == (
-        "lb2 and lb3 consented to edge at weight 50 of 100, which moves 40 % of its load at most"
+        "lb2 and lb3 consented: edge at weight 50 of 100, which moves 40 % of its load at most"
     )
     assert [r.text for r in granted.reasons] == [
         f"if lb1 moves edge, {n} reaches 29 % of cpu: 24 % of its own, 5 % taken over, its share of"
@@ -278,7 +278,7 @@ def test_a_vip_moves_to_the_peer_with_room_not_to_the_next_by_priority() -> None
     cluster.until(lambda: cluster.nodes["lb3"].roles["web"] is Role.ACTIVE, 5)
     lb1 = cluster.nodes["lb1"]
     assert lb1.noted("permit-granted")[0].text == (
-        "lb2 and lb3 consented to web to lb3, with all of its load at most"
+        "lb2 and lb3 consented: web to lb3, with all of its load at most"
     )
     cluster.run(SETTLE_NS / S + 2)
     assert lb1.noted("permit-ended")[0].reasons[0].code == "settled"
