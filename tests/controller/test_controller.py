@@ -9,9 +9,9 @@ from haman.cluster.mesh import Heard, Mesh, ReportHeard
 from haman.cluster.packets import Order, Released
 from haman.cluster.transport import UdpTransport
 from haman.controller.surface import Accepted, Refused
-from haman.core.wakefulness import OVERSLEPT_NS
 from haman.core.headroom import Verdict
 from haman.core.reports import NodeReport
+from haman.core.wakefulness import OVERSLEPT_NS
 from haman.core.words import Condition, Reason, Role, Utilization
 from tests.cluster.pair import KEY, counting_bytes, free_port, until
 from tests.controller.rig import DIED, RigNode, config, duo, node, sees, settle

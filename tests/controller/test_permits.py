@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from haman.controller.wakefulness import OVERSLEPT_NS
 
 from haman.controller.surface import Accepted, Refused
-from haman.controller.wakefulness import OVERSLEPT_NS
 from haman.core.permits.granter import LEASE_NS
 from haman.core.reports import StormReport
 from haman.core.words import Condition, Reason, Role, Stance, Utilization
