@@ -65,7 +65,7 @@ class Process:
         if not self._stops:
             waiting, self._waiting = self._waiting, deque()
             for act in waiting:
-                self.soon(0, act)
+                self.post(0, act)
 
     def soon(self, delay_ns: int, act: Act) -> None:
         """Do something in this life of the process, in a while of true time, and a bit late."""
