@@ -1,5 +1,7 @@
 """Between the pure permits and the peers: packets in and out, notes into the journal."""
 
+import asyncio
+
 from haman.cluster.packets import Packet, PermitPacket, permit_packet
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
@@ -8,9 +10,9 @@ from haman.controller.node import configured_vips
 from haman.controller.peer_side import PeerSide
 from haman.controller.ports import Clock
 from haman.controller.settings import gate_settings
-from haman.core.decide import Decider
+from haman.core.decide import Decider, FailoverEnded
 from haman.core.node import NodeCore, NodeStepped
-from haman.core.permits import Heard, Permits, PermitSettings, PermitsSnapshot
+from haman.core.permits import FailoverSeen, Heard, Permits, PermitSettings, PermitsSnapshot
 from haman.core.reports import NodeReport
 from haman.core.situation import Situation
 from haman.core.words import Event
@@ -48,6 +50,7 @@ class PermitSide:
         self._peers = peers
         self._clock = clock
         self._inbox: list[Heard] = []
+        self._ended: list[FailoverSeen] = []
 
     def reconfigure(self, config: Config) -> None:
         """Take over another configuration."""
@@ -76,16 +79,22 @@ class PermitSide:
     ) -> NodeStepped:
         """Decide, with what was heard since the last step."""
         heard, self._inbox = tuple(self._inbox), []
-        return self._core.step(situation, own, now_ns, heard, unweighted, awake=awake)
+        ended, self._ended = tuple(self._ended), []
+        return self._core.step(situation, own, now_ns, heard, unweighted, ended=ended, awake=awake)
 
     def follow(self, stepped: NodeStepped, failovers: Failovers, now_ns: int) -> tuple[Event, ...]:
         """Tell the peers, order the failovers that are permitted; what is to be noted."""
         for tell in stepped.tells:
             self._peers.tell(tell.peer, permit_packet(tell.message))
         for move in stepped.moves:
-            failovers.order(move.vip, move.to, now_ns, permitted=True)
+            waiting, _ = failovers.order(move.vip, move.to, now_ns, permitted=True)
+            waiting.add_done_callback(self._failover_ended)
         at_ns = self._clock.wall_ns()
         return tuple(
             Event(note.type, at_ns, note.text, note.service, note.reasons, note.data)
             for note in stepped.notes
         )
+
+    def _failover_ended(self, done: asyncio.Future[FailoverEnded]) -> None:
+        if not done.cancelled():
+            self._ended.append(FailoverSeen(done.result().vip, done.result().taker))

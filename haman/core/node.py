@@ -52,6 +52,7 @@ class NodeCore:
         heard: tuple[Heard, ...] = (),
         unweighted: frozenset[str] = frozenset(),
         *,
+        ended: tuple[FailoverSeen, ...] = (),
         awake: bool = True,
     ) -> NodeStepped:
         """Decide.
@@ -62,6 +63,7 @@ class NodeCore:
             now_ns: the monotonic instant.
             heard: messages about permits since the last step.
             unweighted: services of which routers were found to ignore the weights.
+            ended: failovers that ended since, where the decider is not the one that carries them out.
             awake: False = the process was stopped just now, and what was heard may be old.
         """
         condition, reasons = judge(situation)
@@ -73,7 +75,7 @@ class NodeCore:
             paused=situation.intent.paused,
         )
         relay = situation.announced is not None
-        scene = Scene(own, situation.peers, heard, self._ended, unweighted, relay, awake)
+        scene = Scene(own, situation.peers, heard, (*self._ended, *ended), unweighted, relay, awake)
         permits = self._permits.step(scene, now_ns)
         decision = self._decider.step(replace(situation, permits=permits.standing), now_ns)
         self._ended = tuple(

@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from haman.controller.wakefulness import OVERSLEPT_NS
+from haman.core.wakefulness import OVERSLEPT_NS
 
 from haman.controller.surface import Accepted, Refused
+from haman.core.decide import FAILOVER_NS
 from haman.core.permits.granter import LEASE_NS
 from haman.core.reports import StormReport
 from haman.core.words import Condition, Reason, Role, Stance, Utilization
@@ -149,6 +150,21 @@ async def test_a_vip_moves_to_a_node_with_room_and_stays_there(tmp_path: Path) -
         await until(lambda: [r.code for r in lb1.engine.stance().reasons] == ["yielded"])
         assert not lb1.engine.stance().preempt
         assert permits(lb1).sheds == ("web",), "while its load arrives at lb2"
+
+
+async def test_a_vip_that_nobody_takes_is_kept_and_told(tmp_path: Path) -> None:
+    async with vip_duo(tmp_path) as (lb1, lb2):
+        load(lb1, 0.5)
+        load(lb2, 0.2, 4.0)
+        await grown_up(lb1, lb2)
+        await until(lambda: _cpu_of(lb1, "lb2") == 0.2)
+        lb2.engine.obeys = False
+        load(lb1, 0.95, over=True)
+        await until(lambda: lb1.events("permit-granted"), "the consent")
+        lb1.clock.monotonic_offset_ns += FAILOVER_NS
+        await until(lambda: lb1.events("permit-ended"), "the end")
+        ended = lb1.events("permit-ended")[0]
+        assert ended.reasons[0].text == "lb2 did not become active for web"
 
 
 async def test_a_vip_stays_where_no_peer_has_room(tmp_path: Path) -> None:

@@ -18,9 +18,8 @@ The asker
     asking     a final denial; not all answered in 2 s; a busier peer
                asks too; not wanted or not possible any more              idle, back-off
     moving     in force (the relay acknowledged it; the peer is active)   settling
-    moving     revoked; the failover failed; not in force 5 s after the
-               ask; a voter is lost, or a peer would get more than it
-               granted                                                    idle, undone, back-off
+    moving     revoked; the failover failed, or took 20 s; a rung is
+               not in force 5 s after the ask; a voter is lost            idle, undone, back-off
     settling   15 s                                                       idle
     settling   revoked                                                    idle, one rung back, back-off
 
