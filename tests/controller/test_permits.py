@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from haman.core.wakefulness import OVERSLEPT_NS
 
 from haman.controller.surface import Accepted, Refused
 from haman.core.decide import FAILOVER_NS
 from haman.core.permits.granter import LEASE_NS
 from haman.core.reports import StormReport
+from haman.core.wakefulness import OVERSLEPT_NS
 from haman.core.words import Condition, Reason, Role, Stance, Utilization
 from tests.cluster.pair import until as soon
 from tests.controller.rig import RigNode
