@@ -191,7 +191,7 @@ class Host:
         """Another configuration."""
         self.plan = plan
         if self.engine_process.alive:
-            self.engine_process.soon(LINK_NS, lambda: self.engine.reconfigure(plan))
+            self.engine_process.post(LINK_NS, lambda: self.engine.reconfigure(plan))
         alive = self.server.alive
         self._tell_controller(lambda c: c.reconfigure(plan, proxy_alive=alive))
 
@@ -245,17 +245,17 @@ class Host:
     def _tell_controller(self, tell: Callable[[Controller], None]) -> None:
         controller = self.controller
         if controller is not None:
-            self.controller_process.soon(LINK_NS, lambda: tell(controller))
+            self.controller_process.post(LINK_NS, lambda: tell(controller))
 
     # ---- around the controller -----------------------------------------------------------------
 
     def declare(self, stances: tuple[VipStance, ...], anycast: tuple[AnycastStance, ...]) -> None:
         """To the engine."""
-        self.engine_process.soon(LINK_NS, lambda: self.engine.declare(stances, anycast))
+        self.engine_process.post(LINK_NS, lambda: self.engine.declare(stances, anycast))
 
     def order(self, vip: str, reasons: tuple[Reason, ...]) -> None:
         """To the engine."""
-        self.engine_process.soon(LINK_NS, lambda: self.engine.order(vip, reasons))
+        self.engine_process.post(LINK_NS, lambda: self.engine.order(vip, reasons))
 
     def announce(self, wanted: tuple[Announcement, ...]) -> None:
         """To the relay."""
@@ -299,7 +299,7 @@ class Host:
         """A report is here."""
         controller = self.controller
         if self.reachable and controller is not None:
-            self.controller_process.soon(0, lambda: self._read(controller, posted))
+            self.controller_process.post(0, lambda: self._read(controller, posted))
 
     def _read(self, controller: Controller, posted: Posted) -> None:
         if posted.schema == SCHEMA:
@@ -317,7 +317,7 @@ class Host:
         """A peer says that a VIP is free."""
         controller = self.controller
         if self.reachable and controller is not None:
-            self.controller_process.soon(0, lambda: controller.peer_released(peer, vip, reasons))
+            self.controller_process.post(0, lambda: controller.peer_released(peer, vip, reasons))
 
     def probe(self) -> bool:
         """Whether the proxy answers in time."""
@@ -344,7 +344,7 @@ class Host:
         """A peer's word about permits is here."""
         controller = self.controller
         if self.reachable and controller is not None:
-            self.controller_process.soon(0, lambda: self._pass_on(controller, peer, message))
+            self.controller_process.post(0, lambda: self._pass_on(controller, peer, message))
 
     def _pass_on(self, controller: Controller, peer: str, message: Message) -> None:
         self._world.heard(self.name, peer, message)

@@ -72,7 +72,7 @@ class Options:
     kinds: tuple[str, ...]
     faults: int
     safety_ns: int
-    heal_ns: int = 400 * NS_PER_S
+    heal_ns: int = 300 * NS_PER_S
 
     def __str__(self) -> str:
         first = self.nodes[0]

@@ -17,13 +17,23 @@ class Process:
         late_ns: drawn anew for each time it is woken.
     """
 
-    __slots__ = ("_clock", "_epoch", "_late_ns", "_loop", "_stops", "_waiting", "alive")
+    __slots__ = (
+        "_clock",
+        "_epoch",
+        "_late_ns",
+        "_loop",
+        "_posted_ns",
+        "_stops",
+        "_waiting",
+        "alive",
+    )
 
     def __init__(self, loop: Loop, clock: Clock, late_ns: Callable[[], int]) -> None:
         self._loop = loop
         self._clock = clock
         self._late_ns = late_ns
         self._epoch = 0
+        self._posted_ns = 0
         self._stops = 0
         self._waiting: deque[Act] = deque()
         self.alive = False
@@ -55,12 +65,19 @@ class Process:
         if not self._stops:
             waiting, self._waiting = self._waiting, deque()
             for act in waiting:
-                self.soon(0, act)
+                self.post(0, act)
 
     def soon(self, delay_ns: int, act: Act) -> None:
         """Do something in this life of the process, in a while of true time, and a bit late."""
         epoch = self._epoch
         self._loop.after(delay_ns + self._late_ns(), lambda: self._do(epoch, act))
+
+    def post(self, delay_ns: int, act: Act) -> None:
+        """As `soon`, but never before what was posted earlier: links and sockets keep their order."""
+        at_ns = self._loop.now_ns + delay_ns + self._late_ns()
+        self._posted_ns = max(at_ns, self._posted_ns)
+        epoch = self._epoch
+        self._loop.at(self._posted_ns, lambda: self._do(epoch, act))
 
     def at(self, local_ns: int, act: Act) -> None:
         """Do something in this life of the process, when its host's clock says so, and a bit late."""

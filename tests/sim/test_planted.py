@@ -9,10 +9,10 @@ from tests.sim.planted import BUGS, run_with
 
 SEEDS = {
     "grant-without-reservation": (3,),
-    "stale-peer-counted-as-empty": (1,),
+    "stale-peer-counted-as-empty": (143,),
     "no-dwell": (9,),
-    "two-grants": (1,),
-    "lost-release": (1,),
+    "two-grants": (651,),
+    "lost-release": (3,),
 }
 """Found by `python -m tests.sim.planted BUG 1 1000`."""
 

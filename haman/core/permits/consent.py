@@ -7,7 +7,7 @@ from haman.core.permits.fit import Fit, fit
 from haman.core.permits.messages import VERSION, Ask
 from haman.core.permits.scene import Scene, standing_problem
 from haman.core.permits.standing import PermitSettings
-from haman.core.words import Condition, Reason
+from haman.core.words import Condition, Reason, Stance
 
 URGENCY_MAX = 1000
 
@@ -47,6 +47,8 @@ def room(
         return Reason("sheds", f"{node} sheds {own.sheds[0]} itself")
     if scene.own.condition is Condition.SATURATED:
         return _saturated(scene, "is saturated itself")
+    if returning := _returning(scene):
+        return returning
     asker = sound(next(view for view in scene.peers if view.name == peer))
     if asker.report is None:
         return Reason("no-fresh-report", f"{node} has no word of {peer}: {asker.silence}")
@@ -77,6 +79,18 @@ def unkept(ask: Ask, scene: Scene) -> tuple[Reason, ...]:
         return (_saturated(scene, "is saturated itself now"),)
     problem = standing_problem(scene)
     return () if problem is None or ask.moved else (problem,)
+
+
+def _returning(scene: Scene) -> Reason | None:
+    """On its way up a node has yet to get the load of its own weight: it only looks idle."""
+    for said in scene.own.anycast:
+        if said.stance is not Stance.FULL:
+            text = (
+                f"{scene.own.node} is {said.stance} for {said.service} and comes back to it: what it"
+                " will get of that itself is not there yet"
+            )
+            return Reason("returning", text, {"service": said.service})
+    return None
 
 
 def _saturated(scene: Scene, what: str) -> Reason:
