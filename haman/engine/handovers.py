@@ -113,7 +113,8 @@ class Handovers:
         self._members = found
         for name in self._moves.keys() - found.keys():
             del self._moves[name]
-        self.turn(now_ns)
+        self._carry_out(now_ns)
+        self._follow(now_ns)
 
     def declare(self, orders: tuple[HandoverOrder, ...], now_ns: int) -> None:
         """The controller's wish: every handover that there shall be."""
@@ -129,7 +130,9 @@ class Handovers:
                 move.order = order
         for name in (*ended, *wanted):
             self._election.evaluate_one(name, now_ns)
-        self.turn(now_ns)
+        if ended or wanted:  # else most declarations only say that the controller lives
+            self._carry_out(now_ns)
+        self._follow(now_ns)
 
     def handed_over(self, key: Key, now_ns: int) -> None:
         """A virtual router has yielded to its taker."""
@@ -151,7 +154,8 @@ class Handovers:
         """The engine ends: nothing moves any more."""
         self._moves.clear()
         self._off_at_ns = dict.fromkeys(self._off_at_ns, now_ns)
-        self.turn(now_ns)
+        self._carry_out(now_ns)
+        self._follow(now_ns)
 
     def close(self) -> None:
         """End the process that keeps the rules."""
@@ -168,6 +172,16 @@ class Handovers:
 
     def turn(self, now_ns: int) -> None:
         """Go as far as the orders and the kernel let it."""
+        if self._moves or self._steerings or self._off_at_ns:
+            self._carry_out(now_ns)
+        self._follow(now_ns)
+
+    def _follow(self, now_ns: int) -> None:
+        wanted = tuple(self._steerings.values())
+        self._child.want(wanted, now_ns, warm=bool(self._moves))
+        self._child.turn(now_ns)
+
+    def _carry_out(self, now_ns: int) -> None:
         for name, move in self._moves.items():
             self._advance(name, move, now_ns)
         for key, off_ns in list(self._off_at_ns.items()):
@@ -183,8 +197,6 @@ class Handovers:
             if self._holdings.has(tail) and self._election.role(key[0]) is not Role.ACTIVE:
                 wanted[key] = self._steerings[key]
         self._steerings = wanted
-        self._child.want(tuple(wanted.values()), now_ns, warm=bool(self._moves))
-        self._child.turn(now_ns)
 
     def _advance(self, name: str, move: _Move, now_ns: int) -> None:
         order, active = move.order, self._election.role(name) is Role.ACTIVE
@@ -267,7 +279,7 @@ class Handovers:
         if move.order.side is Side.TAKING:
             if self._holdings.confirmed(member.key):
                 self._holdings.drop(tail, now_ns)
-        elif not self._holdings.wants(tail) and move.refused is None:
+        elif member.key in wanted and not self._holdings.wants(tail) and not move.refused:
             self._holdings.hold(_tail_claim(member), now_ns)
 
     def _steering(self, member: Member, order: HandoverOrder) -> Steering | Reason:
@@ -277,6 +289,9 @@ class Handovers:
             who = "this node" if source is None else order.peer
             text = f"{who} has no IPv{member.family} address on the link of {order.vip}"
             return Reason("no-source-address", text)
+        if not self._interfaces.on_link(member.interface, ip_address(theirs)):
+            text = f"{order.peer} ({theirs}) is not on the link of {order.vip}, {member.interface}"
+            return Reason("not-on-link", text)
         return Steering(
             vip=order.vip,
             family=member.family,

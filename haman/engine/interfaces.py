@@ -7,7 +7,7 @@ the whole state of one object, so the last one wins, whichever is older.
 
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from haman.core.words import Reason
 from haman.system.netlink import (
@@ -114,6 +114,13 @@ class Interfaces:
             own.prefix == place.prefix and _network(own) == _network(place)
             for own in self._own(place.ifindex, place.family)
         )
+
+    def on_link(self, name: str, address: IPv4Address | IPv6Address) -> bool:
+        """Whether an address lies in a network that the interface has an address of its own in."""
+        link = self.link(name)
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        own = self._own(link.index, family) if link is not None else []
+        return any(address in ip_network(f"{a.address}/{a.prefix}", strict=False) for a in own)
 
     def trouble(self, name: str, tracked: Iterable[str] = ()) -> Reason | None:
         """Why a VIP on this interface cannot be served; None = it can."""

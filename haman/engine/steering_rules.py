@@ -130,10 +130,12 @@ def steer(steering: Steering, *, egress: bool) -> str:
         lines.append(f"add element netdev {name} moved {{ {_targets(steering)} }}")
     if steering.family == 4:
         lines.append(f"flush chain arp {name} out")
-        if steering.side is Side.GIVING:
-            # What the host itself asks for, in the VIP's name, would teach others the wrong MAC.
-            ask = f"arp operation request arp saddr ip {_set(steering)}"
-            lines.append(f"add rule arp {name} out {ask} arp saddr ip set {steering.own}")
+        # What the host itself asks for, in the VIP's name, would teach others where the VIP is, and
+        # be taken for the announcement: a taker may serve a tail of its own, and ask for its clients.
+        ask = (
+            f"arp operation request arp saddr ip {_set(steering)} arp daddr ip != {_set(steering)}"
+        )
+        lines.append(f"add rule arp {name} out {ask} arp saddr ip set {steering.own}")
     return "\n".join(lines)
 
 

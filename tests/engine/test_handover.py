@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -359,3 +360,16 @@ def test_an_order_that_everybody_forgot_ends_by_itself(pair: Pair) -> None:
     wait(pair.clean, what="nothing left, though it is still ordered")
     assert (pair.a.role(), pair.b.role()) == ("backup", "active")
     assert pair.client.new() == "bb"
+
+
+def test_a_peer_that_is_not_on_the_link_is_none_to_hand_on_to(pair: Pair) -> None:
+    giving, _ = pair.orders(pair.a, pair.b, Step.READY)
+    far = replace(giving.place, sources=("192.0.2.12", "2001:db8:1::12"))
+    pair.a.hand(replace(giving, place=far))
+    wait(lambda: pair.a.poll() or (pair.a.report and pair.a.report.handovers))
+    wait(lambda: pair.report(pair.a).problem)
+    problem = pair.report(pair.a).problem
+    assert problem is not None
+    assert problem.code == "not-on-link"
+    pair.a.hand()
+    wait(pair.clean)
