@@ -43,7 +43,6 @@ Fault = Literal[
     "limit",
     "sysctl",
     "fill",
-    "clock",
 ]
 Only = Literal["arp", "vrrp", "reports", "bfd", "bgp"]
 Limit = Literal["nofile", "as"]
@@ -65,7 +64,6 @@ CONCERNS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "hog": (CLIENTS, ()),
     "limit": (("process", "limit", "value"), ()),
     "sysctl": (("key", "value"), ()),
-    "clock": (("by_s",), ()),
 }
 """The fields of a step that each fault needs, and those that it may have; the others take none."""
 
@@ -118,7 +116,6 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
         limit: of the process: nofile (descriptors), as (bytes of address space).
         key: of the kernel parameter.
         value: of the limit or parameter.
-        by_s: how far the wall clock jumps.
     """
 
     at_s: Annotated[float, Meta(ge=0, le=600)]
@@ -141,7 +138,6 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit | None = None
     key: str = ""
     value: str = ""
-    by_s: int = 0
 
 
 class Expect(Struct, frozen=True, forbid_unknown_fields=True):

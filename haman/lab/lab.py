@@ -15,7 +15,7 @@ from haman.lab.services import Anycast, Services, Vip, login_hosts, services_of
 from haman.lab.state import LabState, Store, checkout_of
 from haman.lab.topology import Topology, read_topology
 
-READY_TIMEOUT_S = 20
+READY_TIMEOUT_S = 30
 DEBIAN = {"unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux"}
 DEBIAN |= {"mount": "mount", "ip": "iproute2", "docker": "docker.io"}
 """Debian's package of each program that a lab needs; containerlab has none."""

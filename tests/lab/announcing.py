@@ -70,7 +70,7 @@ class Fleet:
         return all(route.floor for route in self._table().values())
 
     def _table(self) -> Mapping[str, Route]:
-        return routes.routes_now(self.lab.runtime.pids["router"], self.lab.services)
+        return routes.routes_now(self.lab.routers, self.lab.services)
 
     def _client(self, node: str) -> Client:
         return Client(f"/proc/{self.lab.runtime.pids[node]}/root/run/haman/haman.sock")
@@ -138,7 +138,7 @@ class Fleet:
     @contextmanager
     def never_without(self, *nodes: str) -> Iterator[list[tuple[str, Route]]]:
         """Whatever happens inside: the router's kernel always sends the prefixes to these nodes."""
-        watch = routes.Watch(self.lab.runtime.pids["router"], self.lab.services)
+        watch = routes.Watch(self.lab.routers, self.lab.services)
         watch.start()
         heard: list[tuple[str, Route]] = []
         try:

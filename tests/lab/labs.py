@@ -18,7 +18,7 @@ topology:
       binds: ["processes.toml:/etc/lab/processes.toml:ro"]
       exec:
         - ip address add 10.99.0.1/24 dev eth1
-        - sh -c 'kill -HUP 1'
+        - sh -c 'until [ -d /run/lab/logs ]; do sleep 0.1; done; kill -HUP 1'
     b:
       kind: linux
       image: haman-lab

@@ -52,7 +52,7 @@ def anycast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Lab]:
 
 
 def routed(running: lab.Lab) -> dict[str, Route]:
-    return dict(routes.routes_now(running.runtime.pids["router"], running.services))
+    return dict(routes.routes_now(running.routers, running.services))
 
 
 def goes_to(running: lab.Lab, *nodes: str) -> bool:
