@@ -6,7 +6,6 @@ each of those comes back with a full handshake.
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from random import Random
 from typing import Final, Protocol
 
 from haman.sim.bgp import Routers
@@ -105,13 +104,11 @@ class Load:
         targets: dict[str, Target],
         routers: Routers,
         holders: Callable[[str], list[str]],
-        random: Random,
     ) -> None:
         self.services = {clients.service: clients for clients in services}
         self._targets = targets
         self._routers = routers
         self._holders = holders
-        self._random = random
         self.skew: dict[str, float] = {}
         """How many times its share routers send to a node."""
         self.arriving: dict[str, float] = {}

@@ -48,8 +48,6 @@ class Network:
     quality: Quality
     _cuts: dict[Path, int] = field(default_factory=dict)
     _worse: dict[Path, Quality] = field(default_factory=dict)
-    changed_ns: int = 0
-    """When a path was last cut, mended, spoilt or restored."""
 
     def send(self, path: Path, deliver: Callable[[], None]) -> None:
         """Deliver a packet later, twice, or never."""
@@ -69,12 +67,10 @@ class Network:
     def cut(self, path: Path) -> None:
         """Let nothing through; cuts add up."""
         self._cuts[path] = self._cuts.get(path, 0) + 1
-        self.changed_ns = self.loop.now_ns
 
     def mend(self, path: Path) -> None:
         """Take back one cut."""
         self._cuts[path] -= 1
-        self.changed_ns = self.loop.now_ns
 
     def spoil(self, path: Path, quality: Quality | None) -> None:
         """Give a path another quality; None = as all others."""
@@ -82,7 +78,6 @@ class Network:
             self._worse.pop(path, None)
         else:
             self._worse[path] = quality
-        self.changed_ns = self.loop.now_ns
 
     def is_open(self, path: Path) -> bool:
         """Whether packets arrive, if sent often enough."""

@@ -44,13 +44,11 @@ class Peers:
         self._peers = {name: _Peer() for name in names}
         self._fresh_ns = fresh_ns
         self._started_ns = now_ns
-        self.refused = 0
 
     def hear(self, posted: Posted, now_ns: int) -> bool:
         """Take in a report; whether it says another thing than the one before, load aside."""
         peer = self._peers.get(posted.report.node)
         if peer is None or posted.schema != SCHEMA:
-            self.refused += 1
             return False
         if posted.sender == peer.sender and posted.counter <= peer.counter:
             return False

@@ -68,7 +68,6 @@ class World:
             dict(self.hosts),
             self.routers,
             self.holders,
-            streams.of("load"),
         )
         self.faults = Faults(self.hosts, self.network, self.load, options.safety_ns)
         self.leapt: set[str] = set()
