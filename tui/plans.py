@@ -85,7 +85,7 @@ def failover_plan(status: Status, service: Service, to: str) -> Plan:
         effects = [f"{service.name} moves{whence} to {target}{'' if to else ', the best peer'}."]
     else:
         effects = [f"{service.name} leaves {holder or 'its holder'}; no other node can serve it."]
-    effects.append(_cut(status, holder))
+    effects.append(_kept(status, holder))
     plan = Plan(
         verb="failover",
         intent=Intent(vip=service.name, to=to),
@@ -214,10 +214,10 @@ def _with_loss(status: Status, plan: Plan) -> Plan:
     return with_scenario(plan, scenario)
 
 
-def _cut(status: Status, holder: str) -> str:
+def _kept(status: Status, holder: str) -> str:
     node = next((n for n in status.nodes if n.name == holder), None)
     many = f" ({node.connections:,} clients now)" if node and node.connections else ""
-    return f"Established connections to the old holder are cut{many}."
+    return f"Established connections stay with the old holder to their end{many}."
 
 
 def _leaves(status: Status, service: Service, node: str) -> str:
@@ -230,7 +230,7 @@ def _leaves(status: Status, service: Service, node: str) -> str:
     heir = _next(status, service, node)
     if not heir:
         return f"{service.name}: no other node can serve; {node} stays as the last resort."
-    return f"{service.name} moves to {heir}; established connections to {node} are cut."
+    return f"{service.name} is handed over to {heir}; established connections stay on {node} to their end."
 
 
 def _stops_announcing(service: Service, node: str) -> str:
@@ -254,6 +254,6 @@ def _next(status: Status, service: Service, holder: str) -> str:
     backups: list[Member] = [
         m
         for m in service.members
-        if m.node != holder and m.node in able and m.role in {Role.BACKUP, Role.ACTIVE}
+        if m.node != holder and m.node in able and m.role in {Role.BACKUP, Role.ACTIVE, Role.TAIL}
     ]
     return max(backups, key=lambda m: m.priority).node if backups else ""

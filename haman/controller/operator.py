@@ -65,6 +65,14 @@ _PAUSE = _Wish(lambda i: replace(i, paused=True), "operator-paused", "automatic 
 _RESUME = _Wish(lambda i: replace(i, paused=False), "operator-resumed", "automatic moves resumed")
 
 
+def _drained(intent: OperatorIntent, moved: tuple[str, ...]) -> OperatorIntent:
+    return replace(intent, drained=True, yielded=intent.yielded - set(moved))
+
+
+def _not_durable(node: str, wish: _Wish, error: NotDurableError) -> Refused:
+    return Refused("not-durable", f"{node}: not {wish.done}: not on disk: {error}")
+
+
 class Operator:
     """The verbs of the operator.
 
@@ -82,7 +90,9 @@ class Operator:
     async def drain(self, node: str, *, force: bool, plain: bool = False, by: str = "") -> Outcome:
         """Take a node out of service; `by` = the node that the operator asked, "" = this one.
 
-        What it holds is handed over first. What cannot be stops the drain, unless `plain`.
+        What it holds is handed over first, once it is known that the drain can be made durable. What
+        cannot be stops the drain, unless `plain`. What moved comes back after the drain, if it is
+        preferred here: only a failover yields for good.
         """
         now = self._machine.snapshot()
         if node not in {"", now.node}:
@@ -98,10 +108,16 @@ class Operator:
             return nobody_serves(now, what, left)
         if (held or carried) and not force and (unsafe := no_room(now, what)):
             return unsafe
+        if held:
+            try:
+                await self._intent.change(lambda intent: intent)
+            except NotDurableError as error:
+                return _not_durable(now.node, _DRAIN, error)
         stuck = await self._hand_over_all(now, held, left, by=by or now.node)
         if stuck is not None and not plain:
             return stuck
-        return await self._wish(_DRAIN, now.node, by, stays_last_resort(now, left))
+        drained = replace(_DRAIN, change=lambda i: _drained(i, held))
+        return await self._wish(drained, now.node, by, stays_last_resort(now, left))
 
     async def _hand_over_all(
         self, now: ClusterSnapshot, held: tuple[str, ...], left: tuple[str, ...], *, by: str
@@ -224,7 +240,7 @@ class Operator:
         try:
             await self._intent.change(wish.change)
         except NotDurableError as error:
-            return Refused("not-durable", f"{node}: not {wish.done}: not on disk: {error}")
+            return _not_durable(node, wish, error)
         self._machine.decide()
         text = f"{node}: {wish.done} by the operator" + (f", through {by}" if by else "")
         self._note(wish.event, text, "", {"by": by or node}, reasons)

@@ -199,6 +199,27 @@ async def test_a_better_node_comes_back_by_a_handover(tmp_path: Path) -> None:
         assert "yielded" not in {r.code for r in stance.reasons}
 
 
+async def test_what_a_drain_moved_comes_back_after_it(tmp_path: Path) -> None:
+    async with duo(tmp_path) as (lb1, lb2):
+        assert isinstance(await lb1.controller.drain("", force=False), Accepted)
+        assert lb2.role() is Role.ACTIVE
+        assert isinstance(await lb1.controller.undrain(""), Accepted)
+        await until(lambda: lb1.role() is Role.ACTIVE, "it comes back")
+        assert lb1.controller.snapshot().own.vips[0].role is Role.ACTIVE
+
+
+async def test_a_drain_that_would_not_last_moves_nothing(tmp_path: Path) -> None:
+    async with duo(tmp_path) as (lb1, lb2):
+        intent = Path(lb1.controller.config.state.directory) / "intent.db"
+        intent.unlink(missing_ok=True)
+        intent.mkdir()  # no database can be made in its place
+        refused = await lb1.controller.drain("", force=False)
+        assert isinstance(refused, Refused)
+        assert refused.code == "not-durable"
+        assert (lb1.role(), lb2.role()) == (Role.ACTIVE, Role.BACKUP)
+        assert not lb1.events("failover-started")
+
+
 async def test_a_pause_keeps_the_better_node_waiting(tmp_path: Path) -> None:
     async with comes_back(tmp_path, preempt_delay_s=0.5) as (lb1, lb2):
         assert isinstance(await lb2.controller.pause(), Accepted)

@@ -28,7 +28,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Lab]:
     (tree / ".git").mkdir()
     path = Path(shutil.copytree(SHIPPED, tree / "lab")) / "pair.clab.yml"
     try:
-        yield lab.up(path, make_cluster_key, say=quiet)
+        running = lab.up(path, make_cluster_key, say=quiet)
+        run.wait_until_calm(running)
+        yield running
     finally:
         lab.down(path)
 

@@ -15,7 +15,15 @@ DEADLINE_S = 30.0
 PLACE = "/run/haman/haman.sock"
 PACE = Pace(poll_s=0.03, backoff_s=0.1, backoff_max_s=0.1, gather_s=0.0, settle_s=0.0)
 
-STILL = Pace(poll_s=3600, tick_s=3600, loss_s=3600, gather_s=0.0, settle_s=0.0)
+STILL = Pace(
+    poll_s=3600,
+    tick_s=3600,
+    loss_s=3600,
+    backoff_s=3600,
+    backoff_max_s=3600,
+    gather_s=0.0,
+    settle_s=0.0,
+)
 """Everything is asked once, and no timer runs: what is drawn depends on what happened alone."""
 
 

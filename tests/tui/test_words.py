@@ -396,7 +396,10 @@ def test_the_node_pane_tells_reasons_and_the_binding_resource():
 class TestPlans:
     def test_draining_the_holder_names_the_heir_and_the_numbers(self):
         plan = drain_plan(samples.pair(), "lb1")
-        assert plan.effects[0] == "web moves to lb2; established connections to lb1 are cut."
+        assert (
+            plan.effects[0]
+            == "web is handed over to lb2; established connections stay on lb1 to their end."
+        )
         assert (plan.verdict, plan.numbers) == ("tight", ("lb2 reaches 93 % of tls",))
         assert (plan.intent.node, plan.intent.force, plan.typed) == ("lb1", False, "lb1")
 
