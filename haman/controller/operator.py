@@ -108,11 +108,6 @@ class Operator:
             return nobody_serves(now, what, left)
         if (held or carried) and not force and (unsafe := no_room(now, what)):
             return unsafe
-        if held:
-            try:
-                await self._intent.change(lambda intent: intent)
-            except NotDurableError as error:
-                return _not_durable(now.node, _DRAIN, error)
         stuck = await self._hand_over_all(now, held, left, by=by or now.node)
         if stuck is not None and not plain:
             return stuck
@@ -124,8 +119,14 @@ class Operator:
     ) -> Refused | None:
         """Hand over what a drain would release; the first that failed, None = all is gone.
 
+        Nothing is, while the drain itself could not be written down.
+
         In turn: the VIPs of a group go with the first of them.
         """
+        try:
+            await self._intent.change(lambda intent: intent)
+        except NotDurableError as error:
+            return _not_durable(now.node, _DRAIN, error)
         gone: set[str] = set()
         for vip in held:
             group = self._machine.group(vip)
