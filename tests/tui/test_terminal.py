@@ -75,7 +75,7 @@ def test_a_drain_from_the_screen_moves_the_address(pair: lab.Lab, terminal: Term
         terminal.press("Down")
         terminal.until(lambda s: "▌ lb" in s, "the cursor")
     terminal.press("d")
-    terminal.shows("Drain lb1?", "web moves to lb2", "Headroom afterwards")
+    terminal.shows("Drain lb1?", "web is handed over to lb2", "Headroom afterwards")
     terminal.press("y")
     # An idle lab may not know its headroom, and then the agent wants to be forced: by the name.
     screen = terminal.until(lambda s: "lb1 is drained" in s or "and press Enter" in s, "an answer")
