@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,8 +259,9 @@ def rules(host: Host) -> bool:
 
 def steerer(agent: Agent) -> int:
     for pid in children(agent.pid):
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "haman-handover":
-            return pid
+        with suppress(FileNotFoundError, ProcessLookupError):  # one that has just ended
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "haman-handover":
+                return pid
     return 0
 
 
