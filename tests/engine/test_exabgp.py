@@ -224,6 +224,9 @@ class Watch:
 
     def look(self) -> bool:
         """Whether the engine has ended."""
+        assert self.agent.process
+        # First, so that the look that finds the end sees what it left.
+        ended = self.agent.process.poll() is not None
         held = self.host.addresses()
         self.agent.poll()
         self._note("vip off", VIP not in held)
@@ -231,8 +234,6 @@ class Watch:
         if self.router.told()[-1] == "closed":
             self.at_ms.setdefault("session closed", (self.router.closed_at - self.began) * 1e3)
         self._note("address off", EDGE not in held)
-        assert self.agent.process
-        ended = self.agent.process.poll() is not None
         self._note("end", ended)
         return ended
 
