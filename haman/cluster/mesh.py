@@ -62,10 +62,16 @@ class PeerLost:
 
 @dataclass(frozen=True, slots=True)
 class ReportHeard:
-    """A peer's report, newer than the one before."""
+    """A peer's report, newer than the one before.
+
+    Attributes:
+        news: it says something else than the one before, beyond what is measured all the time, or
+            there was none that still counted.
+    """
 
     peer: str
     report: NodeReport
+    news: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,22 @@ class _Peer:
     counter: int = -1
     fresh: bool = False
     greeted_ns: int | None = field(default=None)
+
+
+def _stated(report: NodeReport) -> tuple[object, ...]:
+    """What a node says of itself that is not a measurement."""
+    return (
+        report.condition,
+        report.proxy_up,
+        report.drained,
+        report.paused,
+        report.handover,
+        report.vips,
+        report.anycast,
+        report.neighbors,
+        report.permits,
+        report.addresses,
+    )
 
 
 def _address(text: str) -> Address:
@@ -260,9 +282,11 @@ class Mesh:
         if outcome.counter < peer.counter and not outcome.greeting:
             return ()  # overtaken by a newer report; no fault of anybody's
         found = () if peer.fresh else (PeerFound(outcome.peer),)
+        before = peer.report if peer.fresh else None
+        news = before is None or _stated(before) != _stated(packet.report)
         peer.report, peer.counter = packet.report, outcome.counter
         peer.heard_ns, peer.fresh = now_ns, True
-        return (*found, ReportHeard(outcome.peer, packet.report))
+        return (*found, ReportHeard(outcome.peer, packet.report, news))
 
     def _greeting(self, name: str, peer: _Peer, now_ns: int) -> tuple[Greeted, ...]:
         if peer.greeted_ns is not None and now_ns - peer.greeted_ns < GREETING_NS:

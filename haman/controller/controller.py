@@ -250,8 +250,8 @@ class Controller:
                 case PeerFound(peer):
                     text = f"{peer} is heard"
                     self.note(Event("peer-found", self.wall_ns(), text, "", (), {"peer": peer}))
-                case ReportHeard():
-                    self.decide()
+                case ReportHeard(news=news) if news:
+                    self.decide()  # what was only measured anew is looked at with the next tick
 
     def _take_packet(self, peer: str, packet: Packet) -> None:
         orders = self._peers.orders

@@ -147,6 +147,7 @@ class Senses:
         self._since_ns = clock.wall_ns()
         self._alert_since_ns: dict[str, int] = {}
         self._wake: asyncio.TimerHandle | None = None
+        self._told: SensesSnapshot | None = None
 
     async def run(self) -> None:
         """Sense until cancelled."""
@@ -168,6 +169,7 @@ class Senses:
 
     def _feed(self, observed: Observation) -> None:
         """Into the gate, and out to the controller if the condition changed. Never awaits."""
+        self._told = None
         changes = self._gate.step(observed, self._clock.monotonic_ns())
         if changes:
             self._since_ns = self._clock.wall_ns()
@@ -252,10 +254,15 @@ class Senses:
             await ticker.tick()
 
     def snapshot(self) -> SensesSnapshot:
-        """What is known now; cheap."""
-        gate = self._gate.snapshot()
+        """What is known now; the same one while nothing came in and no age has changed."""
         now_ns = self._clock.monotonic_ns()
         resources = self._meter.utilizations(now_ns)
+        if self._told is None or not resources or self._told.resources is not resources:
+            self._told = self._snapshot(resources, now_ns)
+        return self._told
+
+    def _snapshot(self, resources: tuple[Utilization, ...], now_ns: int) -> SensesSnapshot:
+        gate = self._gate.snapshot()
         used = _clients(resources)
         return SensesSnapshot(
             condition=gate.condition,

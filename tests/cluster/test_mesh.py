@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -22,7 +22,7 @@ from haman.cluster.mesh import (
 from haman.cluster.packets import Released
 from haman.cluster.transport import UdpTransport
 from haman.config.model import Cluster, Peer
-from haman.core.reports import NodeReport
+from haman.core.reports import NodeReport, PermitReport
 from haman.core.words import Condition
 from tests.cluster.pair import KEY, OTHER_KEY, counting_bytes, free_port, until
 
@@ -209,8 +209,28 @@ def test_peer_is_lost_once_and_found_again(pair: Pair) -> None:
     assert not pair.one.views(deadline)[0].fresh
     pair.now_ns = deadline + 1
     pair.publish()
-    assert pair.facts["lb1"][:2] == [PeerFound("lb2"), ReportHeard("lb2", report("lb2"))]
+    assert pair.facts["lb1"][:2] == [PeerFound("lb2"), ReportHeard("lb2", report("lb2"), news=True)]
     assert not pair.one.isolated(pair.now_ns)
+
+
+def test_a_report_is_news_if_more_than_measurements_changed(pair: Pair) -> None:
+    def published(told: NodeReport) -> bool:
+        pair.now_ns += 200 * MS
+        pair.two.publish(told)
+        pair.exchange()
+        return [f.news for f in pair.facts["lb1"] if isinstance(f, ReportHeard)][-1]
+
+    pair.publish()
+    told = report("lb2")
+    assert not published(told)
+    assert not published(replace(told, connections=7, new_connections_per_s=3.5))
+    for changed in (
+        replace(told, condition=Condition.FAULT),
+        replace(told, drained=True),
+        replace(told, permits=PermitReport(asks="web")),
+    ):
+        assert published(changed)
+        assert not published(changed)
 
 
 def test_not_isolated_before_there_was_time_to_hear_nor_without_peers() -> None:
