@@ -34,7 +34,7 @@ MAY_IMPORT = {
     },
     "haman.sim": {"haman.core"},
     "haman.playbook": {"haman.core", "haman.config", "haman.system", "haman.api"},
-    "haman.lab": {"haman.core", "haman.config", "haman.system", "haman.api"},
+    "haman.lab": {"haman.core", "haman.config", "haman.system", "haman.api", "haman.sim"},
     "haman.api": {"haman.core", "haman.config", "haman.system", "haman.controller"},
     "haman.cli": {
         "haman.core",

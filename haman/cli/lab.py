@@ -237,13 +237,23 @@ def heal() -> None:
 @lab.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("lab/pair.clab.yml"))
 @click.option("--quick", is_flag=True, help="Fewer repetitions.")
-def bench(file: Path, *, quick: bool) -> None:
+@click.option(
+    "--storm",
+    type=click.Path(path_type=Path),
+    metavar="SCENARIO",
+    help="Play a scenario of `haman simulate` with real clients, under three policies.",
+)
+def bench(file: Path, *, quick: bool, storm: Path | None) -> None:
     """Measure fault by fault and print the table.
 
     On the pair lab haman and keepalived side by side, faults first, then planned moves; on the anycast lab how soon the router lets a
-    node go and what clients notice.
+    node go and what clients notice. With --storm, on the anycast lab: clients ask for more than one
+    node can do, and what is served if it holds, if a script withdraws it, and if haman moves load.
     """
     with _plainly():
+        if storm is not None:
+            _storm(file, storm)
+            return
         from haman.lab import anycast_bench, handover_bench
         from haman.lab import bench as benchmark
         from haman.lab.services import services_of
@@ -259,6 +269,25 @@ def bench(file: Path, *, quick: bool) -> None:
             moves = handover_bench.bench(file, make_cluster_key, repetitions=times, say=_say())
             click.echo()
             click.echo(handover_bench.to_markdown(moves))
+
+
+def _storm(file: Path, path: Path) -> None:
+    import msgspec
+
+    from haman.cli.scenario import BadScenarioError, read_scenario
+    from haman.lab import storm_bench
+    from haman.lab.files import write
+    from haman.lab.state import checkout_of
+
+    try:
+        scenario = read_scenario(path)
+    except BadScenarioError as error:
+        raise click.UsageError(str(error)) from error
+    ran = storm_bench.compare(file, scenario, make_cluster_key, say=_say())
+    click.echo(storm_bench.to_markdown(scenario, ran))
+    written = checkout_of(file) / ".lab" / f"{scenario.name}.json"
+    write(written, msgspec.json.format(msgspec.json.encode(ran)).decode())
+    click.echo(f"second by second: {written}")
 
 
 @contextmanager

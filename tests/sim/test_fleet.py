@@ -42,6 +42,13 @@ def test_naive_nodes_fall_one_after_the_other_and_haman_holds() -> None:
     assert haman.served > naive.served + 0.2
 
 
+def test_nodes_may_be_known_to_differ() -> None:
+    small = Scenario("small", 3, 30, 0.75, capacities=(100.0, 400.0, 400.0))
+    run_ = Fleet(small, "weight", 1).run()
+    assert run_.series.wanted[10] == pytest.approx(0.75 * 900, rel=0.05)
+    assert run_.moves > 0  # a third is more than the small one can do
+
+
 def test_a_vip_moves_only_where_it_fits() -> None:
     crush = Scenario("pair", 2, 60, 0.7, CRUSH.event, service="vip", hold_s=5)
     naive, haman = run(crush, "naive"), run(crush, "haman")
@@ -72,6 +79,7 @@ def test_every_problem_of_a_scenario_is_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(
         'name = "bad"\nnodes = 40\nload = -1\nservice = "vip"\nduration_s = 60\nlod = 1\n'
+        f"capacities = {[1] * 41}\n"
         '[[event]]\nwhat = "loose"\nat_s = 90\n'
     )
     with pytest.raises(BadScenarioError) as error:
@@ -83,6 +91,7 @@ def test_every_problem_of_a_scenario_is_told_at_once(tmp_path: Path) -> None:
         "event[1].what",
         "comes at 90 s",
         "share a VIP",
+        "has 41 capacities for 40 nodes",
     ):
         assert part in told
 

@@ -268,13 +268,15 @@ def _clusters(scenario: Scenario, random: Random) -> list[Cluster]:
     count = -(-scenario.nodes // scenario.cluster)
     made: list[Cluster] = []
     left = scenario.nodes
+    known = iter(scenario.capacities)
     for number in range(count):
         size = -(-left // (count - number))
         left -= size
         nodes = [
             Node(
                 place,
-                scenario.capacity * (1.0 + scenario.spread * (2 * random.random() - 1)),
+                next(known, scenario.capacity)
+                * (1.0 + scenario.spread * (2 * random.random() - 1)),
                 scenario.client_timeout_s,
                 1.0 + scenario.uneven * (2 * random.random() - 1),
             )

@@ -41,6 +41,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
         nodes: in all.
         cluster: nodes that are peers, at most.
         capacity: full handshakes per second of a node with all of its CPU.
+        capacities: the same of the first nodes, where they are known to differ.
         spread: nodes differ in capacity by up to this part.
         uneven: routers' hashes differ from fair shares by up to this part.
         load: clients that come, as a part of what all nodes (of a VIP: the holder) can do.
@@ -61,6 +62,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     service: Literal["anycast", "vip"] = "anycast"
     cluster: Annotated[int, Meta(ge=2, le=32)] = 25
     capacity: Positive = 2000.0
+    capacities: tuple[Positive, ...] = ()
     spread: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
     uneven: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
     diurnal: Annotated[float, Meta(gt=0, le=1)] = 1.0
@@ -81,6 +83,9 @@ def problems(scenario: Scenario) -> list[tuple[str, str, str]]:
         if event.what in ("lose", "slow", "hot") and event.nodes > scenario.nodes:
             text = f"concerns {event.nodes} nodes, and there are {scenario.nodes}"
             found.append((text, f"event[{place}].nodes", "nodes"))
+    if len(scenario.capacities) > scenario.nodes:
+        text = f"has {len(scenario.capacities)} capacities for {scenario.nodes} nodes"
+        found.append((text, "capacities", "nodes"))
     if scenario.service == "vip" and scenario.nodes > scenario.cluster:
         text = f"{scenario.nodes} nodes share a VIP, more than a cluster of {scenario.cluster}"
         found.append((text, "nodes", "cluster"))
