@@ -374,7 +374,8 @@ class Controller:
         while True:
             now_ns = self._clock.monotonic_ns()
             self._wakefulness.tick(now_ns)
-            self.decide()
+            if self._permits.due(now_ns):
+                self.decide()
             self._engine.stay_alive(now_ns)
             for lost in self._peers.tick():
                 self._peer_lost(lost)

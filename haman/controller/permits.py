@@ -17,8 +17,10 @@ from haman.core.node import NodeCore, NodeStepped
 from haman.core.permits import FailoverSeen, Heard, Permits, PermitSettings, PermitsSnapshot
 from haman.core.reports import NodeReport
 from haman.core.situation import Situation
-from haman.core.words import Event
+from haman.core.words import Condition, Event
 
+CALM_NS = 390_000_000
+"""Ten ms less than two reports of the default interval: a tick that comes early must not wait for one more."""
 INBOX_MAX = 256
 """Messages between two steps; more are dropped, as if the network had."""
 
@@ -62,6 +64,8 @@ class PermitSide:
         recorder.began(settings, epoch, now_ns)
         self._peers = peers
         self._clock = clock
+        self._stepped_ns = now_ns
+        self._calm = False
         self._inbox: list[Heard] = []
         self._ended: list[FailoverSeen] = []
 
@@ -83,6 +87,16 @@ class PermitSide:
             self._inbox.append(Heard(peer, packet.message))
         return True
 
+    def due(self, now_ns: int) -> bool:
+        """Whether it is time to `step` though nothing has happened.
+
+        In service nothing is up to time alone, but what has a deadline: half a second is soon enough.
+        """
+        deadline_ns = self._core.deadline_ns
+        if not self._calm or (deadline_ns is not None and now_ns >= deadline_ns):
+            return True
+        return now_ns - self._stepped_ns >= CALM_NS
+
     def step(
         self,
         situation: Situation,
@@ -98,6 +112,8 @@ class PermitSide:
         inputs = Inputs(situation, own, now_ns, heard, unweighted, ended, awake)
         stepped = inputs.step(self._core)
         self._recorder.stepped(inputs, stepped.decision)
+        self._stepped_ns = now_ns
+        self._calm = stepped.decision.condition is Condition.IN_SERVICE
         return stepped
 
     def follow(self, stepped: NodeStepped, failovers: Failovers) -> tuple[Event, ...]:

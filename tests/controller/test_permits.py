@@ -201,3 +201,22 @@ async def test_room_that_is_reserved_counts_against_a_drain(tmp_path: Path) -> N
 def _permits_of(one: RigNode, peer: str):
     view = next(p for p in one.controller.snapshot().peers if p.name == peer)
     return None if view.report is None else view.report.permits
+
+
+async def test_in_service_time_alone_is_decided_upon_twice_a_second(tmp_path: Path) -> None:
+    async with vip_duo(tmp_path) as (lb1, _):
+        side = lb1.controller._permits
+        decided: list[int] = []
+        step = side.step
+
+        def counted(situation, own, now_ns, *rest, **more):
+            decided.append(now_ns)
+            return step(situation, own, now_ns, *rest, **more)
+
+        side.step = counted  # type: ignore[method-assign]
+        await until(lambda: len(decided) >= 4, "it goes on deciding")
+        now_ns = decided[-1]
+        assert not side.due(now_ns + 200_000_000)
+        assert side.due(now_ns + 500_000_000)
+        load(lb1, 1.0, over=True)
+        await until(lambda: side.due(decided[-1]), "saturated, each tick is one to decide at")
