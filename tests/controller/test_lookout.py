@@ -1,6 +1,7 @@
 """The lookout: what needs a history to be an alert."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from haman.controller.engine_side import EngineSide
@@ -50,3 +51,28 @@ def test_connections_that_do_not_come_become_an_alert(tmp_path: Path) -> None:
             codes = look(50.0, BgpPicture(relay=True), 60 * INTERVAL_NS + now_ns)
         assert "announced-but-silent" not in codes
         assert look(0.0, None, 0) == set()
+
+
+def test_headroom_of_many_nodes_is_reckoned_anew_at_a_bounded_cost(tmp_path: Path) -> None:
+    engine, controller = pair()
+    with closing(EngineEnd(engine)), closing(ControllerEnd(controller)) as end:
+        side = EngineSide(end, SteppingClock())
+        lookout = Lookout(config(tmp_path, "lb1", vips=(), anycast=(EDGE,)))
+        names = [f"lb{n}" for n in range(2, 33)]
+
+        def look(now_ns: int, own: Condition = Condition.IN_SERVICE, *, heard: bool = True):
+            views = tuple(
+                PeerView(name, report(name, 50.0), 1.0, fresh=heard or name != "lb32")
+                for name in names
+            )
+            mine = replace(report("lb1", 50.0), condition=own)
+            more = {"isolated": False, "rejected": {}, "not_durable": "", "senses": ()}
+            return lookout.look(mine, views, side, None, now_ns=now_ns, at_ns=now_ns, **more)[0]
+
+        first = look(0)
+        assert look(INTERVAL_NS) is first
+        anew = look(3 * INTERVAL_NS)
+        assert anew is not first
+        drained = look(3 * INTERVAL_NS, Condition.DRAINED)
+        assert drained is not anew
+        assert look(3 * INTERVAL_NS, Condition.DRAINED, heard=False) is not drained
