@@ -61,7 +61,8 @@ class SteeringChild:
     @property
     def deadline_ns(self) -> int | None:
         """When `turn` is due at the latest."""
-        times = (self._child.deadline_ns, self._tell_at_ns)
+        # Without a process there is nobody to tell: a time that stays in the past would never pass.
+        times = (self._child.deadline_ns, self._tell_at_ns if self._socket is not None else None)
         return min((t for t in times if t is not None), default=None)
 
     def turn(self, now_ns: int) -> None:
