@@ -77,7 +77,11 @@ def test_every_other_drill_is_skipped_with_a_reason() -> None:
         ("agent-crash-all", Expect(dual_holder_ms_max=1000), "held by two nodes: "),
         ("both-boot", Expect(unheld_ms_max=500), "held by no node: "),
         ("node-silent", Expect(moves_max=0), "moves: "),
-        ("controller-frozen", Expect(no_events={"lb2": ("peer-lost",)}), "lb2 wrote: 1 × peer-lost"),
+        (
+            "controller-frozen",
+            Expect(no_events={"lb2": ("peer-lost",)}),
+            "lb2 wrote: 1 × peer-lost",
+        ),
         ("proxy-hung", Expect(conditions={"lb1": "in-service"}), "condition of lb1: fault"),
         ("anycast-proxy-crash", Expect(announcers={"edge": ("lb1",)}), "edge goes to: lb2, lb3"),
         ("anycast-proxy-crash", Expect(route_gone_ms_max=1), "router without the node after: "),
