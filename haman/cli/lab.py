@@ -135,7 +135,14 @@ def status() -> None:
 
 @lab.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@RUNTIME
+@click.option(
+    "--runtime",
+    type=click.Choice(["netns", "containerlab", "sim"]),
+    default="netns",
+    show_default=True,
+    help="What runs the nodes; sim: the real cores in a model, without root or a lab.",
+)
+@click.option("--seed", default=1, show_default=True, help="With sim: of delays and lateness.")
 @click.option("--all", "every", is_flag=True, help="All drills in lab/drills.")
 @click.option("--topology", default="", help="With --all: only the drills for this one.")
 @click.option(
@@ -148,14 +155,15 @@ def drill(
     runtime: str,
     topology: str,
     report: Path | None,
-    slack: float,
     *,
+    slack: float,
+    seed: int,
     every: bool,
     no_heal: bool,
 ) -> None:
     """Run the drills FILES, print what clients saw, judge it.
 
-    Exit 1 if an expectation failed.
+    A name stands for its file in lab/drills. Exit 1 if an expectation failed.
 
     One drill is done on the lab that is up, or on one brought up for it. Several are done on labs of
     their own, one per topology, and reported in a table, as JSON, as JUnit, and on one page.
@@ -164,11 +172,34 @@ def drill(
         files = (*files, *sorted(Path("lab/drills").glob("*.toml")))
     if not files:
         raise click.UsageError("name drills, or --all where there is lab/drills")
+    files = tuple(map(_drill_file, files))
     with _plainly():
-        if len(files) == 1 and not every:
-            _one_drill(files[0], runtime, slack, heal=not no_heal)
+        if len(files) > 1 or every:
+            _drills(files, runtime, topology, report, slack=slack, seed=seed)
+        elif runtime == "sim":
+            _one_simulated(files[0], slack, seed)
         else:
-            _drills(files, runtime, slack, topology, report)
+            _one_drill(files[0], runtime, slack, heal=not no_heal)
+
+
+def _drill_file(named: Path) -> Path:
+    shipped = Path("lab/drills", f"{named}.toml")
+    return shipped if len(named.parts) == 1 and not named.exists() and shipped.exists() else named
+
+
+def _one_simulated(file: Path, slack: float, seed: int) -> None:
+    from haman.lab import report, suite
+    from haman.lab.drill import relaxed
+
+    ((topology, (described,)),) = suite.read_all([file])
+    (outcome,) = suite.simulate_all(topology, [relaxed(described, slack)], seed=seed)
+    if outcome.record is None:
+        click.echo(f"haman lab: {outcome.skipped or outcome.error}", err=True)
+        sys.exit(1)
+    click.echo(report.to_text(outcome.record))
+    if outcome.unjudged:
+        click.echo(f"\nnot judged in the model: {', '.join(outcome.unjudged)}")
+    sys.exit(0 if outcome.ok else 1)
 
 
 def _one_drill(file: Path, runtime: str, slack: float, *, heal: bool) -> None:
@@ -194,7 +225,13 @@ def _one_drill(file: Path, runtime: str, slack: float, *, heal: bool) -> None:
 
 
 def _drills(
-    files: Sequence[Path], runtime: str, slack: float, wanted: str, folder: Path | None
+    files: Sequence[Path],
+    runtime: str,
+    wanted: str,
+    folder: Path | None,
+    *,
+    slack: float,
+    seed: int,
 ) -> None:
     from haman.lab import suite, summary
     from haman.lab.drill import relaxed
@@ -206,7 +243,11 @@ def _drills(
         if wanted not in {"", drills[0].topology}:
             continue
         wider = [relaxed(drill, slack) for drill in drills]
-        for outcome in suite.run_all(topology, wider, make_cluster_key, runtime=runtime, say=say):
+        if runtime == "sim":
+            done = suite.simulate_all(topology, wider, seed=seed)
+        else:
+            done = suite.run_all(topology, wider, make_cluster_key, runtime=runtime, say=say)
+        for outcome in done:
             say(f"{outcome.drill.name}: {'ok' if outcome.ok else '; '.join(summary.why(outcome))}")
             outcomes.append(outcome)
     click.echo(summary.to_table(outcomes))
@@ -215,7 +256,7 @@ def _drills(
     write(folder / "drills.xml", summary.to_junit(outcomes))
     write(folder / "drills.html", summary.to_html(outcomes, runtime=runtime))
     click.echo(f"reports: {folder}/drills.html, drills.json, drills.xml")
-    sys.exit(0 if outcomes and all(outcome.ok for outcome in outcomes) else 1)
+    sys.exit(0 if summary.all_well(outcomes) else 1)
 
 
 @lab.command()

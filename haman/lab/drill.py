@@ -43,6 +43,7 @@ Fault = Literal[
     "limit",
     "sysctl",
     "fill",
+    "clock",
 ]
 Only = Literal["arp", "vrrp", "reports", "bfd", "bgp"]
 Limit = Literal["nofile", "as"]
@@ -64,6 +65,7 @@ CONCERNS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "hog": (CLIENTS, ()),
     "limit": (("process", "limit", "value"), ()),
     "sysctl": (("key", "value"), ()),
+    "clock": (("by_s",), ()),
 }
 """The fields of a step that each fault needs, and those that it may have; the others take none."""
 
@@ -116,6 +118,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
         limit: of the process: nofile (descriptors), as (bytes of address space).
         key: of the kernel parameter.
         value: of the limit or parameter.
+        by_s: how far the wall clock of the node's agent is ahead from now on; negative is behind.
     """
 
     at_s: Annotated[float, Meta(ge=0, le=600)]
@@ -138,6 +141,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit | None = None
     key: str = ""
     value: str = ""
+    by_s: Annotated[int, Meta(ge=-31_536_000, le=31_536_000)] = 0
 
 
 class Expect(Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from haman.lab import afflictions, agent, cables, company, init, kernel
+from haman.lab import afflictions, agent, cables, clock, company, init, kernel
 from haman.lab.drill import Step
 from haman.lab.inside import must, remember, undo
 from haman.lab.runtime import LabError, Runtime
@@ -166,6 +166,7 @@ VERBS: Mapping[str, Callable[[Runtime, Step], str]] = {
     "limit": _limit,
     "clear-bgp": _clear_bgp,
     "router": _router,
+    "clock": clock.jump,
     **cables.VERBS,
     **afflictions.VERBS,
     **company.VERBS,

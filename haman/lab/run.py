@@ -10,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from haman.lab import agent, faults, holders, kernel, routes
+from haman.lab import agent, clock, faults, holders, kernel, routes
 from haman.lab.drill import Drill, Expect
 from haman.lab.faults import AWAIT_S
 from haman.lab.gauges import Gauges
@@ -45,6 +45,7 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         say: told about each step that a person waits for.
 
     Raises:
+        UnshownError: this host cannot show what the drill is about.
         LabError: the lab is not the drill's or not as it should be before a fault, the client cannot
             work, or a step cannot be taken.
     """
@@ -54,6 +55,7 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         )
     if not lab.vips and not lab.anycasts:
         raise LabError(f"lab {lab.topology.name} serves nothing")
+    clock.prepare(lab.runtime, drill)
     wait_until_calm(lab)
     watch = holders.Watch(lab.runtime.pids)
     router = None

@@ -22,6 +22,10 @@ class LabError(Exception):
     """The lab cannot do what was asked; the text says why and what to do."""
 
 
+class UnshownError(LabError):
+    """What a drill is about cannot be shown here; it is skipped, and the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """Nodes, up and running, of one topology.

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from haman.lab import run
+from haman.lab import run, simulation
 from haman.lab.drill import Drill, read_drill
 from haman.lab.fit import misfits
 from haman.lab.lab import Lab, down, up
 from haman.lab.report import passed
-from haman.lab.runtime import LabError
+from haman.lab.runtime import LabError, UnshownError
 from haman.lab.topology import BadFileError, Problem, read_topology
 from haman.lab.verdict import Record, judge
 
@@ -28,12 +28,16 @@ class Outcome(Struct, frozen=True):
         record: None where the drill could not be done.
         error: why it could not be done, or why the lab did not come to rest after it.
         took_s: with the healing.
+        skipped: why the runtime cannot show what it is about; then it was not done.
+        unjudged: what it expects and the runtime cannot say.
     """
 
     drill: Drill
     record: Record | None
     error: str
     took_s: float
+    skipped: str = ""
+    unjudged: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -90,11 +94,13 @@ def run_all(
     try:
         for drill in drills:
             began = time.monotonic()
-            record, error = None, ""
+            record, error, skipped = None, "", ""
             try:
                 if lab is None:
                     lab = up(topology, make_cluster_key, runtime=runtime, say=say)
                 record = run.run(lab, drill, say=lambda _: None)
+            except UnshownError as reason:
+                skipped = str(reason)
             except LabError as refused:
                 error = str(refused)
             if lab is not None:
@@ -104,6 +110,23 @@ def run_all(
                     error = error or f"not at rest afterwards: {refused}"
                     down(topology)
                     lab = None
-            yield Outcome(drill, record, error, round(time.monotonic() - began, 1))
+            took_s = round(time.monotonic() - began, 1)
+            yield Outcome(drill, record, error, took_s, skipped)
     finally:
         down(topology)
+
+
+def simulate_all(topology: Path, drills: Sequence[Drill], *, seed: int) -> Iterator[Outcome]:
+    """Do drills in the model, each in a world of its own, without a lab."""
+    read = read_topology(topology)
+    for drill in drills:
+        began = time.monotonic()
+        record, error, skipped = None, "", ""
+        try:
+            record = simulation.simulate(read, drill, seed=seed)
+        except UnshownError as reason:
+            skipped = str(reason)
+        except LabError as refused:
+            error = str(refused)
+        unjudged = () if skipped else simulation.unjudged(drill.expect)
+        yield Outcome(drill, record, error, round(time.monotonic() - began, 1), skipped, unjudged)

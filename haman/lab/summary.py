@@ -27,28 +27,43 @@ def to_table(outcomes: Sequence[Outcome]) -> str:
         lines.append("  ".join(cells).rstrip())
         if outcome is not None:
             lines += [f"        {text}" for text in why(outcome)]
-    good = sum(outcome.ok for outcome in outcomes)
     took_s = sum(outcome.took_s for outcome in outcomes)
-    lines += ["", f"{good} of {len(outcomes)} drills passed, in {took_s:.0f} s"]
+    lines += ["", f"{_count(outcomes)}, in {took_s:.0f} s"]
     return "\n".join(lines)
 
 
 def why(outcome: Outcome) -> tuple[str, ...]:
-    """What was not as expected."""
-    return (*([outcome.error] if outcome.error else []), *outcome.broken)
+    """What was not as expected, or not done or judged at all."""
+    told = [text for text in (outcome.error, outcome.skipped) if text]
+    left = [f"not judged: {', '.join(outcome.unjudged)}"] if outcome.unjudged else []
+    return (*told, *outcome.broken, *left)
+
+
+def all_well(outcomes: Sequence[Outcome]) -> bool:
+    """Whether some drills were done, and all of those passed."""
+    done = [outcome for outcome in outcomes if not outcome.skipped]
+    return bool(done) and all(outcome.ok for outcome in done)
+
+
+def _count(outcomes: Sequence[Outcome]) -> str:
+    done = [outcome for outcome in outcomes if not outcome.skipped]
+    left = f", {len(outcomes) - len(done)} skipped" if len(done) < len(outcomes) else ""
+    return f"{sum(o.ok for o in done)} of {len(done)} drills passed{left}"
 
 
 def to_json(outcomes: Sequence[Outcome], *, runtime: str) -> str:
     """All verdicts and records."""
     document = {
         "runtime": runtime,
-        "passed": all(outcome.ok for outcome in outcomes),
+        "passed": all_well(outcomes),
         "drills": [
             {
                 "name": outcome.drill.name,
                 "topology": outcome.drill.topology,
                 "passed": outcome.ok,
                 "error": outcome.error,
+                "skipped": outcome.skipped,
+                "unjudged": outcome.unjudged,
                 "took_s": outcome.took_s,
                 "verdicts": judge(outcome.record) if outcome.record else (),
                 "timeline": timeline(outcome.record) if outcome.record else (),
@@ -70,8 +85,9 @@ def to_junit(outcomes: Sequence[Outcome]) -> str:
             "testsuite",
             name=topology,
             tests=str(len(mine)),
-            failures=str(sum(not o.ok and not o.error for o in mine)),
+            failures=str(sum(not o.ok and not o.error and not o.skipped for o in mine)),
             errors=str(sum(bool(o.error) for o in mine)),
+            skipped=str(sum(bool(o.skipped) for o in mine)),
             time=f"{sum(o.took_s for o in mine):.1f}",
         )
         for outcome in mine:
@@ -82,7 +98,9 @@ def to_junit(outcomes: Sequence[Outcome]) -> str:
                 name=outcome.drill.name,
                 time=f"{outcome.took_s:.1f}",
             )
-            if outcome.error:
+            if outcome.skipped:
+                ET.SubElement(case, "skipped", message=outcome.skipped)
+            elif outcome.error:
                 ET.SubElement(case, "error", message=outcome.error)
             elif not outcome.ok:
                 text = "\n".join(outcome.broken)
@@ -92,8 +110,7 @@ def to_junit(outcomes: Sequence[Outcome]) -> str:
 
 def to_html(outcomes: Sequence[Outcome], *, runtime: str) -> str:
     """One page that needs nothing else: the table, and every drill with its pictures."""
-    good = sum(outcome.ok for outcome in outcomes)
-    kind = "ok" if good == len(outcomes) else "bad"
+    kind = "ok" if all_well(outcomes) else "bad"
     head = "".join(f"<th>{cell}</th>" for cell in HEAD)
     rows = "".join(_html_row(outcome) for outcome in outcomes)
     parts = "".join(_section(outcome) for outcome in outcomes)
@@ -101,16 +118,22 @@ def to_html(outcomes: Sequence[Outcome], *, runtime: str) -> str:
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>haman lab drills</title><style>{report.STYLE}{strip.STYLE}
 details {{ margin: 10px 0; }} summary {{ cursor: pointer; font-weight: 600; }}</style>
-<span class="badge {kind}">{good} of {len(outcomes)} passed</span>
+<span class="badge {kind}">{_count(outcomes)}</span>
 <h1>Drills</h1><p class="about">On {html.escape(runtime)}. Each has clients that connect all the time while the fault is there.</p>
 <div class="card"><table><tr>{head}</tr>{rows}</table></div>
 {parts}</html>
 """
 
 
+def _mark(outcome: Outcome) -> str:
+    if outcome.skipped:
+        return "skip"
+    return "ok" if outcome.ok else "FAIL"
+
+
 def _row(outcome: Outcome) -> tuple[str, ...]:
     drill, record = outcome.drill, outcome.record
-    mark = "ok" if outcome.ok else "FAIL"
+    mark = _mark(outcome)
     took = f"{outcome.took_s:.1f} s"
     if record is None:
         return (mark, drill.name, drill.topology, "-", "-", "-", "-", took)
@@ -128,7 +151,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
 
 def _html_row(outcome: Outcome) -> str:
     mark, name, *cells = _row(outcome)
-    kind = "ok" if outcome.ok else "bad"
+    kind = "bad" if mark == "FAIL" else "ok"
     link = f'<a href="#{html.escape(name)}">{html.escape(name)}</a>'
     rest = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
     return f'<tr><td class="{kind}">{mark}</td><td>{link}</td>{rest}</tr>'
@@ -136,12 +159,13 @@ def _html_row(outcome: Outcome) -> str:
 
 def _section(outcome: Outcome) -> str:
     drill = outcome.drill
-    state = "passed" if outcome.ok else "failed"
-    refused = "".join(f'<p class="bad">{html.escape(text)}</p>' for text in why(outcome))
+    state = {"ok": "passed", "FAIL": "failed", "skip": "skipped"}[_mark(outcome)]
+    style = "bad" if state == "failed" else "about"
+    refused = "".join(f'<p class="{style}">{html.escape(text)}</p>' for text in why(outcome))
     body = ""
     if outcome.record is not None:
         body = report.sections(outcome.record)
-    shown = "" if outcome.ok else " open"
+    shown = " open" if state == "failed" else ""
     return (
         f'<details id="{html.escape(drill.name)}"{shown}><summary>{html.escape(drill.name)}: {state}</summary>'
         f'<p class="about">{html.escape(drill.about)}</p>{refused}{body}</details>'

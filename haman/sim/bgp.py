@@ -20,7 +20,7 @@ from haman.sim.process import Process
 ROUTER: Final = "router"
 ACK_LEAST_NS, ACK_SPREAD_NS = 2 * NS_PER_MS, 20 * NS_PER_MS
 CONVERGE_LEAST_NS, CONVERGE_SPREAD_NS = 40 * NS_PER_MS, 120 * NS_PER_MS
-SHUT_NS, WITHDRAW_NS = 30 * NS_PER_S, 60 * NS_PER_S
+SHUT_NS, WITHDRAW_NS = 10 * NS_PER_S, 60 * NS_PER_S
 """The defaults of `[bgp]`: after the controller's last word."""
 SESSION_UP_NS: Final = 3 * NS_PER_S
 """From a path that works again to a session: ExaBGP's and the router's patience."""

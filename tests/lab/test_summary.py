@@ -42,6 +42,21 @@ def test_the_table_has_a_line_per_drill_and_says_what_was_not_as_expected() -> N
     assert lines[-1] == "1 of 4 drills passed, in 17 s"
 
 
+def test_what_was_skipped_is_counted_apart_and_says_why() -> None:
+    skipped = outcome("elsewhere", record=None, skipped="the model has no disk")
+    some = (ALL[0], skipped)
+    lines = summary.to_table(some).splitlines()
+    assert lines[2].split()[:2] == ["skip", "elsewhere"]
+    assert lines[3].strip() == "the model has no disk"
+    assert lines[-1] == "1 of 1 drills passed, 1 skipped, in 8 s"
+    assert summary.all_well(some)
+    assert not summary.all_well((skipped,)), "nothing was shown"
+    assert not summary.all_well((skipped, ALL[1]))
+    (suite,) = ET.fromstring(summary.to_junit(some))
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("0", "0", "1")
+    assert json.loads(summary.to_json(some, runtime="sim"))["drills"][1]["skipped"]
+
+
 def test_json_says_what_passed_and_holds_the_records() -> None:
     document = json.loads(summary.to_json(ALL, runtime="netns"))
     assert document["passed"] is False
@@ -61,7 +76,7 @@ def test_junit_tells_failures_from_errors() -> None:
 
 def test_the_page_needs_nothing_else_and_shows_every_drill() -> None:
     page = summary.to_html(ALL, runtime="netns")
-    assert "1 of 4 passed" in page
+    assert "1 of 4 drills passed" in page
     for one in ALL:
         assert f'<details id="{one.drill.name}"' in page
     assert "not at rest &lt;afterwards&gt;" in page
