@@ -4,6 +4,8 @@
         │                          ▲                                                   │
         └──StatusFailed──► absent ─┴───────────────────StatusFetched───────────────────┘
 
+    no run ──RunStarted──► it goes on ──RunOver──► over ──RunForgotten, RunStarted──► …
+
     now ──MomentChosen(seq)──► past: the fleet as it stood after that event ──MomentChosen(None)──► now
 
 Invariants: at most EVENTS_MAX events are kept, ascending by seq, of one place's journal; the cursor
@@ -31,6 +33,13 @@ from tui.messages import (
     LossChosen,
     LossToggled,
     MomentChosen,
+    OffersFiltered,
+    OffersTold,
+    RunForgotten,
+    RunOver,
+    RunStarted,
+    RunStopped,
+    RunTold,
     StatusFailed,
     StatusFetched,
     Ticked,
@@ -40,6 +49,7 @@ from tui.messages import (
 )
 from tui.past import as_of
 from tui.picture import picture
+from tui.runs import Run, told
 from tui.state import EVENTS_MAX, Cursor, FleetState, Loss, Undertaking
 from tui.trends import sampled
 
@@ -55,9 +65,9 @@ def reduce(state: FleetState, fact: Fact) -> FleetState:
             return _undertaken(state, fact)
         case LossToggled() | LossChosen() | LossAnswered():
             return replace(state, loss=_loss(state.loss, fact))
-        case MomentChosen(seq):
-            return _moment(state, seq)
-        case CursorStepped() | CursorPlaced() | DetailOpened() | DetailClosed() | FleetFiltered():
+        case RunStarted() | RunTold() | RunStopped() | RunOver() | RunForgotten():
+            return _run(state, fact)
+        case _:
             return _looked(state, fact)
 
 
@@ -98,8 +108,8 @@ def _undertaken(
     state: FleetState, fact: WishSent | WishAnswered | WishForgotten | ActsForbidden
 ) -> FleetState:
     match fact:
-        case ActsForbidden():
-            return replace(state, read_only=True)
+        case ActsForbidden(because):
+            return replace(state, read_only=True, read_only_because=because)
         case WishSent(plan, at_s):
             return replace(state, undertaking=Undertaking(plan, at_s))
         case WishAnswered(answer) if state.undertaking:
@@ -107,6 +117,36 @@ def _undertaken(
         case WishForgotten() if state.undertaking:
             return replace(state, undertaking=None)
     return state
+
+
+def _offered(state: FleetState, fact: OffersTold | OffersFiltered) -> FleetState:
+    if isinstance(fact, OffersFiltered):
+        return replace(state, offers_query=fact.query)
+    if fact.problem:
+        return replace(state, offers_problem=fact.problem)
+    return replace(state, offers=fact.offers, offers_problem=None)
+
+
+def _run(
+    state: FleetState, fact: RunStarted | RunTold | RunStopped | RunOver | RunForgotten
+) -> FleetState:
+    run = state.run
+    match fact:
+        case RunStarted(order, at_s):
+            # One at a time: what goes on is not lost sight of.
+            return state if run and run.goes_on else replace(state, run=Run(order, at_s))
+        case RunForgotten():
+            return state if run and run.goes_on else replace(state, run=None)
+    if run is None or not run.goes_on:
+        return state
+    match fact:
+        case RunTold(line, at_s):
+            return replace(_at(state, at_s), run=told(run, line, at_s))
+        case RunStopped():
+            return replace(state, run=replace(run, stopping=True))
+        case RunOver(status, complaint, at_s):
+            over = replace(run, status=status, complaint=complaint, ended_s=at_s, question=None)
+            return replace(_at(state, at_s), run=over)
 
 
 def _loss(loss: Loss, fact: LossToggled | LossChosen | LossAnswered) -> Loss:
@@ -123,9 +163,20 @@ def _loss(loss: Loss, fact: LossToggled | LossChosen | LossAnswered) -> Loss:
 
 def _looked(
     state: FleetState,
-    fact: CursorStepped | CursorPlaced | DetailOpened | DetailClosed | FleetFiltered,
+    fact: CursorStepped
+    | CursorPlaced
+    | DetailOpened
+    | DetailClosed
+    | FleetFiltered
+    | MomentChosen
+    | OffersTold
+    | OffersFiltered,
 ) -> FleetState:
     match fact:
+        case MomentChosen(seq):
+            return _moment(state, seq)
+        case OffersTold() | OffersFiltered():
+            return _offered(state, fact)
         case CursorStepped(nodes, services):
             return _stepped(state, nodes, services)
         case CursorPlaced(node, service):

@@ -57,6 +57,13 @@ class HelpDialog(Dialog[None]):
         super().__init__("Keys", help_view(actions))
 
 
+class ReportDialog(Dialog[None]):
+    """How a run went, as it was told."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"Report: {name}", Content(text), "Esc closes · x writes it to a file")
+
+
 class WhyDialog(Dialog[None]):
     """The story of one service."""
 

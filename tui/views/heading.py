@@ -47,6 +47,9 @@ def _right(state: FleetState, width: int) -> Content:
     if doing and doing.answer is None:
         text = doing.plan.title.lower()
         parts.append((f"◌ {fit_name(text, min(cell_len(text), PENDING_W))}  ", WATCH))
+    if (run := state.run) and run.goes_on:
+        name = run.order.offer.name
+        parts.append((f"▸ {fit_name(name, min(cell_len(name), PENDING_W))}  ", "bold $primary"))
     if state.read_only:
         parts.append(("read-only  ", QUIET))
     if status is not None:
