@@ -108,6 +108,10 @@ class FleetApp(RunningApp):
         if isinstance(page, RunPage) and new.run is None:
             self._turn_to(None)
         self.follow_run(old, new)
+        if (why := new.read_only_because) and not old.read_only_because:
+            self.notify(
+                f"{why}; nothing can be changed from here.", title="Read-only", markup=False
+            )
         if new.loss.nodes != old.loss.nodes and isinstance(page, HeadroomPage):
             self._ask_loss(new.loss.nodes)
         if _keys_of(old, page.NAME) != _keys_of(new, page.NAME):
@@ -196,7 +200,8 @@ class FleetApp(RunningApp):
     def action_help(self) -> None:
         """Every key."""
         here = [a for a in ACTIONS if self.page.NAME in a.pages]
-        self.push_screen(HelpDialog(a for a in here if not (a.writes and self.fleet.read_only)))
+        ours = (a for a in here if not (a.writes and self.fleet.read_only))
+        self.push_screen(HelpDialog(ours, _watching(self.fleet)))
 
     def action_palette(self) -> None:
         """Everything by name."""
@@ -211,6 +216,13 @@ class FleetApp(RunningApp):
     def stop(self, signal: int) -> None:
         """End as a signal wants it, and leave the terminal as it was."""
         self.exit(return_code=128 + signal, message=self.farewell())
+
+
+def _watching(state: FleetState) -> str:
+    """Why nothing can be changed from here; "" = things can be."""
+    if not state.read_only:
+        return ""
+    return f"Read-only: {state.read_only_because or 'by --read-only'}. Nothing can be changed from here."
 
 
 def _keys_of(state: FleetState, page: str) -> tuple[str, ...]:

@@ -59,16 +59,23 @@ def reduce(state: FleetState, fact: Fact) -> FleetState:
     match fact:
         case Ticked() | StatusFetched() | StatusFailed():
             return _heard(state, fact)
-        case EventsOpened() | EventsArrived() | EventsBroke() | EventsFiltered() | EventsSearched():
+        case (
+            EventsOpened()
+            | EventsArrived()
+            | EventsBroke()
+            | EventsFiltered()
+            | EventsSearched()
+            | MomentChosen()
+        ):
             return _journal(state, fact)
         case WishSent() | WishAnswered() | WishForgotten() | ActsForbidden():
             return _undertaken(state, fact)
         case LossToggled() | LossChosen() | LossAnswered():
             return replace(state, loss=_loss(state.loss, fact))
-        case RunStarted() | RunTold() | RunStopped() | RunOver() | RunForgotten():
-            return _run(state, fact)
-        case _:
+        case CursorStepped() | CursorPlaced() | DetailOpened() | DetailClosed() | FleetFiltered():
             return _looked(state, fact)
+        case _:
+            return _running(state, fact)
 
 
 def _heard(state: FleetState, fact: Ticked | StatusFetched | StatusFailed) -> FleetState:
@@ -89,9 +96,16 @@ def _heard(state: FleetState, fact: Ticked | StatusFetched | StatusFailed) -> Fl
 
 def _journal(
     state: FleetState,
-    fact: EventsOpened | EventsArrived | EventsBroke | EventsFiltered | EventsSearched,
+    fact: EventsOpened
+    | EventsArrived
+    | EventsBroke
+    | EventsFiltered
+    | EventsSearched
+    | MomentChosen,
 ) -> FleetState:
     match fact:
+        case MomentChosen(seq):
+            return _moment(state, seq)
         case EventsOpened():
             return replace(state, events_problem=None)
         case EventsArrived(events, place):
@@ -119,26 +133,29 @@ def _undertaken(
     return state
 
 
-def _offered(state: FleetState, fact: OffersTold | OffersFiltered) -> FleetState:
-    if isinstance(fact, OffersFiltered):
-        return replace(state, offers_query=fact.query)
-    if fact.problem:
-        return replace(state, offers_problem=fact.problem)
-    return replace(state, offers=fact.offers, offers_problem=None)
-
-
-def _run(
-    state: FleetState, fact: RunStarted | RunTold | RunStopped | RunOver | RunForgotten
+def _running(
+    state: FleetState,
+    fact: OffersTold | OffersFiltered | RunStarted | RunTold | RunStopped | RunOver | RunForgotten,
 ) -> FleetState:
+    """What can be run, and the run; one at a time: what goes on is not lost sight of."""
     run = state.run
+    goes_on = run is not None and run.goes_on
     match fact:
-        case RunStarted(order, at_s):
-            # One at a time: what goes on is not lost sight of.
-            return state if run and run.goes_on else replace(state, run=Run(order, at_s))
-        case RunForgotten():
-            return state if run and run.goes_on else replace(state, run=None)
-    if run is None or not run.goes_on:
-        return state
+        case OffersFiltered(query):
+            return replace(state, offers_query=query)
+        case OffersTold(offers, problem):
+            known = replace(state, offers=offers, offers_problem=None)
+            return replace(state, offers_problem=problem) if problem else known
+        case RunStarted(order, at_s) if not goes_on:
+            return replace(state, run=Run(order, at_s))
+        case RunForgotten() if not goes_on:
+            return replace(state, run=None)
+        case RunTold() | RunStopped() | RunOver() if run is not None and goes_on:
+            return _ran(state, run, fact)
+    return state
+
+
+def _ran(state: FleetState, run: Run, fact: RunTold | RunStopped | RunOver) -> FleetState:
     match fact:
         case RunTold(line, at_s):
             return replace(_at(state, at_s), run=told(run, line, at_s))
@@ -163,20 +180,9 @@ def _loss(loss: Loss, fact: LossToggled | LossChosen | LossAnswered) -> Loss:
 
 def _looked(
     state: FleetState,
-    fact: CursorStepped
-    | CursorPlaced
-    | DetailOpened
-    | DetailClosed
-    | FleetFiltered
-    | MomentChosen
-    | OffersTold
-    | OffersFiltered,
+    fact: CursorStepped | CursorPlaced | DetailOpened | DetailClosed | FleetFiltered,
 ) -> FleetState:
     match fact:
-        case MomentChosen(seq):
-            return _moment(state, seq)
-        case OffersTold() | OffersFiltered():
-            return _offered(state, fact)
         case CursorStepped(nodes, services):
             return _stepped(state, nodes, services)
         case CursorPlaced(node, service):
@@ -209,6 +215,8 @@ def _with_status(state: FleetState, status: Status, at_s: float, place: str) -> 
         attempts=0,
         trends=sampled(state.trends, status, at_s),
         loss=loss,
+        read_only=state.read_only or bool(status.read_only),
+        read_only_because=state.read_only_because or status.read_only,
     )
     return fresh if fresh.moment else _drawn(fresh)
 

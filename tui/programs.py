@@ -97,6 +97,9 @@ class Children:
             words += self._reach()
         else:
             words = ["lab", "drill", order.offer.file, "--events"]
+        return self._spawned(words)
+
+    def _spawned(self, words: list[str]) -> "_Child":
         complaints = tempfile.TemporaryFile()  # noqa: SIM115 - the child goes on with it; see `_Child.end`
         try:
             process = subprocess.Popen(  # not asyncio's: that kills its children when the loop ends
@@ -182,7 +185,7 @@ class _Child:
 
     async def end(self) -> tuple[int, str]:
         """See `Child`."""
-        while (status := self._process.poll()) is None:
+        while (status := self._process.poll()) is None:  # noqa: ASYNC110 - once, at the end of a run
             await asyncio.sleep(ENDED_POLL_S)
         with self._complaints as file:
             file.seek(0, os.SEEK_END)

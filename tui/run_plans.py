@@ -44,12 +44,11 @@ def run_plan(status: Status, order: Order) -> RunPlan:
     if offer.kind == "drill":
         here = f"It breaks {_named(nodes)} of the lab {offer.lab} on this machine, on purpose."
         ours = set(nodes) <= {n.name for n in status.nodes}
-        effects = (here, "The figures are of the cluster on this screen, if that is the lab.")
-        return (
-            _with_worst(replace(plan, effects=effects), status, nodes)
-            if ours
-            else replace(plan, effects=(here, "The cluster on this screen is another one."))
-        )
+        other = (here, "The cluster on this screen is another one.")
+        if not ours:
+            return replace(plan, effects=other)
+        told = (here, "The figures are of the cluster on this screen, if that is the lab.")
+        return _with_worst(replace(plan, effects=told), status, nodes)
     if not offer.takes_out:
         return replace(
             plan, effects=(f"It works on {_named(nodes)}; none of them leaves service.",)
@@ -57,11 +56,11 @@ def run_plan(status: Status, order: Order) -> RunPlan:
     if offer.stays_out:
         effects = (f"{_named(nodes)}: drained one by one, and all of them stay out.",)
         return _with(replace(plan, effects=effects, loss=nodes), status)
-    effects = (
+    one_by_one = (
         f"{_named(nodes)}: out of service one at a time, never two.",
         "A node leaves only if all others are in service, and N−1 holds without it.",
     )
-    return _with_worst(replace(plan, effects=effects), status, nodes)
+    return _with_worst(replace(plan, effects=one_by_one), status, nodes)
 
 
 def with_figures(plan: RunPlan, scenario: Scenario) -> RunPlan:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 from textual import on, work
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import Hit, Hits, Provider
 
 from haman.api import runs
 from haman.api.client import RefusedError, UnreachableError
@@ -243,11 +243,6 @@ class RunningApp(PagingApp):
 
 class RunCommands(Provider):
     """Every playbook and drill by name, in the command palette."""
-
-    async def discover(self) -> Hits:
-        """Nothing unasked: there are many."""
-        for offer in ():
-            yield DiscoveryHit(offer, lambda: None)
 
     async def search(self, query: str) -> Hits:
         """Those whose names match."""

@@ -1,12 +1,11 @@
 """A run of a playbook or a drill, as the terminal UI sees it: what its program told, line by line. Pure.
 
-started ──lines──► under way ──Finished──► finished ──the program ended──► over
-   │                   │
-   └──────the program ended, with what it complained of──────► over, and nobody knows how it ended
+under way ──Finished──► finished ──its program ended──► over
+under way ──its program ended, with what it complained of──► over, and nobody knows how it ended
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from msgspec import structs
 
@@ -16,9 +15,9 @@ OUTPUT_LINES_MAX = 200
 """Of one task; older ones are forgotten."""
 OUTPUT_LINE_MAX = 500
 """Characters; the rest of a line is cut."""
+WORSE = "the cluster got worse: "
 OVER = frozenset({"done", "skipped", "passed over"})
 WRONG = frozenset({"failed", "unknown"})
-_NOTHING: MappingProxyType[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +58,9 @@ class Run:
     journal: str = ""
     lanes: tuple[runs.Lane, ...] = ()
     told: str = ""
-    begun_s: MappingProxyType[str, float] = _NOTHING
-    seconds: MappingProxyType[str, float] = _NOTHING
-    output: MappingProxyType[str, tuple[str, ...]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    begun_s: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    output: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     question: runs.Asked | None = None
     finished: runs.Finished | None = None
     report: runs.Reported | None = None
@@ -93,23 +90,31 @@ class Run:
 def told(run: Run, line: runs.Line, at_s: float) -> Run:
     """What a run becomes by a line of its program."""
     match line:
-        case runs.LaidOut():
-            return replace(run, name=line.run, journal=line.journal, lanes=line.lanes, told="")
+        case runs.LaidOut(name, journal, lanes):
+            return replace(run, name=name, journal=journal, lanes=lanes, told="")
         case runs.Prepared(text):
             return replace(run, told=text)
         case runs.Worsened(reasons):
-            return replace(run, told=f"the cluster got worse: {'; '.join(reasons)}")
-        case runs.Asked():
-            return replace(run, question=line)
-        case runs.Settled(number):
-            ours = run.question is not None and run.question.id == number
-            return replace(run, question=None) if ours else run
-        case runs.Finished():
-            return replace(run, finished=line, question=None)
-        case runs.Reported():
-            return replace(run, report=line)
+            return replace(run, told=f"{WORSE}{'; '.join(reasons)}")
+        case runs.Asked() | runs.Settled():
+            return _questioned(run, line)
+        case runs.Finished() | runs.Reported():
+            return _ended(run, line)
         case runs.Begun() | runs.Said() | runs.Ended() | runs.Marked():
             return _of_a_task(run, line, at_s)
+
+
+def _questioned(run: Run, line: runs.Asked | runs.Settled) -> Run:
+    if isinstance(line, runs.Asked):
+        return replace(run, question=line)
+    ours = run.question is not None and run.question.id == line.id
+    return replace(run, question=None) if ours else run
+
+
+def _ended(run: Run, line: runs.Finished | runs.Reported) -> Run:
+    if isinstance(line, runs.Reported):
+        return replace(run, report=line)
+    return replace(run, finished=line, question=None)
 
 
 def _of_a_task(
@@ -119,16 +124,16 @@ def _of_a_task(
     match line:
         case runs.Begun(attempt=attempt):
             lanes = _marked(run.lanes, key, mark="running", attempt=attempt, text="")
-            begun = MappingProxyType({**run.begun_s, key: at_s})
-            kept = run.told if run.told.startswith("the cluster") else ""
+            begun = {**run.begun_s, key: at_s}
+            kept = run.told if run.told.startswith(WORSE) else ""
             return replace(run, lanes=lanes, begun_s=begun, told=kept)
         case runs.Said(line=text):
             before = run.output.get(key, ())[-OUTPUT_LINES_MAX + 1 :]
             lines = (*before, text[:OUTPUT_LINE_MAX])
-            return replace(run, output=MappingProxyType({**run.output, key: lines}))
+            return replace(run, output={**run.output, key: lines})
         case runs.Ended(outcome=outcome, text=text, seconds=seconds):
             lanes = _marked(run.lanes, key, mark=outcome, text=text)
-            took = MappingProxyType({**run.seconds, key: seconds})
+            took = {**run.seconds, key: seconds}
             return replace(run, lanes=lanes, seconds=took)
         case runs.Marked(mark=mark):
             return replace(run, lanes=_marked(run.lanes, key, mark=mark))

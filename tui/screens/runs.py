@@ -108,7 +108,7 @@ class RunPage(Page):
         pane, run = self.query_one("#output", TextPane), self._state.run
         if run is None or not self.has_class("-output") or pane.cells <= 0:
             return
-        task = self.query_one(TaskRows).task
+        task = self.query_one(TaskRows).step_shown
         at_end = pane.scroll_offset.y >= pane.max_scroll_y
         pane.show(
             f"Output · {task.title}" if task else "Output", output_view(run, task, pane.cells)

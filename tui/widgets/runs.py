@@ -113,7 +113,7 @@ class TaskRows(Rows):
         return max(0, self.count - 1)
 
     @property
-    def task(self) -> runs.Task | None:
+    def step_shown(self) -> runs.Task | None:
         """The step under the cursor; None on a lane."""
         return self._rows[self.at][1] if self._rows else None
 
