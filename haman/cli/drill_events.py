@@ -93,14 +93,14 @@ class DrillEvents:
     The program's wish to stop interrupts the drill as Ctrl-C does, once: what heals the lab is let be.
     """
 
-    def __init__(self, drill: Drill) -> None:
+    def __init__(self, drill: Drill, into: int = 0, out: int = 1) -> None:
         self._drill = drill
         self._steps = [f"step/{place}" for place, _ in enumerate(drill.step, 1)]
         self._left: list[str] = []
         self._under_way = ""
         self._began_s = 0.0
         self._interrupted = threading.Event()
-        self._attendant = Attendant(self._stop)
+        self._attendant = Attendant(self._stop, into, out)
         self._before: signal.Handlers | None = None
 
     def __enter__(self) -> Self:

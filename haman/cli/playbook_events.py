@@ -91,14 +91,14 @@ def tell_check(told: Checked) -> None:
 class Events:
     """What shows a run to a program; see `haman.cli.playbook_view.View`."""
 
-    def __init__(self, wanted: Verdict) -> None:
+    def __init__(self, wanted: Verdict, into: int = 0, out: int = 1) -> None:
         self._wanted = wanted
         self._runner: Runner | None = None
         self._stopping = False
         self._known: dict[str, str] = {}
         """What whoever reads this takes each task for."""
         self._lock = threading.Lock()
-        self.attendant = Attendant(self._stop)
+        self.attendant = Attendant(self._stop, into, out)
 
     def __enter__(self) -> Self:
         """Begin to listen."""
