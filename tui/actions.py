@@ -51,6 +51,7 @@ class Action:
 _KEYS = {
     "enter": "⏎",
     "escape": "Esc",
+    "colon": ":",
     "question_mark": "?",
     "slash": "/",
     "left_square_bracket": "[",

@@ -30,6 +30,11 @@ class Terminal:
         """Press keys, as tmux names them: "d", "Enter", "Escape"."""
         self._tmux("send-keys", *keys)
 
+    def type(self, text: str, seen: str) -> None:
+        """Type, and wait until it is seen: a key that follows at once may overtake it."""
+        self._tmux("send-keys", "-l", text)
+        self.shows(seen)
+
     @property
     def screen(self) -> str:
         """What stands on it now."""

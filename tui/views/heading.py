@@ -76,7 +76,7 @@ def _watching(state: FleetState, width: int) -> str:
     if not state.read_only_because or width < WHY_MIN_W:
         return "read-only"
     text = f"read-only: {state.read_only_because}"
-    return fit(text, min(cell_len(text), width // 2 - 20))
+    return fit(text, min(cell_len(text), width // 2 - 10))
 
 
 def _under_way(state: FleetState) -> list[tuple[str, str]]:

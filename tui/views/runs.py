@@ -10,7 +10,7 @@ from tui.state import FleetState
 from tui.views.marks import BAD, GOOD, PLAIN, QUIET, VERDICTS, WATCH, Mark, mark
 from tui.views.type import fit, fit_name, paragraph
 
-KIND_W = 9
+KIND_W = 13
 TITLE_MAX_W = 46
 TOOK_W = 8
 NUMBERS_MAX = 4
@@ -31,12 +31,11 @@ def offer_line(offer: runs.Offer, name_w: int, width: int, *, here: bool, active
     wrong = bool(offer.problems)
     about = f"cannot be used: {offer.problems[0]}" if wrong else offer.about
     kind = "playbook" if offer.kind == "playbook" else f"drill {offer.lab}".strip()
-    kind_w = KIND_W if offer.kind == "playbook" or not offer.lab else max(KIND_W, len(kind))
-    room = width - 2 - name_w - 2 - kind_w - 1
+    room = width - 2 - name_w - 2 - KIND_W - 1
     line = Content.assemble(
         ("▌ " if here else "  ", "$primary" if active else QUIET),
         (f"{name}  ", "bold $foreground"),
-        (fit(kind, kind_w + 1), QUIET),
+        (f"{fit(kind, KIND_W)} ", QUIET),
         (fit(about, max(0, room)), BAD if wrong else "$foreground"),
     )
     return line.stylize("on $cursor" if active else "on $row", 2) if here else line
@@ -195,8 +194,8 @@ def task_line(task: runs.Task, run: Run, title_w: int, width: int, now_s: float)
     if task.mark == "running":
         seconds = max(0.0, now_s - run.begun_s.get(task.key, now_s))
     took = duration(seconds) if seconds is not None and task.mark != "pending" else ""
-    again = f"attempt {task.attempt}: " if task.attempt > 1 else ""
-    text = again + (task.text or "")
+    again = f"attempt {task.attempt}" if task.attempt > 1 else ""
+    text = ": ".join(part for part in (again, task.text) if part)
     room = width - 6 - title_w - 1 - TOOK_W - 2
     return Content.assemble(
         "    ",
