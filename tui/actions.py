@@ -11,9 +11,12 @@ from textual.binding import Binding
 from tui.state import FleetState
 
 FLEET, NODE, SERVICE, HEADROOM, EVENTS = "fleet", "node", "service", "headroom", "events"
-EVERYWHERE = frozenset({FLEET, NODE, SERVICE, HEADROOM, EVENTS})
+RUNS, RUN = "runs", "run"
+"""What can be run, and a run."""
+EVERYWHERE = frozenset({FLEET, NODE, SERVICE, HEADROOM, EVENTS, RUNS, RUN})
 THINGS = frozenset({FLEET, NODE, SERVICE})
 ON_FLEET, ON_EVENTS = frozenset({FLEET}), frozenset({EVENTS})
+ON_RUNS, ON_RUN = frozenset({RUNS}), frozenset({RUN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Action:
 _KEYS = {
     "enter": "⏎",
     "escape": "Esc",
+    "colon": ":",
     "question_mark": "?",
     "slash": "/",
     "left_square_bracket": "[",
@@ -88,6 +92,14 @@ ACTIONS = (
         "Events",
         "the journal: filter, search, jump, export",
         EVERYWHERE - {EVENTS},
+    ),
+    Action(
+        "runs",
+        "6,r",
+        "Run",
+        "run a playbook or a drill, or see how one goes",
+        EVERYWHERE - {RUNS, RUN},
+        writes=True,
     ),
     Action(
         "lose", "space", "Lose or keep", "count the node as lost, or not", frozenset({HEADROOM})
@@ -139,6 +151,16 @@ ACTIONS = (
         ON_EVENTS,
     ),
     Action("export", "x", "Export", "write the events shown to a file", ON_EVENTS),
+    Action(
+        "order", "enter", "Run", "run it: parameters and consequences first", ON_RUNS, writes=True
+    ),
+    Action("pick", "slash", "Filter", "show only what matches: words, -words", ON_RUNS),
+    Action("unfold", "enter", "Open", "open or close the steps of a node", ON_RUN, shown=False),
+    Action("output", "o", "Output", "what the step under the cursor says", ON_RUN),
+    Action("stop", "s", "Stop", "stop the run after what is under way", ON_RUN),
+    Action("report", "v", "Report", "how the run went, in full", ON_RUN),
+    Action("save", "x", "Write", "write the report to a file", ON_RUN),
+    Action("another", "r", "Another", "choose something else to run", ON_RUN, writes=True),
     Action("progress", "g", "Progress", "how the last act goes", shown=False),
     Action("copy", "c", "Copy", "this page as text, to the clipboard", shown=False),
     Action("theme", "t", "Theme", "dark, light, high contrast", shown=False),
@@ -163,7 +185,8 @@ def offered(action: Action, page: str, state: FleetState) -> bool:
     if page not in action.pages:
         return False
     if action.writes and (state.read_only or state.moment is not None):
-        return False
+        # A run that goes on stays in sight, and may be stopped.
+        return action.name == "runs" and state.run is not None
     when = _WHEN.get(action.name)
     if when is not None:
         return when(state, page)
@@ -184,6 +207,10 @@ _WHEN: dict[str, Callable[[FleetState, str], bool]] = {
     "home": lambda state, page: page != FLEET or state.moment is not None or bool(state.query),
     "earlier": lambda state, _: state.moment is not None,
     "later": lambda state, _: state.moment is not None,
+    "stop": lambda state, _: state.run is not None and state.run.goes_on,
+    "report": lambda state, _: state.run is not None and state.run.report is not None,
+    "save": lambda state, _: state.run is not None and state.run.report is not None,
+    "another": lambda state, _: state.run is not None and not state.run.goes_on,
     # The agent answers these for now, not for then.
     "headroom": lambda state, _: state.status is not None and state.moment is None,
     "why": lambda state, _: state.status is not None and state.moment is None,

@@ -27,11 +27,13 @@ from tui.messages import (
     Happened,
     Ticked,
 )
-from tui.paging import PagingApp
+from tui.programs import Programs
+from tui.running import RunCommands, RunningApp
 from tui.screens.dialog import HelpDialog
 from tui.screens.fleet import FleetPage
 from tui.screens.headroom import HeadroomPage
 from tui.screens.progress import ProgressDialog
+from tui.screens.runs import RunPage
 from tui.source import Source
 from tui.state import FleetState
 from tui.theme import DARK, THEMES
@@ -41,14 +43,15 @@ from tui.widgets.prompt import Prompt
 COPIED_W = 160
 
 
-class FleetApp(PagingApp):
-    """The fleet on one page, and four more."""
+class FleetApp(RunningApp):
+    """The fleet on one page, and more behind it."""
 
     TITLE = "haman"
     CSS_PATH = Path(__file__).with_name("app.tcss")
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (58, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (14, "-low"), (30, "-high")]  # noqa: RUF012 - as Textual has it
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
+    COMMANDS = RunningApp.COMMANDS | {RunCommands}
 
     fleet: var[FleetState] = var(FleetState, init=False)
 
@@ -61,8 +64,9 @@ class FleetApp(PagingApp):
         read_only: bool = False,
         clock: Callable[[], float] = time.monotonic,
         pace: Pace | None = None,
+        programs: Programs | None = None,
     ) -> None:
-        super().__init__(source, place, clock, pace or Pace())
+        super().__init__(source, place, clock, pace or Pace(), programs)
         self._watches_only = read_only
         self._first_theme = theme
 
@@ -101,6 +105,13 @@ class FleetApp(PagingApp):
             page.show(new)
         if isinstance(self.screen, ProgressDialog):
             self.screen.show(new)
+        if isinstance(page, RunPage) and new.run is None:
+            self._turn_to(None)
+        self.follow_run(old, new)
+        if (why := new.read_only_because) and not old.read_only_because:
+            self.notify(
+                f"{why}; nothing can be changed from here.", title="Read-only", markup=False
+            )
         if new.loss.nodes != old.loss.nodes and isinstance(page, HeadroomPage):
             self._ask_loss(new.loss.nodes)
         if _keys_of(old, page.NAME) != _keys_of(new, page.NAME):
@@ -189,7 +200,8 @@ class FleetApp(PagingApp):
     def action_help(self) -> None:
         """Every key."""
         here = [a for a in ACTIONS if self.page.NAME in a.pages]
-        self.push_screen(HelpDialog(a for a in here if not (a.writes and self.fleet.read_only)))
+        ours = (a for a in here if not (a.writes and self.fleet.read_only))
+        self.push_screen(HelpDialog(ours, _watching(self.fleet)))
 
     def action_palette(self) -> None:
         """Everything by name."""
@@ -203,7 +215,14 @@ class FleetApp(PagingApp):
 
     def stop(self, signal: int) -> None:
         """End as a signal wants it, and leave the terminal as it was."""
-        self.exit(return_code=128 + signal)
+        self.exit(return_code=128 + signal, message=self.farewell())
+
+
+def _watching(state: FleetState) -> str:
+    """Why nothing can be changed from here; "" = things can be."""
+    if not state.read_only:
+        return ""
+    return f"Read-only: {state.read_only_because or 'by --read-only'}. Nothing can be changed from here."
 
 
 def _keys_of(state: FleetState, page: str) -> tuple[str, ...]:

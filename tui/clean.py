@@ -33,6 +33,11 @@ def text(said: str) -> str:
     return "".join(map(_character, normalize("NFC", said)))
 
 
+def lines_of(said: str) -> str:
+    """As `text`, line by line."""
+    return "\n".join(text(line) for line in said.splitlines())
+
+
 def answer(found: T) -> T:
     """The same answer with all of its texts clean; the very same object if they are."""
     encoded = msgspec.json.encode(found)

@@ -4,6 +4,8 @@
         │                          ▲                                                   │
         └──StatusFailed──► absent ─┴───────────────────StatusFetched───────────────────┘
 
+    no run ──RunStarted──► it goes on ──RunOver──► over ──RunForgotten, RunStarted──► …
+
     now ──MomentChosen(seq)──► past: the fleet as it stood after that event ──MomentChosen(None)──► now
 
 Invariants: at most EVENTS_MAX events are kept, ascending by seq, of one place's journal; the cursor
@@ -31,6 +33,13 @@ from tui.messages import (
     LossChosen,
     LossToggled,
     MomentChosen,
+    OffersFiltered,
+    OffersTold,
+    RunForgotten,
+    RunOver,
+    RunStarted,
+    RunStopped,
+    RunTold,
     StatusFailed,
     StatusFetched,
     Ticked,
@@ -40,6 +49,7 @@ from tui.messages import (
 )
 from tui.past import as_of
 from tui.picture import picture
+from tui.runs import Run, told
 from tui.state import EVENTS_MAX, Cursor, FleetState, Loss, Undertaking
 from tui.trends import sampled
 
@@ -49,16 +59,23 @@ def reduce(state: FleetState, fact: Fact) -> FleetState:
     match fact:
         case Ticked() | StatusFetched() | StatusFailed():
             return _heard(state, fact)
-        case EventsOpened() | EventsArrived() | EventsBroke() | EventsFiltered() | EventsSearched():
+        case (
+            EventsOpened()
+            | EventsArrived()
+            | EventsBroke()
+            | EventsFiltered()
+            | EventsSearched()
+            | MomentChosen()
+        ):
             return _journal(state, fact)
         case WishSent() | WishAnswered() | WishForgotten() | ActsForbidden():
             return _undertaken(state, fact)
         case LossToggled() | LossChosen() | LossAnswered():
             return replace(state, loss=_loss(state.loss, fact))
-        case MomentChosen(seq):
-            return _moment(state, seq)
         case CursorStepped() | CursorPlaced() | DetailOpened() | DetailClosed() | FleetFiltered():
             return _looked(state, fact)
+        case _:
+            return _running(state, fact)
 
 
 def _heard(state: FleetState, fact: Ticked | StatusFetched | StatusFailed) -> FleetState:
@@ -79,9 +96,16 @@ def _heard(state: FleetState, fact: Ticked | StatusFetched | StatusFailed) -> Fl
 
 def _journal(
     state: FleetState,
-    fact: EventsOpened | EventsArrived | EventsBroke | EventsFiltered | EventsSearched,
+    fact: EventsOpened
+    | EventsArrived
+    | EventsBroke
+    | EventsFiltered
+    | EventsSearched
+    | MomentChosen,
 ) -> FleetState:
     match fact:
+        case MomentChosen(seq):
+            return _moment(state, seq)
         case EventsOpened():
             return replace(state, events_problem=None)
         case EventsArrived(events, place):
@@ -98,8 +122,8 @@ def _undertaken(
     state: FleetState, fact: WishSent | WishAnswered | WishForgotten | ActsForbidden
 ) -> FleetState:
     match fact:
-        case ActsForbidden():
-            return replace(state, read_only=True)
+        case ActsForbidden(because):
+            return replace(state, read_only=True, read_only_because=because)
         case WishSent(plan, at_s):
             return replace(state, undertaking=Undertaking(plan, at_s))
         case WishAnswered(answer) if state.undertaking:
@@ -107,6 +131,39 @@ def _undertaken(
         case WishForgotten() if state.undertaking:
             return replace(state, undertaking=None)
     return state
+
+
+def _running(
+    state: FleetState,
+    fact: OffersTold | OffersFiltered | RunStarted | RunTold | RunStopped | RunOver | RunForgotten,
+) -> FleetState:
+    """What can be run, and the run; one at a time: what goes on is not lost sight of."""
+    run = state.run
+    goes_on = run is not None and run.goes_on
+    match fact:
+        case OffersFiltered(query):
+            return replace(state, offers_query=query)
+        case OffersTold(offers, problem):
+            known = replace(state, offers=offers, offers_problem=None)
+            return replace(state, offers_problem=problem) if problem else known
+        case RunStarted(order, at_s) if not goes_on:
+            return replace(state, run=Run(order, at_s))
+        case RunForgotten() if not goes_on:
+            return replace(state, run=None)
+        case RunTold() | RunStopped() | RunOver() if run is not None and goes_on:
+            return _ran(state, run, fact)
+    return state
+
+
+def _ran(state: FleetState, run: Run, fact: RunTold | RunStopped | RunOver) -> FleetState:
+    match fact:
+        case RunTold(line, at_s):
+            return replace(_at(state, at_s), run=told(run, line, at_s))
+        case RunStopped():
+            return replace(state, run=replace(run, stopping=True))
+        case RunOver(status, complaint, at_s):
+            over = replace(run, status=status, complaint=complaint, ended_s=at_s, question=None)
+            return replace(_at(state, at_s), run=over)
 
 
 def _loss(loss: Loss, fact: LossToggled | LossChosen | LossAnswered) -> Loss:
@@ -158,6 +215,8 @@ def _with_status(state: FleetState, status: Status, at_s: float, place: str) -> 
         attempts=0,
         trends=sampled(state.trends, status, at_s),
         loss=loss,
+        read_only=state.read_only or bool(status.read_only),
+        read_only_because=state.read_only_because or status.read_only,
     )
     return fresh if fresh.moment else _drawn(fresh)
 

@@ -8,6 +8,7 @@ node:lb1         it occurs in this field (any beginning of the field's name will
 from dataclasses import dataclass
 from functools import lru_cache
 
+from haman.api.runs import Offer
 from haman.api.schema import Event, Node, Service
 
 FIELDS = ("node", "service", "type", "text", "at")
@@ -51,6 +52,11 @@ def service_matches(query: str, service: Service) -> bool:
     """Whether a service is what `query` describes, by name, kind, state or addresses."""
     told = (service.name, service.kind, service.state, *service.addresses, *service.prefixes)
     return _occurs(query, told)
+
+
+def offer_matches(query: str, offer: Offer) -> bool:
+    """Whether a playbook or drill is what `query` describes, by kind, name, purpose or lab."""
+    return _occurs(query, (offer.kind, offer.name, offer.about, offer.lab))
 
 
 def _occurs(query: str, told: tuple[str, ...]) -> bool:

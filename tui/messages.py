@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from haman.api import runs
 from haman.api.schema import Done, Event, Problem, Scenario, Status
 from tui.plans import Plan
+from tui.runs import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ class WishForgotten:
 
 @dataclass(frozen=True, slots=True)
 class ActsForbidden:
-    """The operator only watches: by choice, or for lack of rights."""
+    """The operator only watches: by choice, or for lack of rights; `because` says which."""
+
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,56 @@ class LossAnswered:
     answer: Scenario | Problem
 
 
+@dataclass(frozen=True, slots=True)
+class OffersTold:
+    """What can be run; `problem`: why that is not known, "" = it is."""
+
+    offers: tuple[runs.Offer, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OffersFiltered:
+    """The operator wants only the playbooks and drills that match; "" = all."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The program of a run was started."""
+
+    order: Order
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunTold:
+    """Its program wrote a line."""
+
+    line: runs.Line
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped:
+    """The operator wants it to stop after what is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOver:
+    """Its program ended with `status`, after some complaint or none."""
+
+    status: int
+    complaint: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunForgotten:
+    """The operator has seen how it went, and turns to something else."""
+
+
 Fact = (
     StatusFetched
     | StatusFailed
@@ -182,6 +236,13 @@ Fact = (
     | LossToggled
     | LossChosen
     | LossAnswered
+    | OffersTold
+    | OffersFiltered
+    | RunStarted
+    | RunTold
+    | RunStopped
+    | RunOver
+    | RunForgotten
 )
 
 

@@ -112,7 +112,7 @@ class OperatingApp(App[None]):
         answer = await self._ask(plan, plan.intent)
         if isinstance(answer, Problem):
             if answer.code == FORBIDDEN:
-                self.tell(ActsForbidden())
+                self.tell(ActsForbidden(answer.message))
             if not await self.push_screen_wait(RefusedDialog(plan, answer)):
                 return
             intent = plan.intent

@@ -5,12 +5,14 @@ from enum import StrEnum
 from itertools import islice
 from typing import TypeVar
 
+from haman.api import runs
 from haman.api.plain import is_routing
 from haman.api.schema import Done, Event, Node, Problem, Scenario, Service, Status
-from tui.matching import event_matches
+from tui.matching import event_matches, offer_matches
 from tui.past import Past
 from tui.picture import Picture
 from tui.plans import Plan
+from tui.runs import Run
 from tui.trends import Trends
 
 EVENTS_MAX = 1000
@@ -81,7 +83,10 @@ class FleetState:
         events_dropped: how many old events fell off the front, for ever.
         events_problem: why the event stream is down; "" before it was tried, None while it stands.
         undertaking: what the agent was asked to do last; None = nothing, or it has been seen.
-        read_only: nothing can be changed from here.
+        read_only: nothing can be changed from here; `read_only_because` says why, if there is more to it
+            than the operator's own choice.
+        offers: playbooks and drills; `offers_problem`: why they are not known, None = they are.
+        run: the one that goes on, or the last one that is still looked at.
         detail: what is open in full: a service if it names one, else a node; None = nothing.
         moment: the past that is looked at; None = now.
     """
@@ -106,9 +111,14 @@ class FleetState:
     cursor: Cursor = Cursor()
     undertaking: Undertaking | None = None
     read_only: bool = False
+    read_only_because: str = ""
     detail: Cursor | None = None
     moment: Past | None = None
     loss: Loss = Loss()
+    offers: tuple[runs.Offer, ...] = ()
+    offers_problem: str | None = ""
+    offers_query: str = ""
+    run: Run | None = None
 
     @property
     def age_s(self) -> float:
@@ -145,6 +155,11 @@ class FleetState:
             for e in self.events
             if (last is None or e.seq <= last) and event_matches(self.events_query, e)
         )
+
+    @property
+    def shown_offers(self) -> tuple[runs.Offer, ...]:
+        """Those that pass the filter."""
+        return tuple(o for o in self.offers if offer_matches(self.offers_query, o))
 
     @property
     def focused_node(self) -> Node | None:

@@ -8,6 +8,8 @@ import socket
 import stat
 from pathlib import Path
 
+from haman.api.access import let_readers_in
+
 MODE = 0o660
 BACKLOG = 64
 PROBE_S = 1.0
@@ -20,8 +22,10 @@ class SocketInUseError(Exception):
     """Another agent listens on the socket, or something else has its name."""
 
 
-def listen(path: Path, group: str) -> tuple[socket.socket, int]:
+def listen(path: Path, group: str, readers: str = "") -> tuple[socket.socket, int]:
     """Bind the API's socket with mode 0660 and its group, replacing the file of a dead agent.
+
+    The group `readers` may connect, too; see `access`.
 
     A group that does not exist, or that this process may not give, leaves the socket to its owner
     and is logged: an agent without its operators' group is better than none.
@@ -45,6 +49,8 @@ def listen(path: Path, group: str) -> tuple[socket.socket, int]:
             _bind(listener, path)
         inode = path.stat().st_ino
         _give_to_group(path, group)
+        if readers:
+            let_readers_in(path, readers)
         listener.listen(BACKLOG)
     except BaseException:
         listener.close()

@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
 from haman.api import plain, schema, view
+from haman.api.access import Access
 from haman.api.json_schema import json_schema
 from haman.api.metrics import CONTENT_TYPE, Metrics
+from haman.api.schema import Intent
 from haman.api.stream import FOLLOWERS_MAX, Stream
 from haman.api.why import why
 from haman.controller.surface import Agent, Outcome, Refused
@@ -89,14 +92,18 @@ class _Routes:
     def __init__(self, agent: Agent, metrics: Metrics) -> None:
         self._agent = agent
         self._metrics = metrics
+        self._access = Access(agent.config.api)
         self._stopping = asyncio.Event()
         self._streams = 0
 
     async def stop(self, _app: web.Application) -> None:
         self._stopping.set()
 
-    async def status(self, _request: web.Request) -> web.Response:
-        return _json(view.status(self._agent.snapshot(), self._agent.config))
+    async def status(self, request: web.Request) -> web.Response:
+        status = view.status(self._agent.snapshot(), self._agent.config)
+        if why := self._read_only(request):
+            status = replace(status, read_only=why)
+        return _json(status)
 
     async def headroom(self, request: web.Request) -> web.Response:
         now = self._agent.snapshot()
@@ -143,27 +150,38 @@ class _Routes:
         return _json(json_schema())
 
     async def drain(self, request: web.Request) -> web.Response:
-        wish = await _wish(request, "node", "force", "plain")
+        wish = await self._wish(request, "node", "force", "plain")
         return _done(await self._agent.drain(wish.node, force=wish.force, plain=wish.plain))
 
     async def undrain(self, request: web.Request) -> web.Response:
-        wish = await _wish(request, "node")
+        wish = await self._wish(request, "node")
         return _done(await self._agent.undrain(wish.node))
 
     async def failover(self, request: web.Request) -> web.Response:
-        wish = await _wish(request, "vip", "to", "force", "plain")
+        wish = await self._wish(request, "vip", "to", "force", "plain")
         if not wish.vip:
             raise ApiError(400, "bad-request", 'name the VIP to move: {"vip": "…"}')
         done = await self._agent.failover(wish.vip, wish.to, force=wish.force, plain=wish.plain)
         return _done(done)
 
     async def pause(self, request: web.Request) -> web.Response:
-        await _wish(request)
+        await self._wish(request)
         return _done(await self._agent.pause())
 
     async def resume(self, request: web.Request) -> web.Response:
-        await _wish(request)
+        await self._wish(request)
         return _done(await self._agent.resume())
+
+    def _read_only(self, request: web.Request) -> str:
+        peer = request.transport.get_extra_info("socket") if request.transport else None
+        return self._access.read_only(peer) if peer is not None else "the connection has ended"
+
+    async def _wish(self, request: web.Request, *fields: str) -> Intent:
+        """What an operator wants; `fields` are those that the verb takes."""
+        if why := self._read_only(request):
+            text = f"{why}: {request.path.removeprefix('/v1/')} is for operators alone"
+            raise ApiError(403, "forbidden", text)
+        return await _read_wish(request, *fields)
 
     async def metrics(self, _request: web.Request) -> web.Response:
         return _metrics_answer(self._metrics)
@@ -223,7 +241,7 @@ def _done(outcome: Outcome) -> web.Response:
     return _json(schema.Done(outcome.text, plain.reasons(outcome.reasons)))
 
 
-async def _wish(request: web.Request, *fields: str) -> schema.Intent:
+async def _read_wish(request: web.Request, *fields: str) -> schema.Intent:
     """Read the body; `fields` are those that the verb takes."""
     body = await request.read()
     try:

@@ -229,7 +229,10 @@ class Alert(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """GET /v1/status: the whole cluster as one agent knows it."""
+    """GET /v1/status: the whole cluster as one agent knows it.
+
+    `read_only`: why whoever asks may only read; "" = may act.
+    """
 
     schema: int
     cluster: str
@@ -241,6 +244,7 @@ class Status(Struct, frozen=True):
     headroom: Headroom
     alerts: tuple[Alert, ...]
     mode: str = ""
+    read_only: str = ""
 
 
 class Event(Struct, frozen=True):

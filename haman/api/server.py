@@ -38,7 +38,7 @@ async def serve(agent: Agent) -> AsyncIterator[None]:
         counting = asyncio.create_task(_count(agent, metrics), name="api-metrics")
         stack.push_async_callback(_cancel, counting)
         runner = await _run(stack, make_app(agent, metrics))
-        listener, inode = listen(path, api.group)
+        listener, inode = listen(path, api.group, api.readers)
         stack.callback(remove, path, inode)
         await web.SockSite(runner, listener).start()
         if api.metrics:

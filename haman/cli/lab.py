@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from haman.lab.lab import Lab
+    from haman.lab.verdict import Record
 
 RUNTIME = click.option(
     "--runtime",
@@ -150,6 +151,12 @@ def status() -> None:
 )
 @click.option("--slack", type=click.FloatRange(1, 100), default=1, help="Widens bounds of time.")
 @click.option("--no-heal", is_flag=True, help="Leave the lab as the faults made it.")
+@click.option("--list", "only_list", is_flag=True, help="Tell what the drills are, as JSON.")
+@click.option(
+    "--events",
+    is_flag=True,
+    help="Of one drill, for programs: what happens as lines of JSON on stdout; the end of stdin stops it.",
+)
 def drill(
     files: tuple[Path, ...],
     runtime: str,
@@ -160,6 +167,8 @@ def drill(
     seed: int,
     every: bool,
     no_heal: bool,
+    only_list: bool,
+    events: bool,
 ) -> None:
     """Run the drills FILES, print what clients saw, judge it.
 
@@ -170,14 +179,21 @@ def drill(
     """
     if every:
         files = (*files, *sorted(Path("lab/drills").glob("*.toml")))
+    if only_list:
+        _list(files)
+        return
     if not files:
         raise click.UsageError("name drills, or --all where there is lab/drills")
+    if events and (len(files) > 1 or every or runtime == "sim"):
+        raise click.UsageError("--events is of one drill, and not in simulation")
     files = tuple(map(_drill_file, files))
     with _plainly():
         if len(files) > 1 or every:
             _drills(files, runtime, topology, report, slack=slack, seed=seed)
         elif runtime == "sim":
             _one_simulated(files[0], slack, seed)
+        elif events:
+            _attended_drill(files[0], runtime, slack, heal=not no_heal)
         else:
             _one_drill(files[0], runtime, slack, heal=not no_heal)
 
@@ -202,10 +218,37 @@ def _one_simulated(file: Path, slack: float, seed: int) -> None:
     sys.exit(0 if outcome.ok else 1)
 
 
+def _list(files: tuple[Path, ...]) -> None:
+    import msgspec
+
+    from haman.cli.drill_events import offers
+
+    click.echo(msgspec.json.format(msgspec.json.encode(offers(files)), indent=2))
+
+
+def _attended_drill(file: Path, runtime: str, slack: float, *, heal: bool) -> None:
+    from haman.cli.drill_events import DrillEvents
+    from haman.lab import run
+    from haman.lab.drill import relaxed
+    from haman.lab.suite import read_all
+
+    ((topology, (described,)),) = read_all([file])
+    with DrillEvents(described) as told:
+        with _lab_for(topology, runtime, told.say) as running:
+            try:
+                record = run.run(running, relaxed(described, slack), say=told.say)
+            finally:
+                if heal:
+                    told.healing()
+                    run.recover(running)
+            files = _written(running, record)
+        well = told.judged(record, files)
+    sys.exit(0 if well else 1)
+
+
 def _one_drill(file: Path, runtime: str, slack: float, *, heal: bool) -> None:
     from haman.lab import report, run
     from haman.lab.drill import relaxed
-    from haman.lab.files import write
     from haman.lab.suite import read_all
     from haman.lab.verdict import judge
 
@@ -214,14 +257,22 @@ def _one_drill(file: Path, runtime: str, slack: float, *, heal: bool) -> None:
         try:
             record = run.run(running, relaxed(described, slack), say=_say())
             click.echo(report.to_text(record))
-            base = running.folder / "drills" / described.name
-            write(base.with_suffix(".json"), report.to_json(record))
-            write(base.with_suffix(".html"), report.to_html(record))
-            click.echo(f"\nreport: {base.with_suffix('.html')}")
+            click.echo(f"\nreport: {_written(running, record)[0]}")
         finally:
             if heal:
                 run.recover(running)
     sys.exit(0 if report.passed(judge(record)) else 1)
+
+
+def _written(running: "Lab", record: "Record") -> tuple[str, ...]:
+    """Write the reports of a drill; where they are, the page first."""
+    from haman.lab import report
+    from haman.lab.files import write
+
+    base = running.folder / "drills" / record.drill.name
+    write(base.with_suffix(".json"), report.to_json(record))
+    write(base.with_suffix(".html"), report.to_html(record))
+    return str(base.with_suffix(".html")), str(base.with_suffix(".json"))
 
 
 def _drills(
@@ -332,7 +383,9 @@ def _storm(file: Path, path: Path) -> None:
 
 
 @contextmanager
-def _lab_for(topology: Path, runtime: str) -> "Iterator[Lab]":
+def _lab_for(
+    topology: Path, runtime: str, say: Callable[[str], None] | None = None
+) -> "Iterator[Lab]":
     """The lab that is up, or one brought up for as long as it is needed."""
     from haman.lab import lab as labs
     from haman.lab.state import Store, checkout_of
@@ -341,6 +394,6 @@ def _lab_for(topology: Path, runtime: str) -> "Iterator[Lab]":
         yield labs.attach(Path.cwd())
         return
     try:
-        yield labs.up(topology, make_cluster_key, runtime=runtime, say=_say())
+        yield labs.up(topology, make_cluster_key, runtime=runtime, say=say or _say())
     finally:
         labs.down(topology)

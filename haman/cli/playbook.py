@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import ParamSpec
 
 import click
+import msgspec
 
+from haman.api import runs as api_runs
 from haman.api import schema
 from haman.api.targets import parse_target
 from haman.cli.command import Command
+from haman.cli.playbook_events import Events, offer, tell_check
 from haman.cli.playbook_reach import FOLDER, Reach, connected, reaching
 from haman.cli.playbook_view import Approval, View, view_of
 from haman.cli.reach import REFUSED, UNREACHABLE, USAGE, fail
@@ -40,18 +43,22 @@ class Showing:
 
     yes: bool
     as_json: bool
+    events: bool
     report_file: Path | None
     output: bool
 
-    def view(self, nodes: tuple[str, ...]) -> View:
+    def view(self, nodes: tuple[str, ...], wanted: Verdict = Verdict.DONE) -> View | Events:
         """What shows it."""
+        if self.events:
+            return Events(wanted)
         return view_of(quiet=self.as_json, output=self.output, nodes=nodes)
 
-    def around(self, hosts: Hosts, view: View, folder: Path) -> Surroundings:
+    def around(self, hosts: Hosts, view: View | Events, folder: Path) -> Surroundings:
         """What the run works with."""
-        return Surroundings(
-            hosts, view.tell, Approval(view, yes=self.yes).ask, str(folder / "here")
-        )
+        ask = Approval(view, yes=self.yes).ask
+        if isinstance(view, Events) and not self.yes:
+            ask = view.attendant.ask
+        return Surroundings(hosts, view.tell, ask, str(folder / "here"))
 
 
 def showing(command: Callable[P, None]) -> Callable[P, None]:
@@ -67,6 +74,12 @@ def showing(command: Callable[P, None]) -> Callable[P, None]:
         click.option(
             "--json", "as_json", is_flag=True, help="The report on stdout; progress on stderr."
         ),
+        click.option(
+            "--events",
+            is_flag=True,
+            help="For programs: what happens as lines of JSON on stdout; answers on stdin, whose end "
+            "stops the run.",
+        ),
         click.option("--yes", is_flag=True, help="Answer every question with yes."),
     ):
         command = option(command)
@@ -80,9 +93,14 @@ def playbook() -> None:
 
 @playbook.command("list")
 @click.option("--runs", is_flag=True, help="Runs of this machine instead, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: playbooks whole, as JSON.")
 @FOLDER
-def list_(*, runs: bool, folder: Path) -> None:
+def list_(*, runs: bool, as_json: bool, folder: Path) -> None:
     """Show the playbooks there are, or the runs."""
+    if as_json and not runs:
+        offers = tuple(offer(p, p.stem, *read(p)) for p in shelf.everything())
+        _echo_json(api_runs.Offers(offers))
+        return
     if runs:
         rows = [_run_row(path) for path in journal.runs(folder)]
         titles = ("RUN", "NODES", "ENDED", "")
@@ -109,9 +127,17 @@ def _run_row(path: Path) -> tuple[str, ...]:
 @playbook.command()
 @click.argument("name")
 @VALUES
-def show(*, name: str, values: tuple[str, ...]) -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="For programs; every parameter must have its value."
+)
+def show(*, name: str, values: tuple[str, ...], as_json: bool) -> None:
     """Tell in words what the playbook NAME would do."""
     given = _given(values)
+    if as_json:
+        path = _path(name)
+        made = offer(path, name, *read(path, given))
+        _echo_json(made)
+        sys.exit(USAGE if made.problems else 0)
     click.echo(explain.explain(_read(name, given or None)), nl=False)
 
 
@@ -149,6 +175,7 @@ def run(
     folder: Path,
     yes: bool,
     as_json: bool,
+    events: bool,
     report_file: Path | None,
     output: bool,
 ) -> None:
@@ -166,16 +193,20 @@ def run(
             chosen = _chosen(found.inventory, status, targets, nodes)
         if only_check:
             told = check(found, chosen, hosts)
-            click.echo(told.text())
+            if events:
+                tell_check(told)
+            else:
+                click.echo(told.text())
             sys.exit(0 if told.ok else UNREACHABLE if told.unreachable else REFUSED)
         by = f"{getpass.getuser()}@{socket.gethostname()}"
         order = session.Order(found, _settled(found, given), chosen, by, force)
-        how = Showing(yes, as_json, report_file, output)
+        how = Showing(yes, as_json, events, report_file, output)
         view = how.view(chosen.nodes)
         with view:
             around = how.around(hosts, view, folder)
             run_name, finish = session.begin(order, around, folder, view.running)
-    _end(folder, run_name, finish, how)
+            _report(folder, run_name, how, view)
+    _end(run_name, finish)
 
 
 @playbook.command()
@@ -193,6 +224,7 @@ def resume(
     folder: Path,
     yes: bool,
     as_json: bool,
+    events: bool,
     report_file: Path | None,
     output: bool,
 ) -> None:
@@ -200,9 +232,10 @@ def resume(
     kept, record = journal.reopen(folder, run_name)
     header = record.header
     chosen = Chosen({h.node: h for h in header.hosts}, header.nodes)
-    how = Showing(yes, as_json, report_file, output)
+    how = Showing(yes, as_json, events, report_file, output)
     with kept, connected(chosen, reach.access(header.playbook.inventory)) as hosts:
-        view = how.view(header.nodes)
+        wanted = Verdict.ROLLED_BACK if back else Verdict.DONE
+        view = how.view(header.nodes, wanted)
         around = how.around(hosts, view, folder)
         if abandon:
             session.give_up(header, around)
@@ -210,8 +243,8 @@ def resume(
             return
         with view:
             finish = session.resume(kept, record, around, view.running, back=back)
-    wanted = Verdict.ROLLED_BACK if back else Verdict.DONE
-    _end(folder, run_name, finish, how, wanted)
+            _report(folder, run_name, how, view)
+    _end(run_name, finish, wanted)
 
 
 def _settled(found: Playbook, given: dict[str, str]) -> dict[str, Value]:
@@ -220,12 +253,12 @@ def _settled(found: Playbook, given: dict[str, str]) -> dict[str, Value]:
     return {**defaults, **given}
 
 
-def _end(
-    folder: Path, run_name: str, finish: Finish, how: Showing, wanted: Verdict = Verdict.DONE
-) -> None:
+def _report(folder: Path, run_name: str, how: Showing, view: View | Events) -> None:
     record = journal.read(folder / f"{run_name}{journal.SUFFIX}")
     made = report.report(record, session.replay(record))
-    if how.as_json:
+    if isinstance(view, Events):
+        view.report(made)
+    elif how.as_json:
         click.echo(report.to_json(made), nl=False)
     if (file := how.report_file) is not None:
         text = report.to_markdown(made) if file.suffix == ".md" else report.to_json(made)
@@ -233,6 +266,9 @@ def _end(
             file.write_text(text, encoding="utf-8")
         except OSError as error:
             fail(REFUSED, f"{file}: {error.strerror}")
+
+
+def _end(run_name: str, finish: Finish, wanted: Verdict = Verdict.DONE) -> None:
     if finish.verdict is wanted:
         return
     hint = ""
@@ -241,12 +277,21 @@ def _end(
     fail(REFUSED, f"{finish.verdict}: {finish.text}{hint}")
 
 
-def _read(name: str, given: dict[str, str] | None) -> Playbook:
+def _path(name: str) -> Path:
     path = shelf.find(name)
     if path is None:
         known = [p.stem for p in shelf.everything()]
         absent = f"there is no playbook{suggestion(name, known)}"
         fail(USAGE, f"{name}: {'no such file' if name.endswith('.toml') else absent}")
+    return path
+
+
+def _echo_json(value: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def _read(name: str, given: dict[str, str] | None) -> Playbook:
+    path = _path(name)
     found, problems = read(path, given)
     if found is None:
         for problem in problems:

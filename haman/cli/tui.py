@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SERVE_AT = "127.0.0.1:8470"
+HAMAN = (sys.executable, "-m", "haman.cli")
+"""The command line itself: playbooks and drills are children of the screen."""
 THEMES = ("dark", "light", "contrast")
 
 
@@ -93,7 +96,30 @@ def tui(
     if not (sys.stdin.isatty() and sys.stdout.isatty()) and not _is_served():
         fail(REFUSED, "tui needs a terminal; `haman status` prints the same, --watch repeats it")
     ways = _ways(ssh, jump, identity, socket_path)
-    sys.exit(asyncio.run(_show(ways, f"haman-{theme}", read_only=read_only)))
+    shown = _show(
+        ways, f"haman-{theme}", _Reach(ssh, jump, identity, socket_path), read_only=read_only
+    )
+    sys.exit(asyncio.run(shown))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """How playbooks reach the cluster that the screen shows: as the screen does."""
+
+    ssh: tuple[str, ...]
+    jump: str
+    identity: tuple[str, ...]
+    socket: str
+
+    def options(self, place: str) -> list[str]:
+        """Options of `playbook run`; `place` is the agent that answers the screen now."""
+        words = ["--socket", self.socket]
+        if self.ssh:
+            target = place if place in self.ssh else self.ssh[0]
+            user, sign, _ = target.rpartition("@")
+            words += ["--ssh", target, *(("--user", user) if sign else ())]
+        words += ["--jump", self.jump] if self.jump else []
+        return words + [w for file in self.identity for w in ("--identity", file)]
 
 
 def _ways(
@@ -116,13 +142,15 @@ def _ways(
     ]
 
 
-async def _show(ways: "list[Way]", theme: str, *, read_only: bool) -> int:
+async def _show(ways: "list[Way]", theme: str, reach: _Reach, *, read_only: bool) -> int:
     from haman.api.reaching import Reaching
     from tui.app import FleetApp
+    from tui.programs import Children
 
     source = Reaching(ways)
     place = ", ".join(way.name for way in ways)
-    app = FleetApp(source, place, theme=theme, read_only=read_only)
+    children = Children(HAMAN, lambda: reach.options(source.place))
+    app = FleetApp(source, place, theme=theme, read_only=read_only, programs=children)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, app.stop, number)
@@ -148,7 +176,7 @@ def _serve(where: str, *, actions: bool) -> None:
     told = _without_serve(sys.argv[1:])
     if not actions and "--read-only" not in told:
         told.append("--read-only")
-    command = shlex.join([sys.executable, "-m", "haman.cli", *told])
+    command = shlex.join([*HAMAN, *told])
     Server(command, host=host, port=port, title="haman").serve()
 
 

@@ -180,11 +180,17 @@ class Anycast(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Api(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where operators reach the agent."""
+    """Where operators reach the agent.
+
+    Attributes:
+        group: its members may do everything.
+        readers: a group whose members may only read; "" = nobody but operators gets in.
+    """
 
     socket: SocketPath = "/run/haman/haman.sock"
     group: str = "haman"
     metrics: HostPort = ""
+    readers: str = ""
 
 
 class State(Struct, frozen=True, forbid_unknown_fields=True):

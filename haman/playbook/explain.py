@@ -17,11 +17,11 @@ ON_FAILURE = {
 
 def explain(playbook: Playbook) -> str:
     """Tell it, in the order in which it would be done."""
-    return "\n".join(_lines(playbook)) + "\n"
+    head = f"{playbook.name}: {playbook.about}".rstrip(": ")
+    return "\n".join([head, *_parameters(playbook), "", *what_happens(playbook)]) + "\n"
 
 
-def _lines(playbook: Playbook) -> Iterator[str]:
-    yield f"{playbook.name}: {playbook.about}".rstrip(": ")
+def _parameters(playbook: Playbook) -> Iterator[str]:
     if playbook.parameter:
         yield ""
         yield "Parameters (--set NAME=VALUE):"
@@ -33,21 +33,24 @@ def _lines(playbook: Playbook) -> Iterator[str]:
             about = f"  {parameter.about}" if parameter.about else ""
             choices = f", one of {', '.join(parameter.choices)}" if parameter.choices else ""
             yield f"  {name} ({parameter.type}{choices}) {has}{about}"
+
+
+def what_happens(playbook: Playbook) -> Iterator[str]:
+    """Tell the steps alone, line by line."""
     if playbook.before:
-        yield ""
         yield "Once, before the first node:"
         yield from _steps(playbook.before)
-    if playbook.step:
         yield ""
+    if playbook.step:
         yield f"{_whom(playbook)}:"
         yield from _steps(playbook.step, guarded=playbook.agents)
         if playbook.agents:
             yield from _soak(playbook)
-    if playbook.after:
         yield ""
+    if playbook.after:
         yield "Once, after the last node:"
         yield from _steps(playbook.after)
-    yield ""
+        yield ""
     yield f"If a step fails, {ON_FAILURE[playbook.on_failure]}."
     if playbook.agents:
         yield "If the cluster gets worse than it was at the start, what was done is taken back."

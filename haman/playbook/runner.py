@@ -96,6 +96,11 @@ class Runner:
         }
         self._watch = self._watching(cluster, header.before)
 
+    @property
+    def journal(self) -> Path:
+        """Where the run is written down; the file has the run's name."""
+        return self._journal.path
+
     def snapshot(self) -> Snapshot:
         """What became of everything so far. May be called from anywhere."""
         return self._plan.snapshot()

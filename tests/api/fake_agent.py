@@ -98,13 +98,20 @@ class FakeNode:
 class FakeAgent:
     """Stands in for the controller of lb1; see the module's text."""
 
-    def __init__(self, *, socket: str = "/run/haman/haman.sock", metrics: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        socket: str = "/run/haman/haman.sock",
+        metrics: str = "",
+        group: str = "",
+        readers: str = "",
+    ) -> None:
         self.config = Config(
             node=Node("lb1", "ams1"),
             cluster=Cluster("edge", peer=(Peer("lb2", ("10.77.0.12:4710",)),)),
             proxy=Proxy("haproxy", socket="/run/haproxy/admin.sock"),
             vip=(WEB,),
-            api=Api(socket, "", metrics),
+            api=Api(socket, group, metrics, readers),
         )
         self.now_ns = START_NS + 41 * SECOND_NS
         self.paused = False

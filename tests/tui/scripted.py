@@ -4,8 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
+from msgspec import structs
+
+from haman.api import runs
 from haman.api.client import RefusedError, UnreachableError
 from haman.api.schema import Done, Event, Intent, Problem, Scenario, Status, Why
+from tui.programs import ProgramError
+from tui.runs import Order
 
 T = TypeVar("T")
 
@@ -78,3 +83,52 @@ class FrozenClock:
 
     def __call__(self) -> float:
         return self.now_s
+
+
+class ScriptedChild:
+    """A run that tells what the test puts into `told`; None ends it with `status`."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[runs.Line | None] = asyncio.Queue()
+        self.words: list[runs.Word] = []
+        self.status = 0
+        self.complaint = ""
+
+    def tell(self, *lines: runs.Line | None) -> None:
+        for line in lines:
+            self.told.put_nowait(line)
+
+    async def lines(self) -> AsyncIterator[runs.Line]:
+        while (line := await self.told.get()) is not None:
+            yield line
+
+    async def end(self) -> tuple[int, str]:
+        return self.status, self.complaint
+
+    def say(self, word: runs.Word) -> None:
+        self.words.append(word)
+
+
+class ScriptedPrograms:
+    """Offers what the test says; what is started is kept."""
+
+    def __init__(self, *offers: runs.Offer) -> None:
+        self.known = offers
+        self.problem = ""
+        self.wrong: tuple[str, ...] = ()
+        self.orders: list[Order] = []
+        self.child = ScriptedChild()
+
+    async def offers(self) -> tuple[runs.Offer, ...]:
+        if self.problem:
+            raise ProgramError(self.problem)
+        return self.known
+
+    async def settled(self, order: Order) -> runs.Offer:
+        return structs.replace(order.offer, problems=self.wrong)
+
+    async def start(self, order: Order) -> ScriptedChild:
+        if self.problem:
+            raise ProgramError(self.problem)
+        self.orders.append(order)
+        return self.child

@@ -5,14 +5,18 @@ pictures in a row are the same.
 """
 
 import pytest
+from msgspec import structs
 
+from haman.api import runs
 from haman.api.schema import Event, Figure, Problem, Scenario, Survivor
-from tests.tui import samples
+from tests.tui import run_samples, samples
 from tests.tui.harness import STILL, app_on, still, until
-from tests.tui.scripted import ScriptedSource
-from tui.messages import StatusFailed, Ticked
+from tests.tui.scripted import ScriptedPrograms, ScriptedSource
+from tui.messages import RunOver, RunStarted, RunTold, StatusFailed, StatusFetched, Ticked
+from tui.runs import Order
 from tui.screens.confirm import ConfirmDialog, RefusedDialog
 from tui.screens.dialog import HelpDialog, WhyDialog
+from tui.screens.ordering import ConfirmRunDialog, ParametersDialog
 from tui.screens.progress import ProgressDialog
 
 SIZES = {(80, 24): "haman-dark", (120, 40): "haman-light", (200, 50): "haman-dark"}
@@ -63,7 +67,8 @@ def looks(snap_compare, monkeypatch):
                 await then(pilot)
             await still(pilot)
 
-        app = app_on(source, pace=STILL, **options)
+        programs = ScriptedPrograms(*run_samples.OFFERS)
+        app = app_on(source, pace=STILL, programs=programs, **options)
         return snap_compare(app, terminal_size=size, run_before=before)
 
     return compare
@@ -90,6 +95,80 @@ PAGES = {
 def test_page(looks, page, size):
     status, keys, events = PAGES[page]
     assert looks(status, size, keys, events=events, theme=SIZES[size])
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_what_can_be_run(looks, size):
+    async def listed(pilot):
+        await until(pilot, lambda: bool(pilot.app.fleet.offers))
+        await pilot.press("down", "down", "down")
+
+    assert looks(samples.pair(), size, ("6",), then=listed, theme=SIZES[size])
+
+
+def running(*lines, over=False, keys=()):
+    """A run that has told these lines, begun 58 s ago, and then some keys."""
+
+    async def then(pilot):
+        app = pilot.app
+        app.tell(RunStarted(Order(run_samples.RESTART), 1000.0))
+        for line in lines:
+            app.tell(RunTold(line, 1040.0))
+        app.tell(RunOver(1, "", 1058.0) if over else Ticked(1058.0))
+        await until(pilot, lambda: app.fleet.now_s == 1058.0 and app.fleet.run is not None)
+        app.tell(StatusFetched(app.fleet.status, 1058.0, "lb1"))
+        await pilot.press("6", *keys)
+
+    return then
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("state", ["half-way", "stopped"])
+def test_a_run(looks, size, state):
+    over = state == "stopped"
+    lines = run_samples.TO_THE_END if over else run_samples.HALF_WAY
+    then = running(*lines, over=over, keys=() if over else ("o",))
+    assert looks(samples.pair(), size, then=then, theme=SIZES[size])
+
+
+def test_parameters(looks):
+    async def wrong(pilot):
+        app = pilot.app
+        await until(pilot, lambda: bool(app.fleet.offers))
+        app.programs.wrong = ('parameter.drain_s: "soon" is not a number',)
+        app.order(run_samples.RESTART)
+        await until(pilot, lambda: on(ParametersDialog)(app))
+        app.screen.settle()
+        await until(pilot, lambda: "soon" in app.screen.query_one("#problems")._shown.plain)
+
+    assert looks(samples.pair(), (80, 24), ("6",), then=wrong)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_confirming_a_run(looks, size):
+    async def ordered(pilot):
+        pilot.app.order(run_samples.RESTART)
+        await until(pilot, lambda: on(ParametersDialog)(pilot.app))
+        pilot.app.screen.settle()
+        await until(pilot, lambda: on(ConfirmRunDialog)(pilot.app))
+
+    assert looks(samples.pair(), size, then=ordered, theme=SIZES[size])
+
+
+def test_a_run_asks(looks):
+    asked = runs.Asked(1, "Drain all nodes of ams1: 10.77.0.11 10.77.0.12?", 60)
+    then = running(*run_samples.HALF_WAY, asked)
+    assert looks(samples.pair(), (80, 24), then=then)
+
+
+def test_leaving_a_run(looks):
+    then = running(*run_samples.HALF_WAY, keys=("q",))
+    assert looks(samples.pair(), (80, 24), then=then)
+
+
+def test_only_reading(looks):
+    status = structs.replace(samples.pair(), read_only="ops2 is not in the group haman")
+    assert looks(status, (120, 40), ("question_mark",), ready=on(HelpDialog))
 
 
 def test_a_large_fleet(looks):

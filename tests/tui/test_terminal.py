@@ -22,7 +22,8 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("tmux"), reason="needs tmux"),
 ]
 SHIPPED = Path(__file__).parents[2] / "lab"
-TUI = (sys.executable, "-m", "haman.cli", "tui")
+HAMAN = (sys.executable, "-m", "haman.cli")
+TUI = (*HAMAN, "tui")
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,85 @@ def test_a_drain_from_the_screen_moves_the_address(pair: lab.Lab, terminal: Term
     assert pair.holders() == {"web": ("lb2",)}
     terminal.press("Escape")
     terminal.until(lambda s: "○ drained" in row_of(s, "lb1"), "lb1 is drained")
+
+
+@pytest.fixture
+def operator(pair: lab.Lab, tmp_path: Path) -> Iterator[Terminal]:
+    """The terminal UI where an operator is: on the client, through SSH to lb1."""
+    checkout = str(pair.topology.path.parent.parent)
+    inside = ["env", "-C", checkout, *HAMAN, "lab", "exec", "client", "--"]
+    words = ["haman", "tui", "--ssh", "root@10.77.0.11", "--identity", "/etc/lab/ssh/client_key"]
+    runs = f"HAMAN_RUNS={tmp_path / 'runs'}"
+    shown = Terminal(tmp_path, [*inside, "env", runs, *words], (120, 40))
+    try:
+        shown.shows("lb1 answers", "● live", "◆ active")
+        yield shown
+    finally:
+        shown.close()
+        run.recover(pair)
+
+
+def begin_rolling_restart(terminal: Terminal) -> None:
+    """Choose it, give it the lab's own command, confirm it."""
+    terminal.press("6")
+    terminal.shows("rolling-restart", "On each node, 8 at once:")
+    terminal.press("/")
+    terminal.shows("Playbooks and drills:")
+    terminal.type("rolling-restart", "only rolling-restart")
+    terminal.press("Enter")
+    terminal.until(lambda s: "On each node, one at a time" in s, "what it does")
+    terminal.press("Enter")
+    terminal.shows("connections_max", "Next")
+    terminal.press("C-u")
+    terminal.until(lambda s: s.count("systemctl restart haproxy") < 4, "the line is empty")
+    terminal.type("/etc/lab/service.sh restart haproxy", "│  /etc/lab/service.sh restart haproxy")
+    for _ in range(4):  # to the last line, and on
+        terminal.press("Enter")
+    terminal.shows("Run rolling-restart?", "Headroom without", "/etc/lab/service.sh restart")
+    terminal.press("y")
+
+
+@pytest.mark.privileged
+@pytest.mark.real("haproxy")
+@pytest.mark.real("sshd")
+@pytest.mark.skipif(not shutil.which("/usr/sbin/sshd"), reason="needs openssh-server")
+def test_a_playbook_run_from_the_screen(pair: lab.Lab, operator: Terminal, tmp_path: Path) -> None:
+    before = {
+        n: pair.runtime.exec(n, ["cat", "/run/haproxy/haproxy.pid"]).stdout for n in ("lb1", "lb2")
+    }
+    begin_rolling_restart(operator)
+    operator.shows("▸ running", "● restart the proxy")
+    operator.shows("● done  16 of 16 steps")
+    operator.press("v")
+    operator.shows("# rolling-restart: done", "serves again, and nothing is worse")
+    operator.press("Escape", "q")
+    operator.shows("ended with 0")
+    after = {n: pair.runtime.exec(n, ["cat", "/run/haproxy/haproxy.pid"]).stdout for n in before}
+    assert all(after[n] != before[n] for n in before)
+    (journal,) = (tmp_path / "runs").glob("rolling-restart-*.jsonl")
+    assert '"verdict":"done"' in journal.read_text()
+
+
+@pytest.mark.privileged
+@pytest.mark.real("haproxy")
+@pytest.mark.real("sshd")
+@pytest.mark.skipif(not shutil.which("/usr/sbin/sshd"), reason="needs openssh-server")
+def test_a_screen_that_is_left_stops_its_run_which_can_be_resumed(
+    pair: lab.Lab, operator: Terminal, tmp_path: Path
+) -> None:
+    begin_rolling_restart(operator)
+    operator.shows("▸ running", "● drain, until it serves nothing")
+    child = operator.pid_of("--events")
+    operator.press("q")
+    operator.shows("Stop and leave", "haman playbook resume")
+    operator.press("y")
+    operator.shows("was told to stop", "haman playbook resume", "ended with 0")
+    operator.until(lambda _: not Path(f"/proc/{child}").exists(), "its program has ended")
+    (journal,) = (tmp_path / "runs").glob("rolling-restart-*.jsonl")
+    assert '"verdict":"interrupted"' in journal.read_text()
+    words = ["haman", "playbook", "resume", journal.stem, "--journal", str(tmp_path / "runs")]
+    done = pair.runtime.exec("client", [*words, "-i", "/etc/lab/ssh/client_key"], timeout_s=120)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

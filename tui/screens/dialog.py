@@ -53,8 +53,15 @@ class HelpDialog(Dialog[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,q", "dismiss", "Close")]
 
-    def __init__(self, actions: Iterable[Action]) -> None:
-        super().__init__("Keys", help_view(actions))
+    def __init__(self, actions: Iterable[Action], note: str = "") -> None:
+        super().__init__("Keys", help_view(actions, note))
+
+
+class ReportDialog(Dialog[None]):
+    """How a run went, as it was told."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"Report: {name}", Content(text), "Esc closes · x writes it to a file")
 
 
 class WhyDialog(Dialog[None]):

@@ -8,11 +8,11 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
 
 from tui.state import FleetState, Link
 from tui.views import heading
 from tui.views.dialogs import absent_view, small_view
+from tui.widgets.keys import Keys
 from tui.widgets.line import Line
 from tui.widgets.prompt import Prompt
 
@@ -37,7 +37,7 @@ class Page(Screen[None]):
         with Vertical(id="body"):
             yield from self.compose_body()
         yield Prompt()
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys()
 
     def compose_body(self) -> Iterable[Widget]:
         """What this page is about."""

@@ -91,9 +91,12 @@ def problem_view(problem: Problem) -> Content:
     return Content("\n").join([head, *_reasons(problem.reasons)])
 
 
-def help_view(actions: Iterable[Action]) -> Content:
-    """Every key."""
-    rows = [_key(key, meaning) for key, meaning in MOVING]
+def help_view(actions: Iterable[Action], note: str = "") -> Content:
+    """Every key; `note` stands above them."""
+    rows = (
+        [paragraph(Content(""), note, TEXT_W, indent=0).stylize(WATCH), Content("")] if note else []
+    )
+    rows += [_key(key, meaning) for key, meaning in MOVING]
     rows.append(Content(""))
     rows += [_key(a.key_shown, a.help) for a in actions]
     return Content("\n").join(rows)

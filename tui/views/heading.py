@@ -10,6 +10,7 @@ from tui.views.type import age, clock, fit, fit_name
 from tui.views.words import count, loss, mode
 
 PENDING_W = 24
+WHY_MIN_W = 110
 
 
 def heading(state: FleetState, place: str, width: int) -> Content:
@@ -43,12 +44,9 @@ def _left(status: Status, room: int) -> Content:
 def _right(state: FleetState, width: int) -> Content:
     parts: list[tuple[str, str]] = []
     status = state.status
-    doing = state.undertaking
-    if doing and doing.answer is None:
-        text = doing.plan.title.lower()
-        parts.append((f"◌ {fit_name(text, min(cell_len(text), PENDING_W))}  ", WATCH))
+    parts += _under_way(state)
     if state.read_only:
-        parts.append(("read-only  ", QUIET))
+        parts.append((f"{_watching(state, width)}  ", QUIET))
     if status is not None:
         if status.schema != SCHEMA_VERSION:
             parts.append((f"▲ API {status.schema}, not {SCHEMA_VERSION}  ", WATCH))
@@ -71,6 +69,27 @@ def _right(state: FleetState, width: int) -> Content:
     else:
         parts.append((f"▲ reconnecting for {age(state.age_s)}", f"bold {BAD}"))
     return Content.assemble(*parts)
+
+
+def _watching(state: FleetState, width: int) -> str:
+    """That nothing can be changed from here, and why, where there is room."""
+    if not state.read_only_because or width < WHY_MIN_W:
+        return "read-only"
+    text = f"read-only: {state.read_only_because}"
+    return fit(text, min(cell_len(text), width // 2 - 10))
+
+
+def _under_way(state: FleetState) -> list[tuple[str, str]]:
+    """What was asked for and has not ended."""
+    parts = []
+    doing, run = state.undertaking, state.run
+    if doing and doing.answer is None:
+        text = doing.plan.title.lower()
+        parts.append((f"◌ {fit_name(text, min(cell_len(text), PENDING_W))}  ", WATCH))
+    if run and run.goes_on:
+        name = run.order.offer.name
+        parts.append((f"▸ {fit_name(name, min(cell_len(name), PENDING_W))}  ", "bold $primary"))
+    return parts
 
 
 def headroom(state: FleetState, width: int) -> Content:
