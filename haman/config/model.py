@@ -202,12 +202,16 @@ class Engine(Struct, frozen=True, forbid_unknown_fields=True):
 
     `watchdog`: the kernel's watchdog device, /dev/watchdog; "" = none. A host whose engine hangs for
     `watchdog_s` is then reset.
+
+    `end_tail_s`: how long an agent that ends serves the connections of VIPs that it has handed over
+    before; 0 = it hands nothing over, and releases.
     """
 
     realtime_priority: Annotated[int, Meta(ge=0, le=99)] = 50
     lease_s: Annotated[int, Meta(ge=0, le=3600)] = 0
     watchdog: FilePath = ""
     watchdog_s: Annotated[int, Meta(ge=2, le=600)] = 15
+    end_tail_s: Annotated[float, Meta(ge=0, le=3600)] = 10
 
 
 class Hooks(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ ISOLATED = Reason(
 STALE = Reason("stale", "measurements are late; the present stance is kept")
 PAUSED = Reason("paused", "automatic moves are paused by the operator; only a fault moves a VIP")
 ENDING = Reason("ending", "the agent is ending: routers are asked to go elsewhere first")
+LEAVING = Reason("ending", "the agent is ending: its VIPs are left to the others")
 RELAY_AWAITED = Reason(
     "relay-awaited",
     "the relay was not reached yet: what ExaBGP announces is not known, and nothing is changed",

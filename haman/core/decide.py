@@ -6,6 +6,8 @@ of the group (a VIP without a group is its own).
 
     when                                  stance    priority    preempt     reason
     ------------------------------------  --------  ----------  ----------  ------------------
+    the agent ends, and it is not on its
+    way by a handover                     released  –           –           ending
     fault, proxy dead or deaf             released  –           –           the proxy's own
     starting, not in the election yet     released  –           –           the proxy's own
     fault, but only held down: as drained
@@ -16,6 +18,7 @@ of the group (a VIP without a group is its own).
     starting, but in the election         contend   configured  no          the proxy's own
     data is late                          contend   configured  no          stale
     paused                                contend   configured  no          paused
+    the agent ends, after a handover      contend   configured  no          ending
     its holder can hand it over           contend   configured  no          preempts-by-handover
     yielded                               contend   configured  no          yielded
     a fresh peer lets go by failover, or
@@ -172,7 +175,9 @@ class Decider:
         for vip in self._vips:
             transitions += self._advance(vip.name, condition, situation, now_ns)
             kept = _is_kept(vip.name, situation) and not situation.intent.drained
-            if condition in _OUT_OF_SERVICE and not kept:
+            if situation.ending and vip.name not in situation.parting:
+                stances.append(_released(vip, (because.LEAVING,)))
+            elif condition in _OUT_OF_SERVICE and not kept:
                 taker = self.heir(vip.name, situation.peers)
                 stances.append(_out_of_service(vip, condition, reasons, situation, taker))
             elif vip.name in self._pending:
@@ -251,6 +256,8 @@ def _contending(
         holds.append(because.STALE)
     if situation.intent.paused:
         holds.append(because.PAUSED)
+    if situation.ending:
+        holds.append(because.LEAVING)
     if vip.name in situation.asks:
         holds.append(situation.asks[vip.name])
     if yields:

@@ -198,6 +198,11 @@ class Vips:
         vip = self._vips.get(name)
         return vip.role if vip is not None else Role.INITIALIZE
 
+    @property
+    def active(self) -> frozenset[str]:
+        """VIPs that this node holds."""
+        return frozenset(name for name, vip in self._vips.items() if vip.role is Role.ACTIVE)
+
     def evaluate(self, now_ns: int) -> None:
         """Follow stances, interfaces and source addresses."""
         self._wires.sync({member.wire for member in self._groups.members.values()})
