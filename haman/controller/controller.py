@@ -220,6 +220,7 @@ class Controller:
         self.note(*condition, *moved, *announced, *permitted)
         if declared or condition or announced or permitted:
             self._peers.publish_soon()
+        self.note(*self._lookout.compare(roles, peers, now_ns, wall_ns))
         self._failovers.give_back(situation)
         if stepped.moves:
             self.decide()

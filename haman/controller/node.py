@@ -66,6 +66,7 @@ def node_report(
         storm=sensed.storm,
         permits=permits,
         handover=engine is not None and bool(engine.places),
+        sources={p.vip: p.sources for p in engine.places} if engine is not None else {},
     )
 
 

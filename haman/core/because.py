@@ -42,12 +42,9 @@ def last_resort(vip: str, condition: Condition) -> Reason:
     )
 
 
-def failover(vip: str, to: str, *, permitted: bool = False) -> Reason:
-    """Lets go for `to`, "" = whoever takes it; for the operator, or because it was too busy."""
-    target = to or "a peer"
-    if permitted:
-        return Reason("failover", f"{vip} moves to {target}, which consented: too busy here")
-    return Reason("failover", f"the operator moves {vip} to {target}")
+def failover(vip: str, to: str) -> Reason:
+    """Lets go for `to`, "" = whoever takes it: a move that was ordered, and could not be a handover."""
+    return Reason("failover", f"the operator moves {vip} to {to or 'a peer'}")
 
 
 def yielded(vip: str) -> Reason:

@@ -62,12 +62,10 @@ class FailoverOrdered:
 
     Attributes:
         to: "" = to whoever takes it.
-        permitted: this node is too busy and its peers consented; otherwise the operator wants it.
     """
 
     vip: str
     to: str = ""
-    permitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +117,9 @@ class Decision:
 class _Pending:
     to: str
     deadline_ns: int
-    permitted: bool = False
 
     def reason(self, vip: str) -> Reason:
-        return because.failover(vip, self.to, permitted=self.permitted)
+        return because.failover(vip, self.to)
 
 
 class Decider:
@@ -165,7 +162,7 @@ class Decider:
         """Begin a failover; the next `step` releases the VIP, and the others of its group."""
         for vip in group_of(self._vips, failover.vip):
             deadline_ns = now_ns + FAILOVER_NS
-            self._pending[vip.name] = _Pending(failover.to, deadline_ns, failover.permitted)
+            self._pending[vip.name] = _Pending(failover.to, deadline_ns)
 
     def step(self, situation: Situation, now_ns: int) -> Decision:
         """Decide for every service."""
