@@ -103,7 +103,10 @@ class Saturation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Vip(Struct, frozen=True, forbid_unknown_fields=True):
-    """A floating address set: one virtual router per address family."""
+    """A floating address set: one virtual router per address family.
+
+    `gateway`: an IPv4 address on the link that answers ARP while the node is not cut off; "" = not asked.
+    """
 
     name: Name
     interface: Interface
@@ -119,6 +122,7 @@ class Vip(Struct, frozen=True, forbid_unknown_fields=True):
     auth_password_file: FilePath = ""
     group: Name = ""
     track_interfaces: tuple[Interface, ...] = ()
+    gateway: Address = ""
     garp_count: Annotated[int, Meta(ge=1, le=100)] = 5
     garp_refresh_s: Annotated[float, Meta(ge=0, le=86_400)] = 0
     handover_timeout_s: Annotated[float, Meta(ge=0, le=86_400)] = 60

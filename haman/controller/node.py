@@ -89,6 +89,7 @@ def _vip_report(name: str, said: VipReport | None, stance: VipStance | None) -> 
         said.active_router,
         said.active_priority,
         said.connections_left,
+        said.cut_off,
     )
 
 

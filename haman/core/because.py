@@ -32,6 +32,18 @@ ENGINE_SILENT = Reason(
 )
 
 
+def cut_off(lost: Reason, heir: str | None) -> Reason:
+    """Let go by a node that its gateway does not answer."""
+    why = f"{heir} can serve" if heir else "no peer is heard either: this node is cut off"
+    return Reason("cut-off", f"{lost.text}, and {why}", lost.data)
+
+
+def gateway_down(vip: str, lost: Reason) -> Reason:
+    """Keeps what a peer could not serve any better."""
+    text = f"{lost.text}, but no peer that is heard could serve {vip} any better: it is kept"
+    return Reason("gateway-down", text, lost.data)
+
+
 def last_resort(vip: str, condition: Condition) -> Reason:
     """Serves although it should not, for nobody else can."""
     why = "held down after flapping" if condition is Condition.FAULT else "drained"

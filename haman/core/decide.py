@@ -14,6 +14,8 @@ of the group (a VIP without a group is its own).
     drained, others can serve             released  –           –           drained
     drained, nobody else can              contend   1           no          last-resort
     failover pending                      released  –           –           failover
+    its gateway is silent here, and another
+    can serve, or nobody is heard         released  –           –           cut-off
     saturated, no permit to move it       contend   configured  no          saturated-holding
     starting, but in the election         contend   configured  no          the proxy's own
     data is late                          contend   configured  no          stale
@@ -179,6 +181,8 @@ class Decider:
                 stances.append(_out_of_service(vip, condition, reasons, situation, taker))
             elif vip.name in self._pending:
                 stances.append(_released(vip, (self._pending[vip.name].reason(vip.name),)))
+            elif (cut := self._cut_off(vip.name, situation)) is not None:
+                stances.append(_released(vip, (cut,)))
             else:
                 yields = _is_yielded(vip.name, situation.intent, transitions)
                 stance = _contending(vip, reasons, situation, yields=yields)
@@ -188,6 +192,19 @@ class Decider:
         return Decision(
             tuple(stances), condition, reasons, tuple(transitions), anycast, self._ladders.known
         )
+
+    def _cut_off(self, vip: str, situation: Situation) -> Reason | None:
+        """Why this node, which does not reach the gateway, lets go; None = nothing proves that it should.
+
+        A peer that reaches it proves that the fault is here. Where no peer is heard on any path and no
+        gateway, nothing else is left to be cut off. Peers that do not reach it either prove that it is
+        the gateway that is down, and then to move would help nobody.
+        """
+        lost = _lost_gateway(self.group(vip), situation)
+        heir = self.heir(vip, situation.peers) if lost is not None else None
+        if lost is None or not (heir or situation.isolated):
+            return None
+        return because.cut_off(lost, heir)
 
     def group(self, vip: str) -> tuple[ConfiguredVip, ...]:
         """The VIPs that move together with `vip`, itself first; () = not configured."""
@@ -253,6 +270,8 @@ def _contending(
         holds.append(because.STALE)
     if situation.intent.paused:
         holds.append(because.PAUSED)
+    if lost := _lost_gateway((vip,), situation):
+        holds.append(because.gateway_down(vip.name, lost))
     if situation.ending:
         holds.append(because.LEAVING)
     if vip.name in situation.asks:
@@ -265,6 +284,11 @@ def _contending(
     rest = [r for r in reasons if r.code not in said]
     preempt = vip.preempt and not holds and situation.condition is not Condition.STARTING
     return VipStance(vip.name, True, vip.priority, preempt, (*holds, *rest))
+
+
+def _lost_gateway(group: tuple[ConfiguredVip, ...], situation: Situation) -> Reason | None:
+    names = {vip.name for vip in group}
+    return next((r.cut_off for r in situation.roles if r.vip in names and r.cut_off), None)
 
 
 def _moved_from(vip: str, situation: Situation) -> str:
