@@ -103,7 +103,10 @@ class Saturation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Vip(Struct, frozen=True, forbid_unknown_fields=True):
-    """A floating address set: one virtual router per address family."""
+    """A floating address set: one virtual router per address family.
+
+    `gateway`: an IPv4 address on the link that answers ARP while the node is not cut off; "" = not asked.
+    """
 
     name: Name
     interface: Interface
@@ -119,6 +122,7 @@ class Vip(Struct, frozen=True, forbid_unknown_fields=True):
     auth_password_file: FilePath = ""
     group: Name = ""
     track_interfaces: tuple[Interface, ...] = ()
+    gateway: Address = ""
     garp_count: Annotated[int, Meta(ge=1, le=100)] = 5
     garp_refresh_s: Annotated[float, Meta(ge=0, le=86_400)] = 0
     handover_timeout_s: Annotated[float, Meta(ge=0, le=86_400)] = 60
@@ -208,12 +212,16 @@ class Engine(Struct, frozen=True, forbid_unknown_fields=True):
 
     `watchdog`: the kernel's watchdog device, /dev/watchdog; "" = none. A host whose engine hangs for
     `watchdog_s` is then reset.
+
+    `end_tail_s`: how long an agent that ends serves the connections of VIPs that it has handed over
+    before; 0 = it hands nothing over, and releases.
     """
 
     realtime_priority: Annotated[int, Meta(ge=0, le=99)] = 50
     lease_s: Annotated[int, Meta(ge=0, le=3600)] = 0
     watchdog: FilePath = ""
     watchdog_s: Annotated[int, Meta(ge=2, le=600)] = 15
+    end_tail_s: Annotated[float, Meta(ge=0, le=3600)] = 10
 
 
 class Hooks(Struct, frozen=True, forbid_unknown_fields=True):

@@ -42,6 +42,8 @@ def _check_virtual_routers(config: Config, findings: Findings) -> None:
                 )
         _check_version(vip, label, families, findings)
         _check_unicast_peers(vip, label, families, findings)
+        if vip.gateway and address_family(vip.gateway) != 4:
+            findings.add_rule("the gateway is asked by ARP: an IPv4 address", f"{label}.gateway")
 
 
 def _check_version(vip: Vip, label: str, families: set[int], findings: Findings) -> None:

@@ -185,6 +185,8 @@ class Controller:
             return
         said = self._engine.reported
         peers, roles = self._peers.views(), said.vips if said is not None else ()
+        if said is not None and said.ending:
+            self._failovers.part(roles, peers, self._config.engine.end_tail_s)
         situation = Situation(
             condition=sensed.condition,
             reasons=sensed.reasons,
@@ -198,6 +200,7 @@ class Controller:
             announced=self._bgp.announced,
             asks=self._failovers.asks(roles, peers),
             ending=said.ending if said is not None else False,
+            parting=self._failovers.parting,
             engine_age_ms=self._engine.age_ms(now_ns),
         )
         stances = self._engine.stances
@@ -217,6 +220,7 @@ class Controller:
         self.note(*condition, *moved, *announced, *permitted)
         if declared or condition or announced or permitted:
             self._peers.publish_soon()
+        self.note(*self._lookout.compare(roles, peers, now_ns, wall_ns))
         self._failovers.give_back(situation)
         if stepped.moves:
             self.decide()

@@ -6,6 +6,7 @@ connections are cut, and the peer takes it as VRRP has it.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ from haman.core.handover.messages import Said
 from haman.core.handover.preemption import Preemption, asked_for
 from haman.core.reports import NodeReport, PeerView
 from haman.core.situation import Situation
-from haman.core.words import Event, Reason
+from haman.core.words import Event, Reason, Role
 
 ASKED_AGAIN_NS = 5_000_000_000
 """After a handover to a better node that came to nothing."""
@@ -68,11 +69,60 @@ class Failovers:
         self._intent = intent
         self._clock = clock
         self._note = note
+        self._changed = changed
         self.handovers = Handovers(clock, tell, note, changed=changed, outcome=self._handed_over)
         """Those that this node takes part in, whoever began them."""
         self._preemption = Preemption()
         self._waiting: dict[str, _Waiting] = {}
         self._not_before_ns: dict[str, int] = {}
+        self._parting: frozenset[str] | None = None
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    @property
+    def parting(self) -> frozenset[str]:
+        """VIPs that are handed over because the agent ends, or were; the others are released."""
+        return self._parting or frozenset()
+
+    def part(
+        self, roles: tuple[VipReport, ...], peers: tuple[PeerView, ...], tail_s: float
+    ) -> None:
+        """The agent was told to end: hand over what it holds; once, however often this is called.
+
+        For `tail_s` it goes on serving the connections of what it has handed over.
+        """
+        if self._parting is not None:
+            return
+        held = [r.vip for r in roles if r.role is Role.ACTIVE] if tail_s else []
+        # All at once, before any of them begins: what is not among them is released.
+        self._parting = frozenset(held) | self.handovers.given
+        begun = set(self.handovers.moving)
+        for vip in held:
+            if vip in begun:
+                continue
+            begun |= {each.name for each in self._decider.group(vip)}
+            taker = self._decider.heir(vip, peers) or ""
+            self._tell(
+                "handover-started",
+                f"{vip} moves to {taker or 'nobody'}: the agent ends",
+                vip,
+                taker,
+            )
+            ended = self.order(vip, taker, peers, plain=False, stays=False, tail_s=tail_s)
+            ended.add_done_callback(partial(self._parted, taker))
+
+    def _parted(self, peer: str, done: asyncio.Future[FailoverEnded]) -> None:
+        ended = done.result()
+        if ended.taker:
+            text = f"{ended.vip} moved to {peer}: the agent ends"
+            self._tell("handover-completed", text, ended.vip, peer)
+            return
+        why = f": {ended.reason.text}" if ended.reason is not None else ""
+        text = f"{ended.vip} is released, and its connections are cut{why}"
+        reasons = (ended.reason,) if ended.reason is not None else ()
+        self._tell("handover-aborted", text, ended.vip, peer, reasons)
+        self._parting = self.parting - {each.name for each in self._decider.group(ended.vip)}
+        self._changed()
 
     # ---- preemption ----------------------------------------------------------------------------
 
@@ -85,7 +135,7 @@ class Failovers:
 
     def give_back(self, situation: Situation) -> None:
         """Hand over what a better node asks for; one that failed is tried again after a while."""
-        if situation.intent.paused:
+        if situation.intent.paused or situation.ending:
             return
         now_ns = self._clock.monotonic_ns()
         wanted = asked_for(self._decider.vips, situation.roles, situation.peers)
@@ -119,9 +169,19 @@ class Failovers:
     # ---- moves ---------------------------------------------------------------------------------
 
     def order(
-        self, vip: str, to: str, peers: tuple[PeerView, ...], *, plain: bool, stays: bool
+        self,
+        vip: str,
+        to: str,
+        peers: tuple[PeerView, ...],
+        *,
+        plain: bool,
+        stays: bool,
+        tail_s: float = math.inf,
     ) -> asyncio.Future[FailoverEnded]:
-        """Begin to move `vip`, and the others of its group; the future tells who took it."""
+        """Begin to move `vip`, and the others of its group; the future tells who took it.
+
+        Its tail lasts no longer than `tail_s`, where that is less than what is configured.
+        """
         waiting = self._waiting.get(vip)
         if waiting is not None:
             return waiting.ended
@@ -132,7 +192,7 @@ class Failovers:
         taker = to or self._decider.heir(vip, peers) or ""
         why = _incapable(taker, peers) or self.handovers.hindrance(names, taker)
         if why is None:
-            self.handovers.start(group, taker)
+            self.handovers.start(group, taker, tail_s)
         else:
             self._not_handed_over(vip, why)
         return ended

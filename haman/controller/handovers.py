@@ -6,6 +6,7 @@ the engine: a VIP that goes back while its tail lasts is a second handover besid
 """
 
 import asyncio
+import math
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -97,11 +98,11 @@ class Handovers:
                 return Reason("tail-lasts", f"{text}: until then it can only go back there")
         return None
 
-    def start(self, vips: tuple[ConfiguredVip, ...], to: str) -> None:
+    def start(self, vips: tuple[ConfiguredVip, ...], to: str, tail_s: float = math.inf) -> None:
         """Hand these over; `hindrance` said that it can be. `outcome` tells the rest."""
         assert self._engine is not None
         names = tuple(vip.name for vip in vips)
-        tail_ns = min(vip.handover_timeout_ns for vip in vips)
+        tail_ns = round(min(*(vip.handover_timeout_ns for vip in vips), tail_s * 1e9))
         places = tuple(p for p in self._engine.places if p.vip in names)
         now_ns = self._clock.monotonic_ns()
         giver = Giver(secrets.token_hex(6), names, to, tail_ns, places, now_ns=now_ns)

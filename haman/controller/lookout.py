@@ -8,6 +8,8 @@ from haman.config.model import Config
 from haman.controller.engine_side import EngineSide
 from haman.core.alerts import Picture, derive
 from haman.core.anycast_alerts import BgpPicture
+from haman.core.contradictions import TWO_ACTIVE, Contradiction, Contradictions
+from haman.core.facts import VipReport
 from haman.core.headroom import Headroom, assess
 from haman.core.readback import WEIGHT_IGNORED, ReadBack
 from haman.core.reports import NodeReport, PeerView
@@ -34,11 +36,15 @@ class Lookout:
         self._rejected: dict[str, tuple[int, int]] = {}
         self._readback = ReadBack()
         self._assessed: tuple[int, tuple[object, ...], Headroom] | None = None
+        self._contradictions = Contradictions()
+        self._contradicted: dict[str, Contradiction] = {}
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
         """Take over other services and thresholds."""
+        self._node = config.node.name
         self._vips = tuple(vip.name for vip in config.vip)
+        self._intervals_ns = {v.name: v.advert_interval_ms * 1_000_000 for v in config.vip}
         self._anycast = tuple(service.name for service in config.anycast)
         own = {
             name: each.soft
@@ -63,6 +69,22 @@ class Lookout:
         for event in events:
             if event.type == "conflict-detected":
                 self._conflicts[event.service] = (now_ns, event.text)
+
+    def compare(
+        self, roles: tuple[VipReport, ...], peers: tuple[PeerView, ...], now_ns: int, at_ns: int
+    ) -> tuple[Event, ...]:
+        """Hold what nodes report against each other and the wire; what began to be wrong, or ended."""
+        found = self._contradictions.step(self._node, self._intervals_ns, roles, peers, now_ns)
+        before, self._contradicted = self._contradicted, {each.vip: each for each in found}
+        events = []
+        for vip, each in self._contradicted.items():
+            if vip not in before or before[vip].reason.code != each.reason.code:
+                why = each.reason
+                events.append(Event("conflict-detected", at_ns, why.text, vip, (why,)))
+        for vip in before.keys() - self._contradicted.keys():
+            text = f"{vip}: over: {before[vip].reason.text}"
+            events.append(Event("conflict-ended", at_ns, text, vip))
+        return tuple(events)
 
     def look(
         self,
@@ -99,7 +121,7 @@ class Lookout:
             engine=engine.reported,
             engine_age_ms=engine.age_ms(now_ns),
             rejected=self._lately(rejected, now_ns),
-            conflicts={vip: text for vip, (_, text) in recent.items()},
+            conflicts={vip: text for vip, (_, text) in recent.items()} | self._said(),
             not_durable=not_durable,
             senses=senses,
             anycast=self._anycast,
@@ -119,6 +141,11 @@ class Lookout:
         headroom = assess(own, peers)
         self._assessed = (now_ns, standing, headroom)
         return headroom
+
+    def _said(self) -> dict[str, str]:
+        """Contradictions, per VIP; two nodes that report to hold it are an alert without this."""
+        found = self._contradicted.items()
+        return {vip: c.reason.text for vip, c in found if c.reason.code != TWO_ACTIVE}
 
     def _lately(self, rejected: dict[str, int], now_ns: int) -> dict[str, int]:
         """Counts that grew a short time ago, and that say that a key or a name is wrong."""

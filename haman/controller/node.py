@@ -66,6 +66,7 @@ def node_report(
         storm=sensed.storm,
         permits=permits,
         handover=engine is not None and bool(engine.places),
+        sources={p.vip: p.sources for p in engine.places} if engine is not None else {},
     )
 
 
@@ -88,6 +89,7 @@ def _vip_report(name: str, said: VipReport | None, stance: VipStance | None) -> 
         said.active_router,
         said.active_priority,
         said.connections_left,
+        said.cut_off,
     )
 
 

@@ -5,7 +5,8 @@ remembers: an alert with the same code, node and service keeps the instant when 
 
     code                severity            true while
     ------------------  ------------------  ---------------------------------------------------
-    conflict            critical            a VIP has more than one holder, or VRRP says so
+    conflict            critical            a VIP has more than one holder, or VRRP says so, or
+                                            adverts and reports contradict (`contradictions`)
     no-holder           critical            a VIP has no holder, or an anycast service is
                                             announced by no node, and every peer is heard
     degraded            warning             of several nodes one alone announces an anycast
@@ -70,7 +71,8 @@ class Picture:
         soft: threshold per resource; "" is the default one.
         shortest_interval_ms: of adverts and BFD packets; None where neither is sent.
         engine_age_ms: since the engine last said anything.
-        conflicts: what the engine reported as a conflict lately, per VIP; "" = of no known VIP.
+        conflicts: what the engine reported as a conflict lately, or what contradicts now, per VIP;
+            "" = of no known VIP.
         rejected: datagrams that failed authentication, of reasons that were seen lately, since the
             start.
         not_durable: what cannot be written, and why, "" if all is well.

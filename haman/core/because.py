@@ -17,6 +17,7 @@ ISOLATED = Reason(
 STALE = Reason("stale", "measurements are late; the present stance is kept")
 PAUSED = Reason("paused", "automatic moves are paused by the operator; only a fault moves a VIP")
 ENDING = Reason("ending", "the agent is ending: routers are asked to go elsewhere first")
+LEAVING = Reason("ending", "the agent is ending: its VIPs are left to the others")
 RELAY_AWAITED = Reason(
     "relay-awaited",
     "the relay was not reached yet: what ExaBGP announces is not known, and nothing is changed",
@@ -31,6 +32,18 @@ ENGINE_SILENT = Reason(
 )
 
 
+def cut_off(lost: Reason, heir: str | None) -> Reason:
+    """Let go by a node that its gateway does not answer."""
+    why = f"{heir} can serve" if heir else "no peer is heard either: this node is cut off"
+    return Reason("cut-off", f"{lost.text}, and {why}", lost.data)
+
+
+def gateway_down(vip: str, lost: Reason) -> Reason:
+    """Keeps what a peer could not serve any better."""
+    text = f"{lost.text}, but no peer that is heard could serve {vip} any better: it is kept"
+    return Reason("gateway-down", text, lost.data)
+
+
 def last_resort(vip: str, condition: Condition) -> Reason:
     """Serves although it should not, for nobody else can."""
     why = "held down after flapping" if condition is Condition.FAULT else "drained"
@@ -41,12 +54,9 @@ def last_resort(vip: str, condition: Condition) -> Reason:
     )
 
 
-def failover(vip: str, to: str, *, permitted: bool = False) -> Reason:
-    """Lets go for `to`, "" = whoever takes it; for the operator, or because it was too busy."""
-    target = to or "a peer"
-    if permitted:
-        return Reason("failover", f"{vip} moves to {target}, which consented: too busy here")
-    return Reason("failover", f"the operator moves {vip} to {target}")
+def failover(vip: str, to: str) -> Reason:
+    """Lets go for `to`, "" = whoever takes it: a move that was ordered, and could not be a handover."""
+    return Reason("failover", f"the operator moves {vip} to {to or 'a peer'}")
 
 
 def yielded(vip: str) -> Reason:

@@ -6,16 +6,21 @@ of the group (a VIP without a group is its own).
 
     when                                  stance    priority    preempt     reason
     ------------------------------------  --------  ----------  ----------  ------------------
+    the agent ends, and it is not on its
+    way by a handover                     released  –           –           ending
     fault, proxy dead or deaf             released  –           –           the proxy's own
     starting, not in the election yet     released  –           –           the proxy's own
     fault, but only held down: as drained
     drained, others can serve             released  –           –           drained
     drained, nobody else can              contend   1           no          last-resort
     failover pending                      released  –           –           failover
+    its gateway is silent here, and another
+    can serve, or nobody is heard         released  –           –           cut-off
     saturated, no permit to move it       contend   configured  no          saturated-holding
     starting, but in the election         contend   configured  no          the proxy's own
     data is late                          contend   configured  no          stale
     paused                                contend   configured  no          paused
+    the agent ends, after a handover      contend   configured  no          ending
     its holder can hand it over           contend   configured  no          preempts-by-handover
     yielded                               contend   configured  no          yielded
     a fresh peer lets go by failover, or
@@ -59,12 +64,10 @@ class FailoverOrdered:
 
     Attributes:
         to: "" = to whoever takes it.
-        permitted: this node is too busy and its peers consented; otherwise the operator wants it.
     """
 
     vip: str
     to: str = ""
-    permitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +119,9 @@ class Decision:
 class _Pending:
     to: str
     deadline_ns: int
-    permitted: bool = False
 
     def reason(self, vip: str) -> Reason:
-        return because.failover(vip, self.to, permitted=self.permitted)
+        return because.failover(vip, self.to)
 
 
 class Decider:
@@ -162,7 +164,7 @@ class Decider:
         """Begin a failover; the next `step` releases the VIP, and the others of its group."""
         for vip in group_of(self._vips, failover.vip):
             deadline_ns = now_ns + FAILOVER_NS
-            self._pending[vip.name] = _Pending(failover.to, deadline_ns, failover.permitted)
+            self._pending[vip.name] = _Pending(failover.to, deadline_ns)
 
     def step(self, situation: Situation, now_ns: int) -> Decision:
         """Decide for every service."""
@@ -172,11 +174,15 @@ class Decider:
         for vip in self._vips:
             transitions += self._advance(vip.name, condition, situation, now_ns)
             kept = _is_kept(vip.name, situation) and not situation.intent.drained
-            if condition in _OUT_OF_SERVICE and not kept:
+            if situation.ending and vip.name not in situation.parting:
+                stances.append(_released(vip, (because.LEAVING,)))
+            elif condition in _OUT_OF_SERVICE and not kept:
                 taker = self.heir(vip.name, situation.peers)
                 stances.append(_out_of_service(vip, condition, reasons, situation, taker))
             elif vip.name in self._pending:
                 stances.append(_released(vip, (self._pending[vip.name].reason(vip.name),)))
+            elif (cut := self._cut_off(vip.name, situation)) is not None:
+                stances.append(_released(vip, (cut,)))
             else:
                 yields = _is_yielded(vip.name, situation.intent, transitions)
                 stance = _contending(vip, reasons, situation, yields=yields)
@@ -186,6 +192,19 @@ class Decider:
         return Decision(
             tuple(stances), condition, reasons, tuple(transitions), anycast, self._ladders.known
         )
+
+    def _cut_off(self, vip: str, situation: Situation) -> Reason | None:
+        """Why this node, which does not reach the gateway, lets go; None = nothing proves that it should.
+
+        A peer that reaches it proves that the fault is here. Where no peer is heard on any path and no
+        gateway, nothing else is left to be cut off. Peers that do not reach it either prove that it is
+        the gateway that is down, and then to move would help nobody.
+        """
+        lost = _lost_gateway(self.group(vip), situation)
+        heir = self.heir(vip, situation.peers) if lost is not None else None
+        if lost is None or not (heir or situation.isolated):
+            return None
+        return because.cut_off(lost, heir)
 
     def group(self, vip: str) -> tuple[ConfiguredVip, ...]:
         """The VIPs that move together with `vip`, itself first; () = not configured."""
@@ -251,6 +270,10 @@ def _contending(
         holds.append(because.STALE)
     if situation.intent.paused:
         holds.append(because.PAUSED)
+    if lost := _lost_gateway((vip,), situation):
+        holds.append(because.gateway_down(vip.name, lost))
+    if situation.ending:
+        holds.append(because.LEAVING)
     if vip.name in situation.asks:
         holds.append(situation.asks[vip.name])
     if yields:
@@ -261,6 +284,11 @@ def _contending(
     rest = [r for r in reasons if r.code not in said]
     preempt = vip.preempt and not holds and situation.condition is not Condition.STARTING
     return VipStance(vip.name, True, vip.priority, preempt, (*holds, *rest))
+
+
+def _lost_gateway(group: tuple[ConfiguredVip, ...], situation: Situation) -> Reason | None:
+    names = {vip.name for vip in group}
+    return next((r.cut_off for r in situation.roles if r.vip in names and r.cut_off), None)
 
 
 def _moved_from(vip: str, situation: Situation) -> str:

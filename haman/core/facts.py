@@ -75,6 +75,7 @@ class VipReport:
         active_router: source address of the last valid advert heard, "" if none is current.
         active_priority: the priority in it.
         connections_left: in the tail: established to the VIP here, as last counted; else None.
+        cut_off: why this node does not reach the gateway of the VIP; None = it does, or does not ask.
     """
 
     vip: str
@@ -86,6 +87,7 @@ class VipReport:
     active_router: str = ""
     active_priority: int = 0
     connections_left: int | None = None
+    cut_off: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,33 @@ def gratuitous_arp(address: IPv4Address, mac: bytes, *, reply: bool = False) -> 
     return _ethernet(BROADCAST_MAC, mac, ETHERTYPE_ARP) + arp
 
 
+def arp_request(target: IPv4Address, source: IPv4Address, mac: bytes) -> bytes:
+    """A broadcast ARP frame that asks who has `target`.
+
+    Args:
+        target: asked for.
+        source: who asks; 0.0.0.0 teaches nobody anything (RFC 5227 section 2.1.1).
+        mac: of the interface, 6 bytes.
+
+    Raises:
+        ValueError: `mac` is not 6 bytes.
+    """
+    _check(mac)
+    fields = (
+        1,
+        0x0800,
+        MAC_BYTES,
+        4,
+        ARP_REQUEST,
+        mac,
+        source.packed,
+        bytes(MAC_BYTES),
+        target.packed,
+    )
+    arp = struct.pack("!HHBBH6s4s6s4s", *fields)
+    return _ethernet(BROADCAST_MAC, mac, ETHERTYPE_ARP) + arp
+
+
 def unsolicited_na(
     address: IPv6Address, mac: bytes, *, source: IPv6Address | None = None, router: bool = False
 ) -> bytes:

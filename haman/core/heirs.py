@@ -75,7 +75,7 @@ def _standing(report: NodeReport, name: str) -> tuple[bool, int]:
 
 
 def can_serve(group: tuple[ConfiguredVip, ...], report: NodeReport) -> bool:
-    """Whether a node that reports this contends for every VIP of `group` and may carry load."""
+    """Whether a node that reports this contends for every VIP of `group`, and clients reach it."""
     if report.condition not in _CAN_SERVE:
         return False
     said = {vip.vip: vip for vip in report.vips}
@@ -84,7 +84,7 @@ def can_serve(group: tuple[ConfiguredVip, ...], report: NodeReport) -> bool:
 
 def contends(said: VipReport | None) -> bool:
     """Whether a node that reports this takes part in the election; in its tail it still may."""
-    if said is None:
+    if said is None or said.cut_off is not None:
         return False
     return said.role in CONTENDS or (said.role is Role.TAIL and said.priority > 0)
 

@@ -74,6 +74,7 @@ class NodeReport:
         neighbors: its BGP neighbours.
         storm: for the arithmetic of reconnect storms; None = it does not tell, as older versions.
         permits: None = it neither asks nor grants, as older versions.
+        sources: the addresses that its adverts for each VIP come from.
         handover: it can give a VIP away, and take one, without cutting connections.
     """
 
@@ -100,6 +101,7 @@ class NodeReport:
     storm: StormReport | None = None
     permits: PermitReport | None = None
     handover: bool = False
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def vip(self, name: str) -> VipReport | None:
         """What this node is to the VIP `name`; None if it is not configured for it."""

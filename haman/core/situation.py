@@ -46,6 +46,7 @@ class Situation:
         announced: what the relay holds; None while it is not reached.
         asks: VIPs that are left to come back by a handover, and the reason that says so.
         ending: the agent was told to end.
+        parting: VIPs that are handed over because of that, or were.
         engine_age_ms: since the engine last said anything.
         permits: what this node may do about its load.
     """
@@ -62,6 +63,7 @@ class Situation:
     announced: tuple[Announcement, ...] | None = None
     asks: Mapping[str, Reason] = field(default_factory=dict)
     ending: bool = False
+    parting: frozenset[str] = frozenset()
     engine_age_ms: float = 0.0
     permits: Standing = field(default_factory=Standing)
 

@@ -319,6 +319,12 @@ class Handovers:
         preempt = config.preempt and move.order.step is Step.READY
         return replace(config, preempt=preempt, yields_to=peer if take else None)
 
+    @property
+    def given(self) -> frozenset[str]:
+        """VIPs that this node gives away, or has given and serves the tail of."""
+        moves = self._moves.items()
+        return frozenset(n for n, m in moves if m.order.side is Side.GIVING and not m.over)
+
     def tail(self, vip: str) -> HandoverReport | None:
         """The tail that is served here."""
         move = self._moves.get(vip)

@@ -2,9 +2,9 @@
 
 Order of a start: listen to the kernel, remove leftovers, open sockets, start the controller; contend
 when it has declared its stances, hold and run ExaBGP when it says so. Order of an end (TERM, INT):
-priority 0, VIPs' addresses off, that confirmed; meanwhile what is announced ends in its own order
-(`ending`), for which the controller is told and needed; then it is ended, too. At most 2 s without
-anycast.
+VIPs are handed over and their tails served (`parting`), the rest gets priority 0 and its addresses off,
+that confirmed; meanwhile what is announced ends in its own order (`ending`). For both the controller is
+told and needed; then it is ended, too.
 """
 
 import os
@@ -38,6 +38,7 @@ from haman.engine.interfaces import Interfaces
 from haman.engine.lastwords import LastWords
 from haman.engine.loop import Loop
 from haman.engine.members import members, read_passwords
+from haman.engine.parting import Parting
 from haman.engine.reload import Load, Reload
 from haman.engine.reporter import Reporter
 from haman.engine.sentry import Sentry
@@ -136,7 +137,8 @@ class Engine:
         self._vips.attach(self._groups, self._holdings, self._handovers)
         self._bfd = BfdSessions(self._loop, self._reporter)
         self._anycast = Anycast(self._interfaces, self._reporter, self._holdings)
-        self._ending = Ending(self._anycast, self._exabgp)
+        parting = Parting(self._vips, self._handovers, self._supervisor)
+        self._ending = Ending(self._anycast, self._exabgp, parting)
         self._watchdog = Watchdog(config.engine, self._notifier, self._reporter)
         timed = (self._groups, self._vips, self._handovers, self._bfd, self._anycast)
         more = (self._holdings, self._announcer, self._exabgp, self._ending, self._watchdog)
@@ -241,14 +243,10 @@ class Engine:
             self._stop_by_ns = min(self._stop_by_ns, now_ns + STOP_WITHIN_NS)
             self._ending.hurry(now_ns)
             return
-        # Without a controller nobody shuts: then there is nothing to wait for.
-        shut_ms = self._config.bgp.end_shut_ms if self._config.bgp and self._supervisor.pid else 0
-        within_ns = STOP_WITHIN_NS + self._ending.bound_ns(shut_ms * 1_000_000)
+        reason = Reason("shutdown", f"the agent is ending ({why})")
+        within_ns = STOP_WITHIN_NS + self._ending.begin(reason, self._config, now_ns)
         self._stop_by_ns = now_ns + within_ns
         self._notifier.stopping(within_ns)
-        self._vips.stop((Reason("shutdown", f"the agent is ending ({why})"),), now_ns)
-        self._handovers.stop(now_ns)
-        self._ending.begin(shut_ms * 1_000_000, now_ns)
         self._report_now(now_ns)
 
     def _reloaded(self) -> None:
@@ -344,9 +342,10 @@ class Engine:
         now_ns = clock.monotonic_ns()
         match message:
             case StancesDeclared(generation):
-                if self._stop_by_ns is None:
+                if not self._ending.parted:
                     self._vips.declare(message, now_ns)
                     self._handovers.declare(message.handovers, now_ns)
+                if self._stop_by_ns is None:
                     self._anycast.declare(message.anycast, now_ns)
                     self._exabgp.declare(message.exabgp, now_ns)
                 if generation != self._generation:

@@ -50,6 +50,8 @@ class SteeringChild:
         self._tell_at_ns = now_ns
         if steerings or warm:
             self._child.want(now_ns)
+        elif self._socket is None:  # it died, and is not started again for nothing
+            self._child.give_up()
 
     def state(self, steering: Steering) -> Steered | None:
         """What it last said of exactly this; None = nothing yet."""
@@ -61,8 +63,9 @@ class SteeringChild:
     @property
     def deadline_ns(self) -> int | None:
         """When `turn` is due at the latest."""
-        # Without a process there is nobody to tell: a time that stays in the past would never pass.
-        times = (self._child.deadline_ns, self._tell_at_ns if self._socket is not None else None)
+        # Nobody can be told before there is a process: that is the child's to see to.
+        tell_at_ns = self._tell_at_ns if self._socket is not None else None
+        times = (self._child.deadline_ns, tell_at_ns)
         return min((t for t in times if t is not None), default=None)
 
     def turn(self, now_ns: int) -> None:

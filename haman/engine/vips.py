@@ -23,6 +23,7 @@ from haman.core.vrrp.messages import (
     VirtualRouterConfig,
 )
 from haman.core.words import Reason, Role
+from haman.engine.gateways import Gateways
 from haman.engine.groups import NS_PER_S, Groups
 from haman.engine.handovers import Handovers
 from haman.engine.holdings import Holdings
@@ -72,6 +73,8 @@ class Vips:
         self._handovers: Handovers
         self._vips: dict[str, _Vip] = {}
         self._configs: dict[Key, VirtualRouterConfig] = {}
+        self._gateways = Gateways(wires, reporter)
+        wires.seen = self._gateways.answered
         self._host_known = False
         self._stopping = False
 
@@ -103,8 +106,12 @@ class Vips:
         for key in anew:
             self._configs[key] = self._router_config(members[key])
             self._vips[key[0]].told = None
+        asked = {m.vip.name: m.vip for m in members.values() if m.vip.gateway}
+        places = {name: (v.interface, IPv4Address(v.gateway)) for name, v in asked.items()}
+        self._gateways.configure(places, now_ns)
         every = (a.ip for member in members.values() for a in member.addresses)
-        self._wires.listen(a for a in every if isinstance(a, IPv4Address))
+        own = {a for a in every if isinstance(a, IPv4Address)}
+        self._wires.listen(own | self._gateways.addresses)
         self.evaluate(now_ns)  # also opens and closes sockets: farewells were said on the old ones
         # A group that serves goes on serving when members join or leave: nobody else knows of any
         # change, and an election would be an outage.
@@ -177,11 +184,13 @@ class Vips:
     @property
     def deadline_ns(self) -> int | None:
         """When `turn` is due at the latest."""
-        until = (vip.hold_off_until_ns for vip in self._vips.values() if vip.hold_off_until_ns)
-        return min(until, default=None)
+        until = [vip.hold_off_until_ns for vip in self._vips.values() if vip.hold_off_until_ns]
+        asking = self._gateways.deadline_ns
+        return min(until if asking is None else [*until, asking], default=None)
 
     def turn(self, now_ns: int) -> None:
-        """End hold-offs."""
+        """End hold-offs, and ask the gateways."""
+        self._gateways.turn(now_ns)
         for vip in self._vips.values():
             if vip.hold_off_until_ns and now_ns >= vip.hold_off_until_ns:
                 vip.hold_off_until_ns = 0
@@ -197,6 +206,11 @@ class Vips:
         """What this node is to a VIP in the election."""
         vip = self._vips.get(name)
         return vip.role if vip is not None else Role.INITIALIZE
+
+    @property
+    def active(self) -> frozenset[str]:
+        """VIPs that this node holds."""
+        return frozenset(name for name, vip in self._vips.items() if vip.role is Role.ACTIVE)
 
     def evaluate(self, now_ns: int) -> None:
         """Follow stances, interfaces and source addresses."""
@@ -324,6 +338,7 @@ class Vips:
             str(heard.active_router or ""),
             heard.active_priority,
             left,
+            self._gateways.lost(vip.name),
         )
 
 

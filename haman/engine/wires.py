@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from socket import AF_INET, AF_INET6
 
-from haman.core.frames import gratuitous_arp, unsolicited_na
+from haman.core.frames import arp_request, gratuitous_arp, unsolicited_na
 from haman.core.vrrp.messages import AdvertisementReceived, SendAdvertisement
 from haman.core.vrrp.packet import VrrpError, decode, encode
 from haman.engine.interfaces import Interfaces
@@ -65,6 +65,8 @@ class Wires:
         self._loop.watch(self._frames, lambda: self._claimed(self._frames.receive()))
         self.claimed: Callable[[Claimed], None] = lambda _: None
         """Called with each claim of an address of `listen`, or any IPv6 address, but own ones."""
+        self.seen: Callable[[str, IPv4Address], None] = lambda _interface, _address: None
+        """Called with the interface and the sender of ARP of an address of `listen`; before `claimed`."""
         self._packets: dict[tuple[Wire, int], tuple[SendAdvertisement, Packets]] = {}
 
     def sync(self, wanted: Iterable[Wire]) -> None:
@@ -91,6 +93,8 @@ class Wires:
             name = interface or claim.interface
             link = self._interfaces.link(name)
             if link is not None and claim.mac != link.mac:
+                if isinstance(claim.address, IPv4Address):
+                    self.seen(name, claim.address)
                 self.claimed(Claimed(name, claim.address, claim.mac))
 
     def ready(self, wire: Wire) -> bool:
@@ -200,6 +204,18 @@ class Wires:
             self._failed("announcement", interface, error)
         else:
             self._reporter.counters["announcements_sent"] += 1
+
+    def ask(self, interface: str, address: IPv4Address) -> None:
+        """One ARP request for an address; nothing where there is no Ethernet."""
+        link = self._interfaces.link(interface)
+        if link is None or link.kind != _ETHERNET or len(link.mac) != _MAC_BYTES:
+            return
+        source = self._interfaces.source(interface, 4) or IPv4Address(0)
+        assert isinstance(source, IPv4Address)
+        try:
+            self._frames.send(interface, arp_request(address, source, link.mac))
+        except OSError as error:
+            self._failed("request", interface, error)
 
     def _failed(self, what: str, interface: str, error: OSError) -> None:
         name = errno.errorcode.get(error.errno or 0, "unknown").lower()

@@ -4,6 +4,7 @@ The oracle of a handover: at each instant one node answers, and never two. The r
 client's own address, so its cache learns from the replies what any client's would.
 """
 
+import bisect
 import contextlib
 import itertools
 import select
@@ -19,6 +20,7 @@ from haman.core.frames import BROADCAST_MAC
 from haman.lab import kernel
 from haman.lab.listening import in_real_time
 from haman.lab.probe import NS_PER_MS
+from haman.lab.prober import PRIORITY
 
 ETH_P_ARP = 0x0806
 EVERY_NS = NS_PER_MS
@@ -61,6 +63,8 @@ class Answers:
         self._thread = threading.Thread(target=self._ask, name="answers", daemon=True)
         self.replies: list[Reply] = []
         """In the order in which they came; whole after `stop`."""
+        self.asked_ns: list[int] = []
+        """When each question was asked; likewise."""
 
     def start(self) -> None:
         """Begin to ask."""
@@ -74,7 +78,7 @@ class Answers:
         return self.replies
 
     def _ask(self) -> None:
-        in_real_time()
+        in_real_time(PRIORITY)
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         next_ns = time.monotonic_ns()
@@ -84,6 +88,7 @@ class Answers:
                 next_ns = max(next_ns + EVERY_NS, now_ns)
                 with contextlib.suppress(OSError):  # the queue is full: the next one will do
                     self._socket.send(self._request)
+                    self.asked_ns.append(now_ns)
             poll.poll(max(0, next_ns - time.monotonic_ns()) / NS_PER_MS)
             self._receive()
 
@@ -122,7 +127,15 @@ MOVES_APART_NS = 1000 * NS_PER_MS
 """Nobody moves an address back within this time: who answers so soon is a second one."""
 
 
-def longest_silence_ms(replies: list[Reply]) -> float:
-    """The longest span without any reply, in ms."""
-    pairs = itertools.pairwise(replies)
-    return max((b.at_ns - a.at_ns for a, b in pairs), default=0) / NS_PER_MS
+def longest_silence_ms(replies: list[Reply], asked_ns: list[int]) -> float:
+    """The longest span in which a question waited and nobody answered, in ms.
+
+    Not simply the longest without a reply: who does not ask, because the machine gave it no time, learns
+    nothing of who would have answered.
+    """
+    longest = 0
+    for before, after in itertools.pairwise(replies):
+        place = bisect.bisect_right(asked_ns, before.at_ns)
+        if place < len(asked_ns) and asked_ns[place] < after.at_ns:
+            longest = max(longest, after.at_ns - asked_ns[place])
+    return longest / NS_PER_MS

@@ -38,7 +38,7 @@ class Move(Struct, frozen=True):
         gap_ms: longest span without a new connection.
         unheld_ms: total time in which no node had the address.
         doubled: ARP replies of a second node.
-        silence_ms: longest span in which nobody answered for the address.
+        silence_ms: longest span in which somebody asked for the address and nobody answered.
     """
 
     established: int
@@ -90,8 +90,8 @@ def measure(lab: Lab, agent: Agent) -> tuple[Move, Move]:
     first, second = vip.nodes[:2]
     if agent is HAMAN:
         steps = (
-            Step(THERE_S, "failover", first, vip=vip.name, to=second),
-            Step(BACK_S, "failover", second, vip=vip.name, to=first),
+            Step(THERE_S, "failover", first, vip=vip.name, to=second, force=True),
+            Step(BACK_S, "failover", second, vip=vip.name, to=first, force=True),
         )
     else:
         steps = (Step(THERE_S, "term", first, agent.main), Step(BACK_S, "start", first))
@@ -123,7 +123,9 @@ def measure(lab: Lab, agent: Agent) -> tuple[Move, Move]:
             gap_ms=gap_ms(record.probe, record.steps[place], begin, end),
             unheld_ms=_unheld_ms(record, begin, end),
             doubled=doubled([r for r in replies if begin <= r.at_ns < end]),
-            silence_ms=longest_silence_ms([r for r in replies if begin <= r.at_ns < end]),
+            silence_ms=longest_silence_ms(
+                [r for r in replies if begin <= r.at_ns < end], asking.asked_ns
+            ),
         )
         for place, (begin, end) in enumerate(bounds)
     )
@@ -156,7 +158,7 @@ def to_markdown(moves: dict[str, tuple[Move, ...]]) -> str:
         ("exchanges that failed", lambda m: str(sum(x.unanswered for x in m))),
         ("longest gap of new connections", lambda m: _times([x.gap_ms for x in m])),
         ("on no node", lambda m: _times([x.unheld_ms for x in m])),
-        ("longest span without an ARP reply", lambda m: _times([x.silence_ms for x in m])),
+        ("longest wait for an ARP reply", lambda m: _times([x.silence_ms for x in m])),
         ("ARP replies of a second node", lambda m: str(sum(x.doubled for x in m))),
     )
     for name, cell in rows:

@@ -81,10 +81,10 @@ class Listener(ABC):
         self.hear(node, data, now_ns)
 
 
-def in_real_time() -> None:
+def in_real_time(priority: int = 1) -> None:
     """Schedule this thread, but nothing that it starts, before all ordinary work."""
     with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
 
 
 def dump(route: socket.socket, kind: int, body: bytes) -> Iterator[bytes]:

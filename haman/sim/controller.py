@@ -183,7 +183,7 @@ class Controller:
             self.publish_soon()
         for move in stepped.moves:
             self._around.moves(move)
-            self._decider.order(FailoverOrdered(move.vip, move.to, permitted=True), now_ns)
+            self._decider.order(FailoverOrdered(move.vip, move.to), now_ns)
         if stepped.moves:
             self.decide()
         else:

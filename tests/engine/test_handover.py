@@ -375,3 +375,43 @@ def test_a_peer_that_is_not_on_the_link_is_none_to_hand_on_to(pair: Pair) -> Non
     assert problem.code == "not-on-link"
     pair.a.hand()
     wait(pair.clean)
+
+
+def ending(agent: Agent) -> bool:
+    agent.poll()
+    return agent.report is not None and agent.report.ending
+
+
+def test_an_engine_that_ends_serves_the_tail_of_what_it_hands_over(pair: Pair) -> None:
+    for address in [V4, V6] * EACH:
+        pair.client.connect(address)
+    giving, _ = pair.orders(pair.a, pair.b, Step.READY)
+    pair.a.send(signal.SIGTERM)
+    wait(lambda: ending(pair.a), what="the controller is told")
+    pair.a.hand(giving)  # at once: the engine does not wait for one that hangs
+    pair.move(pair.a, pair.b)
+    assert pair.client.ask_all() == {"a": 2 * EACH}
+    assert pair.client.new() == "bb"
+    process = pair.a.process
+    assert process
+    assert process.poll() is None
+    pair.client.close()
+    pair.a.hand()  # at zero connections its controller is done
+    wait(lambda: pair.a.poll() or process.poll() == 0, what="then it ends")
+    assert not (VIPS | ON_LO) & pair.hosts[0].addresses()
+    assert not rules(pair.hosts[0])
+    assert pair.client.new() == "bb"
+
+
+def test_a_second_term_ends_the_tail(pair: Pair) -> None:
+    in_tail(pair)
+    process = pair.a.process
+    assert process
+    pair.a.send(signal.SIGTERM)
+    wait(lambda: ending(pair.a))
+    assert pair.client.ask_all() == {"a": 2 * EACH, "b": 2}
+    assert pair.a.role() == "tail"
+    pair.a.end()
+    assert process.returncode == 0
+    assert not (VIPS | ON_LO) & pair.hosts[0].addresses()
+    assert Counter(map(pair.client.ask, pair.client.open[2 * EACH :])) == {"b": 2}

@@ -25,9 +25,12 @@ def test_a_second_answer_after_a_move_is_one_too_many(seen, expected: int) -> No
     assert doubled(replies(*seen)) == expected
 
 
-def test_the_longest_silence() -> None:
-    assert longest_silence_ms(replies((1, "a"), (2, "a"), (9.5, "b"))) == 7.5
-    assert longest_silence_ms([]) == 0
+def test_the_longest_silence_is_one_in_which_somebody_asked() -> None:
+    seen = replies((1, "a"), (2, "a"), (9.5, "b"))
+    every_ms = [round(ms * NS_PER_MS) for ms in range(10)]
+    assert longest_silence_ms(seen, every_ms) == 6.5
+    assert longest_silence_ms(seen, [0, NS_PER_MS, 9 * NS_PER_MS]) == 0.5
+    assert longest_silence_ms([], every_ms) == 0
 
 
 def test_the_table_sums_counts_and_takes_medians() -> None:

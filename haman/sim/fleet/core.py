@@ -146,7 +146,7 @@ class Core:
         stepped = core.core.step(self._situation(core, own, peers), own, now_ns, heard)
         if stepped.moves:
             for move in stepped.moves:
-                core.decider.order(FailoverOrdered(move.vip, move.to, permitted=True), now_ns)
+                core.decider.order(FailoverOrdered(move.vip, move.to), now_ns)
             tells = stepped.tells
             stepped = core.core.step(self._situation(core, own, peers), own, now_ns)
             tells = (*tells, *stepped.tells)
