@@ -121,6 +121,7 @@ def _stated(report: NodeReport) -> tuple[object, ...]:
         report.neighbors,
         report.permits,
         report.addresses,
+        report.sources,
     )
 
 
