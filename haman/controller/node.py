@@ -66,6 +66,7 @@ def node_report(
         storm=sensed.storm,
         permits=permits,
         handover=engine is not None and bool(engine.places),
+        links=engine.links if engine is not None else (),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.facts import VipReport
+from haman.core.handover.steering import LinkPlace
 from haman.core.words import Condition, Confidence, Reason, Utilization
 
 
@@ -75,6 +76,7 @@ class NodeReport:
         storm: for the arithmetic of reconnect storms; None = it does not tell, as older versions.
         permits: None = it neither asks nor grants, as older versions.
         handover: it can give a VIP away, and take one, without cutting connections.
+        links: on which it speaks BGP; () also from older versions.
     """
 
     node: str
@@ -100,6 +102,7 @@ class NodeReport:
     storm: StormReport | None = None
     permits: PermitReport | None = None
     handover: bool = False
+    links: tuple[LinkPlace, ...] = ()
 
     def vip(self, name: str) -> VipReport | None:
         """What this node is to the VIP `name`; None if it is not configured for it."""
