@@ -9,19 +9,20 @@ know. So the others are asked first to steer that here.
     waiting  –      keeps its rung         nobody else's tail of it                       asking
                                            WAIT_NS and tail_ns                            done
     asking   asks   keeps its rung         another one's has begun, or one asks, too,
-                                             and comes first by name                      waiting
+                                             and comes first by name                      closing
                                            all that serve and can, and this node, are
                                              ready, in line; ASK_NS and one is            tail
-                                           none can, or this node; ASK_NS                 done
+                                           none can, or this node; ASK_NS                 closing
     tail     asks,  free; addresses stay   connections 0, withdrawn for LEAST_TAIL_NS     closing
              began                         tail_ns                                        closing
                                            undrained, and at its full rung for BACK_NS    closing
                                            the proxy is dead, the agent ends              closing
-    closing  over   free; addresses stay   nobody steers here any more; LEASE_NS, and 1 s done; idle
-                                                                                          if undrained
+    closing  over   addresses stay         SAY_OVER_NS, and nobody steers here any more;
+                                             CLOSING_NS: not to be tried again            done
+                                             else, or undrained meanwhile                 idle
     done     –      free                   not drained any more                           idle
 
-    waiting, asking: not drained any more, dead, ending, nobody else serves → idle.
+    waiting, asking: not drained any more, dead, ending, nobody else serves → idle (over closing).
     From the start, with an engine that still counts for a tail → tail.
 
 Timers: one deadline per state, above; withdrawn and at full since.
@@ -37,6 +38,7 @@ from dataclasses import dataclass
 from haman.core.handover.messages import NS_PER_S, Side
 from haman.core.handover.steering import (
     LEASE_NS,
+    TAIL,
     LinkPlace,
     SteerOrder,
     SteerReport,
@@ -56,6 +58,9 @@ WAIT_NS = 10 * NS_PER_S
 LEAST_TAIL_NS = 2 * NS_PER_S
 """What routers still send here after the withdrawal; FRR stops 60 ms after the UPDATE."""
 BACK_NS = 2 * NS_PER_S
+CLOSING_NS = LEASE_NS + NS_PER_S
+SAY_OVER_NS = NS_PER_S
+"""Reports are lost, and who has just been asked has not said yet that it steers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ class Drainer:
         self._withdrawn_ns: int | None = None
         self._full_ns: int | None = None
         self._adopted = False
-        self._undrained = False
+        self._again = False
 
     # ---- surface -------------------------------------------------------------------------------
 
@@ -154,7 +159,7 @@ class Drainer:
     @property
     def standing(self) -> TailStanding:
         """What is asked of the ladder."""
-        again = self._state == "closing" and self._undrained
+        again = self._state == "closing" and self._again
         keeps = self._state in {"waiting", "asking"} or again
         holds = keeps or self._state in {"tail", "closing"}
         return TailStanding(keeps, holds, self._reasons)
@@ -205,8 +210,10 @@ class Drainer:
         match self._state:
             case "idle":
                 return self._idle(facts, now_ns)
-            case "waiting" | "asking" if not self._may(facts):
+            case "waiting" if not self._may(facts):
                 self._enter("idle", 0)
+            case "asking" if not self._may(facts):
+                self._close(now_ns, again=True)
             case "waiting":
                 return self._waiting(facts, now_ns)
             case "asking":
@@ -214,9 +221,10 @@ class Drainer:
             case "tail":
                 return self._tail(facts, now_ns)
             case "closing":
-                self._undrained |= not facts.drained
-                if now_ns >= self._ends_ns or not self._steering(facts.peers):
-                    self._enter("idle" if self._undrained else "done", 0)
+                self._again |= not facts.drained
+                said = now_ns >= self._ends_ns - CLOSING_NS + SAY_OVER_NS
+                if (said and not self._words(facts.peers)) or now_ns >= self._ends_ns:
+                    self._enter("idle" if self._again else "done", 0, *self._reasons)
             case "done" if not facts.drained:
                 self._enter("idle", 0)
             case _:
@@ -242,7 +250,9 @@ class Drainer:
             text = f"{self._service} stays announced until the others steer its connections here"
             self._enter("asking", now_ns + ASK_NS, Reason("steering-awaited", text))
         elif now_ns >= self._ends_ns:
-            return self._refuse(Reason("tail-awaited", f"the tail of {other} does not end"))
+            reason = self._none(Reason("tail-awaited", f"the tail of {other} does not end"))
+            self._enter("done", 0, reason)
+            return TailNote("tail-refused", reason)
         else:
             text = f"{self._service} stays announced until the tail of {other} is over"
             self._reasons = (Reason("tail-awaited", text, {"node": other}),)
@@ -261,13 +271,14 @@ class Drainer:
 
     def _asking(self, facts: DrainFacts, now_ns: int) -> TailNote | None:
         if self._first(facts.peers):
-            self._enter("waiting", now_ns + self.tail_ns + WAIT_NS)
+            self._close(now_ns, again=True)
             return None
         serving, cannot = servers(self._service, facts.peers), self._cannot(facts.peers)
         self._line = tuple(name for name in serving if name not in cannot)
         problem = self._own.problem if self._own is not None else None
         if problem is not None:
-            return self._refuse(Reason(problem.code, f"{self._node}: {problem.text}", problem.data))
+            why = Reason(problem.code, f"{self._node}: {problem.text}", problem.data)
+            return self._refuse(now_ns, why)
         late = now_ns >= self._ends_ns
         if self._line and not late and not self._settled(facts.peers):
             return None
@@ -281,17 +292,20 @@ class Drainer:
             for name, why in sorted(cannot.items())
         )
         if not self._line:
-            return self._refuse(*refusals)
+            return self._refuse(now_ns, *refusals)
         reason = self._tail_reason()
         self._enter("tail", now_ns + self.tail_ns, reason, *refusals)
         return TailNote("tail-started", reason, self._line)
 
-    def _refuse(self, *why: Reason) -> TailNote:
+    def _refuse(self, now_ns: int, *why: Reason) -> TailNote:
+        reason = self._none(*why)
+        self._close(now_ns, reason)
+        return TailNote("tail-refused", reason)
+
+    def _none(self, *why: Reason) -> Reason:
         told = "; ".join(reason.text for reason in why)
         text = f"established connections of {self._service} are not kept: {told}"
-        reason = Reason("no-tail", text, {"code": why[0].code if why else ""})
-        self._enter("done", 0, reason)
-        return TailNote("tail-refused", reason)
+        return Reason("no-tail", text, {"code": why[0].code if why else ""})
 
     def _tail(self, facts: DrainFacts, now_ns: int) -> TailNote | None:
         # Who is silent, or comes to serve, leaves the line or joins it.
@@ -311,9 +325,12 @@ class Drainer:
         return None
 
     def _finish(self, reason: Reason, now_ns: int, cut: int = 0) -> TailNote:
-        self._undrained = False
-        self._enter("closing", now_ns + LEASE_NS + NS_PER_S)
+        self._close(now_ns)
         return TailNote("tail-ended", reason, self._line, cut)
+
+    def _close(self, now_ns: int, *reasons: Reason, again: bool = False) -> None:
+        self._again = again
+        self._enter("closing", now_ns + CLOSING_NS, *reasons)
 
     def _enter(self, state: str, ends_ns: int, *reasons: Reason) -> None:
         self._state, self._ends_ns, self._reasons = state, ends_ns, reasons
@@ -322,7 +339,7 @@ class Drainer:
         who = " and ".join(self._line) or "others"
         text = f"serves its connections of {self._service} to their end"
         text += f", at most {self.tail_ns / NS_PER_S:g} s: steered here by {who}"
-        return Reason("tail", text, {"tail_s": self.tail_ns / NS_PER_S})
+        return Reason(TAIL, text, {"tail_s": self.tail_ns / NS_PER_S})
 
     # ---- what the others say -------------------------------------------------------------------
 
@@ -333,9 +350,6 @@ class Drainer:
     def _words(self, peers: tuple[PeerView, ...]) -> dict[str, SteerWord]:
         found = {peer.name: said[1] for peer in peers if (said := self._said(peer)) is not None}
         return {name: w for name, w in found.items() if w is not None and w.id == self._id}
-
-    def _steering(self, peers: tuple[PeerView, ...]) -> bool:
-        return any(word.problem is None for word in self._words(peers).values())
 
     def _settled(self, peers: tuple[PeerView, ...]) -> bool:
         """Everyone in line has his rules in force, and knows who is next."""

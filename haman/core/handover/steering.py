@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from haman.core.handover.messages import NS_PER_S, Side
 from haman.core.words import Reason
 
+TAIL = "tail"
+"""Code of the reason that a node gives while it serves a tail."""
 LEASE_NS = 5 * NS_PER_S
 """A survivor steers for so long after it last heard the draining node say that it shall."""
 
