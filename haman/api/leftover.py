@@ -11,7 +11,8 @@ def served(found: schema.Status, name: str) -> list[str]:
         f"{s.name} ({_part(m)})"
         for s in found.services
         for m in s.members
-        if m.node == name and (m.role in _SERVING or _announced(m) or m.connections_left is not None)
+        if m.node == name
+        and (m.role in _SERVING or _announced(m) or m.connections_left is not None)
     ]
 
 

@@ -5,9 +5,11 @@ speaks BGP, since that is where routers send clients' segments in. The other nod
 those links: frames do not pass a router. Where they are not, the report says so, and nothing is done.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Final
 
 from haman.config.model import Config
 from haman.core.handover.messages import Side
@@ -146,8 +148,8 @@ class Diversions:
                     out=to.interface,
                     next=after.address,
                     next_out=after.interface,
-                    after=order.after,
-                    others=order.others,
+                    after=_macs(order.after),
+                    others=_macs(order.others),
                     counts=order.side is Side.GIVING and interface == interfaces[0],
                 )
                 for interface in interfaces
@@ -157,9 +159,25 @@ class Diversions:
     def _hop(self, node: str, places: tuple[LinkPlace, ...], family: int) -> _Hop | Reason:
         if not node:
             return _Hop()
-        for address in (ip_address(text) for place in places for text in place.addresses):
+        texts = [text for place in places for text in place.addresses if _is_address(text)]
+        for address in map(ip_address, texts):
             for name in self._names():
                 if address.version == family and self._interfaces.on_link(name, address):
                     return _Hop(str(address), name)
         text = f"{node} shares no IPv{family} link with this node, and frames do not pass a router"
         return Reason("not-on-link", text, {"node": node})
+
+
+def _macs(said: Iterable[str]) -> tuple[str, ...]:
+    """Those that are any: another node's word becomes part of a command."""
+    return tuple(mac for mac in said if _MAC.fullmatch(mac))
+
+
+def _is_address(said: str) -> bool:
+    try:
+        return not ip_address(said).is_loopback and "%" not in said
+    except ValueError:
+        return False
+
+
+_MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")

@@ -171,7 +171,7 @@ async def test_drain_is_shut_then_withdrawn_then_addresses_off(tmp_path: Path) -
         await until(lambda: last(lb1) == ())
         assert lb1.engine.anycast().held
         await until(lambda: not lb1.engine.anycast().held)
-        assert [r.code for r in lb1.service().reasons] == ["drained"]
+        assert [r.code for r in lb1.service().reasons] == ["no-tail", "drained"]
         assert isinstance(await lb1.controller.undrain(""), Accepted)
         await until(lambda: at(lb1, Stance.FULL, 100))
         assert [a[0].weight if a else 0 for a in lb1.announcer.declared[-4:]] == [0, 25, 50, 100]

@@ -52,7 +52,7 @@ from haman.core.ladder import WITHDRAWN, Rung, servers
 from haman.core.reports import PeerView
 from haman.core.words import Reason, Stance
 
-ASK_NS = 4 * NS_PER_S
+ASK_NS = 10 * NS_PER_S
 WAIT_NS = 10 * NS_PER_S
 """A tail lasts as long as its node's configuration says; asking and closing come on top."""
 LEAST_TAIL_NS = 2 * NS_PER_S

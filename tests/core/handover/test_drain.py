@@ -127,7 +127,9 @@ def test_reports_that_stop_at_any_instant(silent: str) -> None:
 
 
 @pytest.mark.parametrize("restarts", ["a", "b"])
-def test_a_controller_that_is_started_again_goes_on_with_what_its_engine_does(restarts: str) -> None:
+def test_a_controller_that_is_started_again_goes_on_with_what_its_engine_does(
+    restarts: str,
+) -> None:
     cluster = in_tail()
     node = cluster[restarts]
     before, node.reports = node.reports, None
