@@ -21,6 +21,10 @@ def gone(cluster: Cluster) -> bool:
     return cluster["b"].in_force.stance is Stance.WITHDRAWN
 
 
+def until_over(cluster: Cluster) -> None:
+    cluster.run(LONG, lambda: gone(cluster) and quiet(cluster))
+
+
 def draining(connections: int = 5) -> Cluster:
     cluster = Cluster("a", "b", "c", "d")
     cluster["b"].connections = connections
@@ -105,9 +109,8 @@ def test_a_node_that_dies_at_any_instant(dies: str) -> None:
         cluster = draining(connections=0)
         cluster.run(tick)
         cluster[dies].dead = True
-        cluster.run(seconds(8), lambda: tick > 1 and quiet(cluster))
         living = [n for n in cluster.nodes.values() if not n.dead]
-        cluster.run(seconds(8))
+        cluster.run(seconds(10))
         assert not any(n.ordered for n in living), tick
         if dies != "b":
             assert cluster["b"].in_force.stance is Stance.WITHDRAWN, tick
@@ -121,7 +124,7 @@ def test_reports_that_stop_at_any_instant(silent: str) -> None:
         cluster.run(tick)
         cluster[silent].mute = True
         cluster.run(2)
-        cluster.run(LONG, lambda: gone(cluster) and quiet(cluster))
+        until_over(cluster)
         assert gone(cluster), tick
         assert quiet(cluster), tick
 
