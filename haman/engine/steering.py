@@ -41,6 +41,7 @@ class SteeringChild:
         self._steered: dict[tuple[str, int], Steered | Diverted] = {}
         self._problem = ""
         self._tell_at_ns: int | None = None
+        self._dismissed = False
         self._decoder = msgspec.msgpack.Decoder(Answer)
 
     def want(self, steerings: tuple[Steering | Diversion, ...], now_ns: int, *, warm: bool) -> None:
@@ -66,7 +67,9 @@ class SteeringChild:
     @property
     def deadline_ns(self) -> int | None:
         """When `turn` is due at the latest."""
-        times = (self._child.deadline_ns, self._tell_at_ns)
+        # While there is nobody to tell, nothing is due: the last one ends, or the next one starts.
+        tell_at_ns = self._tell_at_ns if self._socket is not None else None
+        times = (self._child.deadline_ns, tell_at_ns)
         return min((t for t in times if t is not None), default=None)
 
     def turn(self, now_ns: int) -> None:
@@ -78,6 +81,7 @@ class SteeringChild:
             return
         if not self._wanted and not self._warm:
             self._close()  # it ends by that, and its tables with it
+            self._dismissed = True
             self._tell_at_ns = None
             self._steered.clear()
             return
@@ -138,6 +142,12 @@ class SteeringChild:
     def _died(self, how: str, now_ns: int) -> None:
         self._close()
         self._steered.clear()
+        if self._dismissed:
+            self._dismissed = False
+            self._child.excuse()
+            if self._wanted or self._warm:
+                self._child.want(now_ns)
+            return
         if not self._wanted and not self._warm:
             return
         self._problem = f"the process that keeps the rules of tails {how}"
