@@ -183,11 +183,14 @@ async def test_drain_is_shut_then_withdrawn_then_addresses_off(tmp_path: Path) -
         assert [a[0].weight if a else 0 for a in lb1.announcer.declared[-4:]] == [0, 25, 50, 100]
 
 
-def on_links(*nodes: RigNode) -> None:
-    """Their engines know the link that they share."""
+async def on_links(*nodes: RigNode) -> None:
+    """Their engines know the link that they share, and so do their peers."""
     for number, each in enumerate(nodes, 11):
         each.engine.links = (LinkPlace(f"02:00:00:00:00:{number}", (f"10.77.0.{number}",)),)
         each.engine.report()
+    for each in nodes:
+        peers = each.controller.snapshot
+        await until(lambda: all(p.report and p.report.links for p in peers().peers))  # noqa: B023
 
 
 def member(one: RigNode, of: str) -> Member:
@@ -204,8 +207,7 @@ async def test_connections_of_a_drained_node_are_steered_to_it_until_they_end(
     tmp_path: Path,
 ) -> None:
     async with both(tmp_path) as (lb1, lb2):
-        on_links(lb1, lb2)
-        await until(lambda: all(p.report.links for p in lb2.controller.snapshot().peers))
+        await on_links(lb1, lb2)
         lb1.engine.connections = 3
         assert await lb1.controller.drain("", force=False) == Accepted("lb1: drained")
         await until(lambda: last(lb1) == ())
@@ -233,9 +235,8 @@ async def test_connections_of_a_drained_node_are_steered_to_it_until_they_end(
 
 async def test_a_survivor_without_the_means_is_told_and_the_drain_goes_on(tmp_path: Path) -> None:
     async with both(tmp_path) as (lb1, lb2):
-        on_links(lb1, lb2)
+        await on_links(lb1, lb2)
         lb2.engine.problem = Reason("not-on-link", "lb1 shares no IPv4 link with this node")
-        await until(lambda: all(p.report.links for p in lb1.controller.snapshot().peers))
         await lb1.controller.drain("", force=False)
         await until(lambda: last(lb1) == ())
         (refused,) = lb1.events("tail-refused")
