@@ -122,6 +122,7 @@ def _stated(report: NodeReport) -> tuple[object, ...]:
         report.permits,
         report.addresses,
         report.sources,
+        report.links,
     )
 
 

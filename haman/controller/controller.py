@@ -21,11 +21,12 @@ import logging
 from collections.abc import AsyncIterator
 
 from haman.cluster.keys import ClusterKey
-from haman.cluster.mesh import Address, PacketHeard, PeerFound, PeerLost, ReportHeard
+from haman.cluster.mesh import Address, PacketHeard, PeerFound, ReportHeard
 from haman.cluster.packets import Answer, Handover, Order, Packet, Released
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
 from haman.controller.bgp_side import BgpSide
+from haman.controller.drains import Drains
 from haman.controller.failovers import Failovers
 from haman.controller.hooks import Hooks
 from haman.controller.lookout import Lookout
@@ -33,6 +34,8 @@ from haman.controller.node import (
     condition_event,
     configured_vips,
     node_report,
+    peer_found,
+    peer_lost,
     peer_released,
     stance_events,
 )
@@ -70,6 +73,7 @@ class Controller:
         self._bgp = BgpSide(
             config, parts.announcer, parts.clock, self._announcer_changed, self.note
         )
+        self._drains = Drains(config)
         self._decider = Decider(configured_vips(config), configured_anycast(config))
         self._permits = PermitSide(config, self._decider, self._peers, parts.clock, parts.recorder)
         self._decision: Decision | None = None
@@ -203,6 +207,7 @@ class Controller:
             parting=self._failovers.parting,
             engine_age_ms=self._engine.age_ms(now_ns),
         )
+        situation, tails = self._drains.step(situation, said, now_ns, self.wall_ns())
         stances = self._engine.stances
         unweighted, awake = self._lookout.unweighted, not self._wakefulness.overslept(now_ns)
         stepped = self._permits.step(situation, self._own(), now_ns, unweighted, awake=awake)
@@ -210,14 +215,15 @@ class Controller:
         decision, wall_ns = self._decision, self.wall_ns()
         digest = self._bgp.digest(said)
         orders = self._failovers.handovers.follow(decision.stances)
-        declared = self._engine.declare(decision.stances, decision.anycast, digest, orders)
+        steers = self._drains.orders(now_ns)
+        declared = self._engine.declare(decision.stances, decision.anycast, digest, orders, steers)
         announced = self._bgp.declare(decision)
         for transition in decision.transitions:
             self._failovers.follow_up(transition)
         permitted = self._permits.follow(stepped, self._failovers)
         condition = condition_event(self._config.node.name, before, decision, wall_ns)
         moved = stance_events(stances, decision.stances, wall_ns) if declared else ()
-        self.note(*condition, *moved, *announced, *permitted)
+        self.note(*condition, *moved, *tails, *announced, *permitted)
         if declared or condition or announced or permitted:
             self._peers.publish_soon()
         self.note(*self._lookout.compare(roles, peers, now_ns, wall_ns))
@@ -252,8 +258,7 @@ class Controller:
                 case PacketHeard(peer, packet):
                     self._take_packet(peer, packet)
                 case PeerFound(peer):
-                    text = f"{peer} is heard"
-                    self.note(Event("peer-found", self.wall_ns(), text, "", (), {"peer": peer}))
+                    self.note(peer_found(peer, self.wall_ns()))
                 case ReportHeard(news=news) if news:
                     self.decide()  # what was only measured anew is looked at with the next tick
 
@@ -305,7 +310,7 @@ class Controller:
             said,
             decision,
             self._intent.current,
-            anycast=self._bgp.services(decision.anycast, said),
+            anycast=self._drains.told(self._bgp.services(decision.anycast, said)),
             neighbors=self._bgp.neighbors(said),
             permits=self._permits.snapshot().report,
         )
@@ -363,6 +368,7 @@ class Controller:
     def reconfigure(self, config: Config, keys: tuple[ClusterKey, ...]) -> None:
         """Take over a configuration that was checked; nothing here can fail any more."""
         self._config = config
+        self._drains.reconfigure(config)
         self._decider.reconfigure(configured_vips(config), configured_anycast(config))
         self._permits.reconfigure(config)
         self._failovers.reconfigured()
@@ -382,16 +388,11 @@ class Controller:
                 self.decide()
             self._engine.stay_alive(now_ns)
             for lost in self._peers.tick():
-                self._peer_lost(lost)
+                self.note(peer_lost(lost.peer, lost.age_ms, self.wall_ns()))
+                self.decide()
             if self._lookout.is_due(now_ns):
                 self.snapshot()
             interval_s = min(self._config.cluster.report_interval_ms, TICK_MS_MAX) / 1000
             if ticker is None or ticker.interval_s != interval_s:
                 ticker = Ticker(interval_s)
             await ticker.tick()
-
-    def _peer_lost(self, lost: PeerLost) -> None:
-        text = f"{lost.peer} is not heard any more; its last report is {lost.age_ms:.0f} ms old"
-        data: dict[str, int | float | str] = {"peer": lost.peer, "age_ms": round(lost.age_ms)}
-        self.note(Event("peer-lost", self.wall_ns(), text, "", (), data))
-        self.decide()

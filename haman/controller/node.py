@@ -67,6 +67,7 @@ def node_report(
         permits=permits,
         handover=engine is not None and bool(engine.places),
         sources={p.vip: p.sources for p in engine.places} if engine is not None else {},
+        links=engine.links if engine is not None else (),
     )
 
 
@@ -116,6 +117,17 @@ def condition_event(
     text += f", was {before.condition.predicate}" if before is not None else ""
     data: dict[str, int | float | str] = {"from": old, "to": str(after.condition)}
     return (Event("condition-changed", at_ns, text, "", after.reasons, data),)
+
+
+def peer_found(peer: str, at_ns: int) -> Event:
+    """A peer is heard, again or for the first time."""
+    return Event("peer-found", at_ns, f"{peer} is heard", "", (), {"peer": peer})
+
+
+def peer_lost(peer: str, age_ms: float, at_ns: int) -> Event:
+    """A peer is not heard any more."""
+    text = f"{peer} is not heard any more; its last report is {age_ms:.0f} ms old"
+    return Event("peer-lost", at_ns, text, "", (), {"peer": peer, "age_ms": round(age_ms)})
 
 
 def peer_released(peer: str, vip: str, reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
