@@ -15,7 +15,7 @@ heard is a memory, and a memory is no holder.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 
 from haman.api import plain, schema
@@ -23,6 +23,7 @@ from haman.api.times import iso
 from haman.config.model import Config
 from haman.controller.surface import ClusterSnapshot
 from haman.core.announcements import AnycastReport, BfdReport, NeighborReport
+from haman.core.handover.steering import TAIL
 from haman.core.reports import NodeReport
 from haman.core.words import Condition, Reason, Stance
 
@@ -203,10 +204,18 @@ def _part(
         age_ms=age_ms,
         condition=report.condition if current else Condition.STALE,
         drained=report.drained,
-        reasons=(*old, *said.reasons),
+        reasons=(*old, *(_with_left(r, said.connections_left) for r in said.reasons)),
         node_reasons=report.reasons,
         neighbors=report.neighbors if current else (),
     )
+
+
+def _with_left(reason: Reason, left: int | None) -> Reason:
+    """The reason of a tail, with what changes all the time and is no part of a decision."""
+    if reason.code != TAIL or left is None:
+        return reason
+    text = f"{reason.text}; {left} left"
+    return replace(reason, text=text, data=reason.data | {"connections_left": left})
 
 
 def _member(part: Part, share: float | None) -> schema.Member:
@@ -222,6 +231,7 @@ def _member(part: Part, share: float | None) -> schema.Member:
         full_weight=said.full_weight,
         share=0.0 if share is None and part.current else share,
         routers=said.neighbors_up if part.current else 0,
+        connections_left=said.connections_left if part.current else None,
     )
 
 

@@ -6,13 +6,23 @@ _SERVING = {"active", "tail"}
 
 
 def served(found: schema.Status, name: str) -> list[str]:
-    """List what a node serves or announces: "web (tail)", "edge (shut)"."""
+    """List what a node serves or announces: "web (tail)", "edge (shut)"; and of anycast, a tail."""
     return [
-        f"{s.name} ({m.role or m.stance})"
+        f"{s.name} ({_part(m)})"
         for s in found.services
         for m in s.members
-        if m.node == name and (m.role in _SERVING or m.stance not in {"", "withdrawn"})
+        if m.node == name
+        and (m.role in _SERVING or _announced(m) or m.connections_left is not None)
     ]
+
+
+def _part(member: schema.Member) -> str:
+    return member.role or (member.stance if _announced(member) else "tail")
+
+
+def _announced(member: schema.Member) -> bool:
+    """Whether it announces an anycast service, in whichever stance."""
+    return member.stance not in {"", "withdrawn"}
 
 
 def last_resorts(found: schema.Status, name: str) -> list[str]:

@@ -118,7 +118,7 @@ class Member(Struct, frozen=True):
 
     `stance`: full, reduced, shut or withdrawn. `weight` is announced, out of `full_weight`. `share`
     of the new connections that it should get by the weights; null = not known. `routers` that hear
-    it now. `connections_left`: of a VIP in its tail, as last counted; null = it has none, or not yet.
+    it now. `connections_left`: in a tail, as last counted; null = it has none, or not yet.
     """
 
     node: str

@@ -70,13 +70,14 @@ def _cell(service: schema.Service, node: str) -> str:
         return "-"
     if member.share is None:
         return f"unknown (was {member.stance})" if member.stance else "unknown"
+    left = f" ({member.connections_left} left)" if member.connections_left is not None else ""
     if not member.weight:
-        return member.stance or "unknown"
+        return (member.stance or "unknown") + left
     weight = f"{member.weight}"
     if member.weight != member.full_weight:
         weight += f" of {member.full_weight}"
     heard = f", {percent(member.share)}" if member.routers else ", not heard"
-    return f"{member.stance} {weight}{heard}"
+    return f"{member.stance} {weight}{heard}{left}"
 
 
 def _title(service: schema.Service) -> str:

@@ -168,7 +168,8 @@ class Anycast(Struct, frozen=True, forbid_unknown_fields=True):
     """A prefix set that several nodes announce at once.
 
     `step_s`: how long each step of the ladder lasts on the way up. `drain_s`: how long a drained
-    node stays shut before it withdraws.
+    node stays shut before it withdraws. `handover_timeout_s`: how long its connections may last from
+    then on, steered to it by the others; 0 = they are cut.
     """
 
     name: Name
@@ -181,6 +182,7 @@ class Anycast(Struct, frozen=True, forbid_unknown_fields=True):
     reduced_weights: tuple[Weight, ...] = (50, 25)
     step_s: Annotated[float, Meta(ge=0, le=86_400)] = 10
     drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 5
+    handover_timeout_s: Annotated[float, Meta(ge=0, le=86_400)] = 60
 
 
 class Api(Struct, frozen=True, forbid_unknown_fields=True):

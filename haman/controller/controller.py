@@ -26,6 +26,7 @@ from haman.cluster.packets import Answer, Handover, Order, Packet, Released
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
 from haman.controller.bgp_side import BgpSide
+from haman.controller.drains import Drains
 from haman.controller.failovers import Failovers
 from haman.controller.hooks import Hooks
 from haman.controller.lookout import Lookout
@@ -67,9 +68,8 @@ class Controller:
         self._peers = PeerSide(parts.mesh, config.cluster, parts.clock, self._own, self._do)
         self._hooks = Hooks(config.hooks.on_event, self._hook_failed)
         self._senses = Sensing(config, parts.senses, self.decide)
-        self._bgp = BgpSide(
-            config, parts.announcer, parts.clock, self._announcer_changed, self.note
-        )
+        self._bgp = BgpSide(config, parts.announcer, parts.clock, self._bgp_changed, self.note)
+        self._drains = Drains(config)
         self._decider = Decider(configured_vips(config), configured_anycast(config))
         self._permits = PermitSide(config, self._decider, self._peers, parts.clock, parts.recorder)
         self._decision: Decision | None = None
@@ -203,6 +203,7 @@ class Controller:
             parting=self._failovers.parting,
             engine_age_ms=self._engine.age_ms(now_ns),
         )
+        situation, tails = self._drains.step(situation, said, now_ns, self.wall_ns())
         stances = self._engine.stances
         unweighted, awake = self._lookout.unweighted, not self._wakefulness.overslept(now_ns)
         stepped = self._permits.step(situation, self._own(), now_ns, unweighted, awake=awake)
@@ -210,14 +211,15 @@ class Controller:
         decision, wall_ns = self._decision, self.wall_ns()
         digest = self._bgp.digest(said)
         orders = self._failovers.handovers.follow(decision.stances)
-        declared = self._engine.declare(decision.stances, decision.anycast, digest, orders)
+        steers = self._drains.orders(now_ns)
+        declared = self._engine.declare(decision.stances, decision.anycast, digest, orders, steers)
         announced = self._bgp.declare(decision)
         for transition in decision.transitions:
             self._failovers.follow_up(transition)
         permitted = self._permits.follow(stepped, self._failovers)
         condition = condition_event(self._config.node.name, before, decision, wall_ns)
         moved = stance_events(stances, decision.stances, wall_ns) if declared else ()
-        self.note(*condition, *moved, *announced, *permitted)
+        self.note(*condition, *moved, *tails, *announced, *permitted)
         if declared or condition or announced or permitted:
             self._peers.publish_soon()
         self.note(*self._lookout.compare(roles, peers, now_ns, wall_ns))
@@ -283,7 +285,7 @@ class Controller:
         if reasons is not None and heir is not None and not given:
             self._peers.release(event.service, heir, reasons)
 
-    def _announcer_changed(self) -> None:
+    def _bgp_changed(self) -> None:
         """ExaBGP acknowledged something, a session came or went, a configuration is valid."""
         self.decide()
         self._peers.publish_soon()
@@ -305,7 +307,7 @@ class Controller:
             said,
             decision,
             self._intent.current,
-            anycast=self._bgp.services(decision.anycast, said),
+            anycast=self._drains.told(self._bgp.services(decision.anycast, said)),
             neighbors=self._bgp.neighbors(said),
             permits=self._permits.snapshot().report,
         )
@@ -363,6 +365,7 @@ class Controller:
     def reconfigure(self, config: Config, keys: tuple[ClusterKey, ...]) -> None:
         """Take over a configuration that was checked; nothing here can fail any more."""
         self._config = config
+        self._drains.reconfigure(config)
         self._decider.reconfigure(configured_vips(config), configured_anycast(config))
         self._permits.reconfigure(config)
         self._failovers.reconfigured()

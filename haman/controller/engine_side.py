@@ -14,6 +14,7 @@ from haman.core.facts import (
     VipStance,
 )
 from haman.core.handover.messages import HandoverOrder
+from haman.core.handover.steering import SteerOrder
 from haman.core.words import Event, Reason
 from haman.system.link import ControllerEnd
 
@@ -55,6 +56,7 @@ class EngineSide:
         self._anycast: tuple[AnycastStance, ...] = ()
         self._exabgp = ""
         self._handovers: tuple[HandoverOrder, ...] = ()
+        self._steers: tuple[SteerOrder, ...] = ()
         self.stances: tuple[VipStance, ...] = ()
         self.reported: EngineReported | None = None
 
@@ -82,6 +84,7 @@ class EngineSide:
         anycast: tuple[AnycastStance, ...] = (),
         exabgp: str = "",
         handovers: tuple[HandoverOrder, ...] = (),
+        steers: tuple[SteerOrder, ...] = (),
     ) -> bool:
         """Send the stances if they are others than before; True = they are.
 
@@ -90,13 +93,14 @@ class EngineSide:
             anycast: of every anycast service.
             exabgp: digest of the configuration that ExaBGP shall run with; "" = not at all.
             handovers: of every VIP that moves.
+            steers: of every anycast service that has a tail somewhere.
         """
-        wanted = (stances, anycast, exabgp, handovers)
-        now = (self.stances, self._anycast, self._exabgp, self._handovers)
+        wanted = (stances, anycast, exabgp, handovers, steers)
+        now = (self.stances, self._anycast, self._exabgp, self._handovers, self._steers)
         if self._generation and wanted == now:
             return False
         self._generation += 1
-        self.stances, self._anycast, self._exabgp, self._handovers = wanted
+        self.stances, self._anycast, self._exabgp, self._handovers, self._steers = wanted
         self._send()
         return True
 
@@ -148,7 +152,12 @@ class EngineSide:
     def _send(self) -> None:
         self._sent_ns = self._clock.monotonic_ns()
         declared = StancesDeclared(
-            self._generation, self.stances, self._anycast, self._exabgp, self._handovers
+            self._generation,
+            self.stances,
+            self._anycast,
+            self._exabgp,
+            self._handovers,
+            self._steers,
         )
         if not self._link.declare(declared):
             self._write_later()
@@ -167,11 +176,7 @@ class EngineSide:
 
 def _differ(one: EngineReported, other: EngineReported) -> bool:
     """In what decisions depend upon or peers are told; not in what only grows."""
-    return (one.vips, one.anycast, one.bfd, one.exabgp, one.ending, one.handovers) != (
-        other.vips,
-        other.anycast,
-        other.bfd,
-        other.exabgp,
-        other.ending,
-        other.handovers,
-    )
+    return any(getattr(one, name) != getattr(other, name) for name in _TOLD)
+
+
+_TOLD = ("vips", "anycast", "bfd", "exabgp", "ending", "handovers", "steers", "links")

@@ -67,6 +67,7 @@ def node_report(
         permits=permits,
         handover=engine is not None and bool(engine.places),
         sources={p.vip: p.sources for p in engine.places} if engine is not None else {},
+        links=engine.links if engine is not None else (),
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from haman.core.handover.steering import SteerWord, TailWord
 from haman.core.words import Reason, Stance
 
 EXABGP_CONF: Final = "exabgp.conf"
@@ -138,6 +139,9 @@ class AnycastReport:
         weighted: weights are sent; where one node sends none, routers share equally.
         unheard: prefixes of which no router hears now, though this node has neighbors of their
             family. A node that is heard of one family alone does not carry the service.
+        tail: what it asks of the others, drained; None = nothing.
+        connections_left: in the tail: to the service here, as last counted; else None.
+        steers: what it does for the tail of another node; None = nothing.
     """
 
     service: str
@@ -151,6 +155,9 @@ class AnycastReport:
     reasons: tuple[Reason, ...] = ()
     weighted: bool = True
     unheard: tuple[str, ...] = ()
+    tail: TailWord | None = None
+    connections_left: int | None = None
+    steers: SteerWord | None = None
 
     @property
     def carried(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from haman.core.announcements import AnycastStance, BfdReport, ExabgpReport, HeldAddresses
 from haman.core.handover.messages import HandoverOrder, HandoverReport, VipPlace
+from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.words import Event, Reason, Role
 
 
@@ -44,6 +45,7 @@ class StancesDeclared:
         exabgp: digest of the ExaBGP configuration that the controller wrote and validated, and that
             shall run; "" = none.
         handovers: of VIPs that move now, every one there is.
+        steers: for tails of anycast services, every one there is.
     """
 
     generation: int
@@ -51,6 +53,7 @@ class StancesDeclared:
     anycast: tuple[AnycastStance, ...] = ()
     exabgp: str = ""
     handovers: tuple[HandoverOrder, ...] = ()
+    steers: tuple[SteerOrder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ class EngineReported:
             about to lose it.
         handovers: what became of each that was ordered.
         places: of the VIPs whose interface is there, for who takes them or gives them away.
+        steers: what became of each that was ordered.
+        links: on which this node speaks BGP.
     """
 
     generation: int
@@ -139,6 +144,8 @@ class EngineReported:
     ending: bool = False
     handovers: tuple[HandoverReport, ...] = ()
     places: tuple[VipPlace, ...] = ()
+    steers: tuple[SteerReport, ...] = ()
+    links: tuple[LinkPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ peers' consent or up because one took it back.
     the addresses are gone for 1 s, or the engine is
     silent and nobody renews them                      any                       withdrawn
     the agent ends                                     full, reduced             shut
+    drained, and survivors are made ready (`drainer`)  any                       stays
     drained, or a fault that is only held down
         –                                              full, reduced             shut
         others serve, shut in force for `drain`        shut                      withdrawn
@@ -51,14 +52,16 @@ Invariants
 
 The addresses are held in a fault, too: a router whose last route is gone may fall back to a static
 one (the floor), and a node that does not know the address would send such packets round in a loop.
-They are let go of when the operator has drained the node and the withdrawal had its time.
+They are let go of when the operator has drained the node, the withdrawal had its time, and the tail of
+its connections is over.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from haman.core import because
 from haman.core.announcements import Announcement, AnycastStance
+from haman.core.handover.steering import TailStanding
 from haman.core.reports import PeerView
 from haman.core.words import Condition, Reason, Stance
 
@@ -157,6 +160,7 @@ class Footing:
         shed: what permits say; None = nothing.
         reasons: of the node's condition.
         missing: the engine's reasons why addresses are not there.
+        tail: of the service's connections here.
     """
 
     condition: Condition
@@ -170,6 +174,7 @@ class Footing:
     shed: Shed | None = None
     reasons: tuple[Reason, ...] = ()
     missing: tuple[Reason, ...] = ()
+    tail: TailStanding = field(default_factory=TailStanding)
 
     @property
     def broken(self) -> bool:
@@ -271,6 +276,8 @@ class Ladder:
 
     def _down(self, at: Rung, footing: Footing, now_ns: int) -> Rung:
         shut = self._configured.shut
+        if footing.drained and footing.tail.keeps:
+            return at
         if at.serves:
             return shut
         if at.stance is Stance.SHUT:
@@ -309,6 +316,8 @@ class Ladder:
         """Drained, withdrawn, and every router has had the time to notice."""
         if self._at != WITHDRAWN or not footing.drained or not footing.servers:
             return False
+        if footing.tail.holds:
+            return False
         return self._was_in_force(ROUTERS_NS, now_ns)
 
     def _was_in_force(self, long_ns: int, now_ns: int) -> bool:
@@ -342,6 +351,7 @@ class Ladder:
             first += (*shed, *footing.holds) or (self._climbing(at, footing),)
         elif not footing.stands_down:
             first += footing.holds
+        first += footing.tail.reasons
         said = {reason.code for reason in first}
         return (*first, *(r for r in footing.reasons if r.code not in said))
 

@@ -2,6 +2,7 @@
 
 from haman.core import because
 from haman.core.announcements import AnycastStance
+from haman.core.handover.steering import TailStanding
 from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, in_force, servers
 from haman.core.situation import Situation
 from haman.core.words import Condition, Reason
@@ -64,6 +65,7 @@ def _footing(
         shed=situation.permits.sheds.get(service.name),
         reasons=reasons,
         missing=missing,
+        tail=situation.tails.get(service.name, TailStanding()),
     )
 
 

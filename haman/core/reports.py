@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.facts import VipReport
+from haman.core.handover.steering import LinkPlace
 from haman.core.words import Condition, Confidence, Reason, Utilization
 
 
@@ -76,6 +77,7 @@ class NodeReport:
         permits: None = it neither asks nor grants, as older versions.
         sources: the addresses that its adverts for each VIP come from.
         handover: it can give a VIP away, and take one, without cutting connections.
+        links: on which it speaks BGP; () also from older versions.
     """
 
     node: str
@@ -102,6 +104,7 @@ class NodeReport:
     permits: PermitReport | None = None
     handover: bool = False
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    links: tuple[LinkPlace, ...] = ()
 
     def vip(self, name: str) -> VipReport | None:
         """What this node is to the VIP `name`; None if it is not configured for it."""

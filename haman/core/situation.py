@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from haman.core import because
 from haman.core.announcements import Announcement, HeldAddresses
 from haman.core.facts import VipReport
+from haman.core.handover.steering import TailStanding
 from haman.core.permits.standing import Standing
 from haman.core.reports import PeerView
 from haman.core.words import Condition, Reason, Utilization
@@ -49,6 +50,7 @@ class Situation:
         parting: VIPs that are handed over because of that, or were.
         engine_age_ms: since the engine last said anything.
         permits: what this node may do about its load.
+        tails: of anycast services that are drained here, or were.
     """
 
     condition: Condition
@@ -66,6 +68,7 @@ class Situation:
     parting: frozenset[str] = frozenset()
     engine_age_ms: float = 0.0
     permits: Standing = field(default_factory=Standing)
+    tails: Mapping[str, TailStanding] = field(default_factory=dict)
 
     @property
     def engine_lost(self) -> bool:

@@ -55,6 +55,10 @@ class Child:
         if self.pid is None and self._start_at_ns is None:
             self._start_at_ns = max(now_ns, self._not_before_ns)
 
+    def excuse(self) -> None:
+        """Its last end was no failure: the next start need not wait."""
+        self._not_before_ns, self._backoff_ns = 0, BACKOFF_FIRST_NS
+
     def give_up(self) -> None:
         """Start it no more."""
         self._start_at_ns = None

@@ -122,6 +122,18 @@ class Interfaces:
         own = self._own(link.index, family) if link is not None else []
         return any(address in ip_network(f"{a.address}/{a.prefix}", strict=False) for a in own)
 
+    def bearer(self, address: str) -> str:
+        """The interface that has this address, as `inet_ntop` writes it; "" = none."""
+        found = (a for a in self._addresses.values() if a.address == address)
+        return next((self.name(a.ifindex) for a in found), "")
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        """The interface's own addresses, of both families, but for link-local ones."""
+        link = self.link(name)
+        families = (socket.AF_INET, socket.AF_INET6) if link is not None else ()
+        own = (a for f in families for a in self._own(link.index if link else 0, f))
+        return tuple(a.address for a in own if a.scope != _LINK_LOCAL)
+
     def trouble(self, name: str, tracked: Iterable[str] = ()) -> Reason | None:
         """Why a VIP on this interface cannot be served; None = it can."""
         for each in (name, *tracked):

@@ -27,6 +27,7 @@ from haman.engine.announce import Announcer
 from haman.engine.anycast import Anycast
 from haman.engine.bfd import BfdSessions
 from haman.engine.claims import Claim, anycast_claims
+from haman.engine.diversions import Diversions
 from haman.engine.ending import Ending
 from haman.engine.exabgp import Exabgp
 from haman.engine.groups import Groups
@@ -94,8 +95,7 @@ class Engine:
         self._monitor = Monitor(monitor_buffer_bytes)
         self._reporter = Reporter(self._tell)
         directories = (config.state.directory, str(Path(config.api.socket).parent))
-        trial = [sys.executable, "-c", "import haman.cli"]
-        identity = prepare(directories, trial)
+        identity = prepare(directories, [sys.executable, "-c", "import haman.cli"])
         self._supervisor = Supervisor(
             controller, identity, self._loop, self._reporter, self._received
         )
@@ -139,10 +139,12 @@ class Engine:
         self._anycast = Anycast(self._interfaces, self._reporter, self._holdings)
         parting = Parting(self._vips, self._handovers, self._supervisor)
         self._ending = Ending(self._anycast, self._exabgp, parting)
+        self._diversions = Diversions(self._loop, self._interfaces, self._reporter)
         self._watchdog = Watchdog(config.engine, self._notifier, self._reporter)
-        timed = (self._groups, self._vips, self._handovers, self._bfd, self._anycast)
-        more = (self._holdings, self._announcer, self._exabgp, self._ending, self._watchdog)
-        self._timed = (*timed, *more)
+        turned = (self._groups, self._vips, self._handovers, self._bfd, self._anycast)
+        self._turned = (*turned, self._diversions, self._ending)
+        more = (self._holdings, self._announcer, self._exabgp, self._watchdog)
+        self._timed = (*self._turned, *more)
         self._generation = 0
         self._ready = False
         self._stop_by_ns: int | None = None
@@ -178,19 +180,15 @@ class Engine:
         self._holdings.configure(claims)
         self._vips.configure(routers, now_ns)
         self._handovers.configure(routers.values(), now_ns)
-        names = tuple(service.name for service in config.anycast)
-        self._anycast.configure(names, services, now_ns)
+        self._anycast.configure(tuple(s.name for s in config.anycast), services, now_ns)
+        self._diversions.configure(config, now_ns)
         self._bfd.configure(config.bgp.neighbor if config.bgp else (), now_ns)
 
     def _turn(self, now_ns: int) -> int | None:
         if self._loop.late_ns > self._late_ns:
             self._tell_late(self._loop.late_ns)
-        self._groups.turn(now_ns)
-        self._vips.turn(now_ns)
-        self._handovers.turn(now_ns)
-        self._bfd.turn(now_ns)
-        self._anycast.turn(now_ns)
-        self._ending.turn(now_ns)
+        for part in self._turned:
+            part.turn(now_ns)
         # Everything above only wanted addresses; now they are asked for, all in one go.
         self._holdings.flush(now_ns)
         self._announcer.send_due(now_ns)
@@ -201,8 +199,7 @@ class Engine:
         elif now_ns >= self._stop_by_ns or (self._ending.over and self._holdings.empty):
             return None
         self._report(now_ns)
-        deadlines = [part.deadline_ns for part in self._timed]
-        deadlines += [self._report_at_ns, self._stop_by_ns]
+        deadlines = [*(p.deadline_ns for p in self._timed), self._report_at_ns, self._stop_by_ns]
         if self._stop_by_ns is None:
             deadlines += [self._supervisor.deadline_ns, self._sentry.deadline_ns]
         return min(at_ns for at_ns in deadlines if at_ns is not None)
@@ -215,12 +212,10 @@ class Engine:
         self._exabgp.stop(timeout_s=1.0)
         self._supervisor.stop(timeout_s=1.0)
         self._handovers.close()
+        self._diversions.close()
         self._worker.stop(timeout_s=0.5)
-        self._wires.close()
-        self._monitor.close()
-        self._watchdog.close()
-        self._notifier.close()
-        self._loop.close()
+        for part in (self._wires, self._monitor, self._watchdog, self._notifier, self._loop):
+            part.close()
         return 0 if self._holdings.empty else 1
 
     def _tell_late(self, late_ns: int) -> None:
@@ -247,6 +242,7 @@ class Engine:
         within_ns = STOP_WITHIN_NS + self._ending.begin(reason, self._config, now_ns)
         self._stop_by_ns = now_ns + within_ns
         self._notifier.stopping(within_ns)
+        self._diversions.stop(now_ns)
         self._report_now(now_ns)
 
     def _reloaded(self) -> None:
@@ -347,10 +343,10 @@ class Engine:
                     self._handovers.declare(message.handovers, now_ns)
                 if self._stop_by_ns is None:
                     self._anycast.declare(message.anycast, now_ns)
+                    self._diversions.declare(message.steers, now_ns)
                     self._exabgp.declare(message.exabgp, now_ns)
-                if generation != self._generation:
-                    self._generation = generation
-                    self._reporter.changed = True
+                self._reporter.changed |= generation != self._generation
+                self._generation = generation
             case TakeoverOrdered():
                 self._vips.order(message, now_ns)
 
@@ -382,6 +378,8 @@ class Engine:
                 ending=self._stop_by_ns is not None,
                 handovers=self._handovers.reports(),
                 places=self._handovers.places(),
+                steers=self._diversions.reports(),
+                links=self._diversions.links(),
             )
         )
 

@@ -20,7 +20,9 @@ from pathlib import Path
 import msgspec
 
 from haman.core.handover.messages import Side
+from haman.engine import anycast_rules
 from haman.engine import steering_rules as rules
+from haman.engine.anycast_rules import Diversion
 from haman.engine.steering_rules import Steering
 from haman.system.nftables import Nftables, NftablesError
 from haman.system.sockdiag import SockDiag, SockDiagError
@@ -31,9 +33,10 @@ LEARN_AT_ONCE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Engine → here: every VIP and family that is in a handover now."""
+    """Engine → here: every VIP and family that is in a handover now, and every tail of anycast."""
 
     steerings: tuple[Steering, ...]
+    diversions: tuple[Diversion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,20 @@ class Steered:
 
 
 @dataclass(frozen=True, slots=True)
+class Diverted:
+    """The same of a tail of anycast; `connections`: also those that were handed on lately."""
+
+    steering: Diversion
+    problem: str = ""
+    connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What became of the last `Wanted`, whole."""
 
     steered: tuple[Steered, ...]
+    diverted: tuple[Diverted, ...] = ()
 
 
 class Steerer:
@@ -69,6 +82,7 @@ class Steerer:
         self._make = make_nftables
         self._nftables: Nftables | None = None
         self._there: dict[tuple[str, int], Steering] = {}
+        self._diverted: dict[tuple[str, int], Diversion] = {}
         self._egress = True
 
     def reconcile(self, wanted: Wanted) -> Answer:
@@ -78,7 +92,13 @@ class Steerer:
             with contextlib.suppress(NftablesError):  # with its interface the table is gone, too
                 self._run(rules.end(self._there[key]))
             del self._there[key]
-        return Answer(tuple(map(self._steer, wanted.steerings)))
+        left = {diversion.key for diversion in wanted.diversions}
+        for key in self._diverted.keys() - left:
+            with contextlib.suppress(NftablesError):
+                self._run(anycast_rules.end(self._diverted.pop(key)))
+        return Answer(
+            tuple(map(self._steer, wanted.steerings)), tuple(map(self._divert, wanted.diversions))
+        )
 
     def _steer(self, steering: Steering) -> Steered:
         try:
@@ -99,6 +119,32 @@ class Steerer:
             return Steered(steering, problem=str(error))
         return Steered(steering, connections=count)
 
+    def _divert(self, wanted: Diversion) -> Diverted:
+        try:
+            there = self._diverted.get(wanted.key)
+            if there is not None and there.addresses != wanted.addresses:
+                del self._diverted[wanted.key]
+                self._run(anycast_rules.end(there))
+                there = None
+            if there is None:
+                self._run(anycast_rules.begin(wanted))
+                self._diverted[wanted.key] = wanted
+                self._learn(wanted)
+            if there != wanted:
+                self._run(anycast_rules.steer(wanted))
+                self._diverted[wanted.key] = wanted
+            count = None
+            if wanted.side is Side.GIVING:
+                count = sum(map(self._diag.served, wanted.addresses)) if wanted.counts else 0
+                count += self._ask(anycast_rules.passed(wanted)).count("expires")
+        except (NftablesError, SockDiagError) as error:
+            # Whole or not at all: it is made anew with the next call.
+            with contextlib.suppress(NftablesError):
+                if self._diverted.pop(wanted.key, None) is not None:
+                    self._run(anycast_rules.end(wanted))
+            return Diverted(wanted, problem=str(error))
+        return Diverted(wanted, connections=count)
+
     def _begin(self, steering: Steering) -> None:
         """In this order no connection is missed: those after the first step are learned by it."""
         try:
@@ -109,20 +155,26 @@ class Steerer:
             self._run(rules.begin(steering, egress=False))  # before Linux 5.16
             self._egress = False
         try:
-            for address in steering.addresses:
-                found = self._diag.connections(address)
-                while batch := tuple(itertools.islice(found, LEARN_AT_ONCE)):
-                    self._run(rules.learn(steering, batch, address))
+            self._learn(steering)
             self._run(rules.steer(steering, egress=self._egress))
         except (NftablesError, SockDiagError):
             with contextlib.suppress(NftablesError):
                 self._run(rules.end(steering))
             raise
 
+    def _learn(self, steering: Steering | Diversion) -> None:
+        for address in steering.addresses:
+            found = self._diag.connections(address)
+            while batch := tuple(itertools.islice(found, LEARN_AT_ONCE)):
+                self._run(rules.learn(steering, batch, address))
+
     def _run(self, commands: str) -> None:
+        self._ask(commands)
+
+    def _ask(self, commands: str) -> str:
         if self._nftables is None:
             self._nftables = self._make()
-        self._nftables.run(commands)
+        return self._nftables.run(commands)
 
 
 def _place(steering: Steering) -> tuple[str, tuple[str, ...]]:

@@ -12,10 +12,11 @@ from typing import Final
 
 import msgspec
 
+from haman.engine.anycast_rules import Diversion
 from haman.engine.child import NS_PER_S, Child
 from haman.engine.loop import Loop
 from haman.engine.reporter import Reporter
-from haman.engine.steerer import MESSAGE_BYTES_MAX, Answer, Steered, Wanted
+from haman.engine.steerer import MESSAGE_BYTES_MAX, Answer, Diverted, Steered, Wanted
 from haman.engine.steering_rules import Steering
 from haman.system.spawn import Confinement, spawn
 
@@ -35,14 +36,15 @@ class SteeringChild:
         self._reporter = reporter
         self._child = Child(loop, self._spawn, self._died)
         self._socket: socket.socket | None = None
-        self._wanted: tuple[Steering, ...] = ()
+        self._wanted: tuple[Steering | Diversion, ...] = ()
         self._warm = False
-        self._steered: dict[tuple[str, int], Steered] = {}
+        self._steered: dict[tuple[str, int], Steered | Diverted] = {}
         self._problem = ""
         self._tell_at_ns: int | None = None
+        self._dismissed = False
         self._decoder = msgspec.msgpack.Decoder(Answer)
 
-    def want(self, steerings: tuple[Steering, ...], now_ns: int, *, warm: bool) -> None:
+    def want(self, steerings: tuple[Steering | Diversion, ...], now_ns: int, *, warm: bool) -> None:
         """Have exactly these; cheap when it is as before. `warm`: or more will come soon."""
         if (steerings, warm) == (self._wanted, self._warm):
             return
@@ -53,12 +55,16 @@ class SteeringChild:
         elif self._socket is None:  # it died, and is not started again for nothing
             self._child.give_up()
 
-    def state(self, steering: Steering) -> Steered | None:
+    def state(self, steering: Steering | Diversion) -> Steered | Diverted | None:
         """What it last said of exactly this; None = nothing yet."""
         steered = self._steered.get(steering.key)
         if steered is not None and steered.steering == steering:
             return steered
-        return Steered(steering, self._problem) if self._problem else None
+        if not self._problem:
+            return None
+        if isinstance(steering, Diversion):
+            return Diverted(steering, self._problem)
+        return Steered(steering, self._problem)
 
     @property
     def deadline_ns(self) -> int | None:
@@ -77,13 +83,16 @@ class SteeringChild:
             return
         if not self._wanted and not self._warm:
             self._close()  # it ends by that, and its tables with it
+            self._dismissed = True
             self._tell_at_ns = None
             self._steered.clear()
             return
         failing = any(steered.problem for steered in self._steered.values())
         self._tell_at_ns = now_ns + (RETRY_NS if failing else ALIVE_NS)
         with contextlib.suppress(OSError):  # it does not read now, or is about to be found dead
-            self._socket.send(msgspec.msgpack.encode(Wanted(self._wanted)))
+            steerings = tuple(s for s in self._wanted if isinstance(s, Steering))
+            diversions = tuple(s for s in self._wanted if isinstance(s, Diversion))
+            self._socket.send(msgspec.msgpack.encode(Wanted(steerings, diversions)))
 
     def stop(self) -> None:
         """End it for good."""
@@ -122,7 +131,8 @@ class SteeringChild:
             self._close()
             return
         answer = self._decoder.decode(data)
-        self._steered = {steered.steering.key: steered for steered in answer.steered}
+        said: tuple[Steered | Diverted, ...] = (*answer.steered, *answer.diverted)
+        self._steered = {each.steering.key: each for each in said}
         self._reporter.changed = True
 
     def _close(self) -> None:
@@ -134,6 +144,12 @@ class SteeringChild:
     def _died(self, how: str, now_ns: int) -> None:
         self._close()
         self._steered.clear()
+        if self._dismissed:
+            self._dismissed = False
+            self._child.excuse()
+            if self._wanted or self._warm:
+                self._child.want(now_ns)
+            return
         if not self._wanted and not self._warm:
             return
         self._problem = f"the process that keeps the rules of tails {how}"

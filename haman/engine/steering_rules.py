@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import Protocol
 from zlib import crc32
 
 from haman.core.handover.messages import Side
@@ -102,7 +103,19 @@ def begin(steering: Steering, *, egress: bool) -> str:
     return "\n".join(lines)
 
 
-def learn(steering: Steering, connections: Iterable[bytes], address: str) -> str:
+class Table(Protocol):
+    """Whose set `known` is learnt."""
+
+    @property
+    def family(self) -> int:
+        """Of its addresses, 4 or 6."""
+
+    @property
+    def table(self) -> str:
+        """Its name."""
+
+
+def learn(steering: Table, connections: Iterable[bytes], address: str) -> str:
     """A command that adds these connections to `address`, as `SockDiag.connections` gives them."""
     size = 4 if steering.family == 4 else 16
     elements = []

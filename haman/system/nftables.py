@@ -30,17 +30,20 @@ class Nftables:
         library.nft_ctx_new.restype = ctypes.c_void_p
         library.nft_ctx_new.argtypes = [ctypes.c_uint32]
         library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+        library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
         library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-        for name in ("nft_ctx_buffer_error", "nft_ctx_get_error_buffer", "nft_ctx_free"):
-            getattr(library, name).argtypes = [ctypes.c_void_p]
+        used = ("buffer_error", "get_error_buffer", "buffer_output", "get_output_buffer", "free")
+        for name in used:
+            getattr(library, f"nft_ctx_{name}").argtypes = [ctypes.c_void_p]
         self._library = library
         self._context = library.nft_ctx_new(0)
         if not self._context:
             raise NftablesError("nft_ctx_new failed")
         library.nft_ctx_buffer_error(self._context)
+        library.nft_ctx_buffer_output(self._context)
 
-    def run(self, commands: str) -> None:
-        """Have these commands done, all or none.
+    def run(self, commands: str) -> str:
+        """Have these commands done, all or none; what they print.
 
         Raises:
             NftablesError: none was done; the text is the library's first complaint.
@@ -49,6 +52,8 @@ class Nftables:
             said = self._library.nft_ctx_get_error_buffer(self._context) or b""
             first = said.decode(errors="replace").partition("\n")[0]
             raise NftablesError(f"nftables: {first.removeprefix('Error: ') or 'refused'}")
+        printed = self._library.nft_ctx_get_output_buffer(self._context) or b""
+        return str(printed.decode(errors="replace"))
 
     def close(self) -> None:
         """Close the socket: the kernel removes its tables."""

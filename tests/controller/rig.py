@@ -39,6 +39,7 @@ from haman.core.announcements import (
 )
 from haman.core.facts import EngineReported, StancesDeclared, TakeoverOrdered, VipReport
 from haman.core.handover.messages import HandoverOrder, HandoverReport, Side, Step, VipPlace
+from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.words import Condition, Event, Reason, Role, Utilization
 from haman.system.link import EngineEnd, pair
 from tests.cluster.pair import KEY, counting_bytes, free_port, until
@@ -126,6 +127,7 @@ class FakeEngine:
         self.ending = False
         self.exabgp = ""
         self.bfd: tuple[BfdReport, ...] = ()
+        self.links: tuple[LinkPlace, ...] = ()
 
     def start(self) -> None:
         asyncio.get_running_loop().add_reader(self._end.fileno(), self.read)
@@ -197,6 +199,10 @@ class FakeEngine:
             reached = Step.READY if reached is not None else None
         return HandoverReport(order, reached, self.problem, self.connections)
 
+    def _steer(self, order: SteerOrder) -> SteerReport:
+        count = self.connections if order.side is Side.GIVING else None
+        return SteerReport(order, self.problem is None, self.problem, count)
+
     def _in_tail(self, vip: str) -> bool:
         giving = (o for o in self.handovers if o.vip == vip and o.side is Side.GIVING)
         return any(o.step is Step.TAIL for o in giving) and self.roles[vip] is Role.BACKUP
@@ -245,6 +251,8 @@ class FakeEngine:
                 exabgp=exabgp,
                 ending=self.ending,
                 handovers=tuple(map(self._handover, declared.handovers)),
+                steers=tuple(map(self._steer, declared.steers)),
+                links=self.links,
                 places=tuple(
                     VipPlace(vip, "02:00:00:00:00:01", ("10.77.0.1",))
                     for vip in self.roles

@@ -7,9 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from haman.api.leftover import served
+from haman.api.schema import Member, Status
+from haman.api.view import status
+from haman.cli.anycast import tables
 from haman.config.model import Anycast, Config
 from haman.controller.surface import Accepted, Refused
 from haman.core.announcements import Announcement, BfdReport
+from haman.core.handover.messages import Side
+from haman.core.handover.steering import LinkPlace
 from haman.core.headroom import Verdict
 from haman.core.situation import ENGINE_LOST_MS
 from haman.core.words import Condition, Reason, Stance
@@ -171,10 +177,71 @@ async def test_drain_is_shut_then_withdrawn_then_addresses_off(tmp_path: Path) -
         await until(lambda: last(lb1) == ())
         assert lb1.engine.anycast().held
         await until(lambda: not lb1.engine.anycast().held)
-        assert [r.code for r in lb1.service().reasons] == ["drained"]
+        assert [r.code for r in lb1.service().reasons] == ["no-tail", "drained"]
         assert isinstance(await lb1.controller.undrain(""), Accepted)
         await until(lambda: at(lb1, Stance.FULL, 100))
         assert [a[0].weight if a else 0 for a in lb1.announcer.declared[-4:]] == [0, 25, 50, 100]
+
+
+async def on_links(*nodes: RigNode) -> None:
+    """Their engines know the link that they share, and so do their peers."""
+    for number, each in enumerate(nodes, 11):
+        each.engine.links = (LinkPlace(f"02:00:00:00:00:{number}", (f"10.77.0.{number}",)),)
+        each.engine.report()
+    for each in nodes:
+        peers = each.controller.snapshot
+        await until(lambda: all(p.report and p.report.links for p in peers().peers))  # noqa: B023
+
+
+def member(one: RigNode, of: str) -> Member:
+    """What one node tells operators of another."""
+    (service,) = shown(one).services
+    return next(m for m in service.members if m.node == of)
+
+
+def shown(one: RigNode) -> Status:
+    return status(one.controller.snapshot(), one.controller.config)
+
+
+async def test_connections_of_a_drained_node_are_steered_to_it_until_they_end(
+    tmp_path: Path,
+) -> None:
+    async with both(tmp_path) as (lb1, lb2):
+        await on_links(lb1, lb2)
+        lb1.engine.connections = 3
+        assert await lb1.controller.drain("", force=False) == Accepted("lb1: drained")
+        await until(lambda: last(lb1) == ())
+        (order,) = lb2.engine.stances[-1].steers
+        assert (order.side, order.peer, order.places) == (Side.TAKING, "lb1", lb1.engine.links)
+        (started,) = lb1.events("tail-started")
+        # First the survivor, then the routers.
+        shut = [e.at_ns for e in lb1.events("stance-changed") if e.data["stance"] == "shut"]
+        assert started.data["with"] == "lb2"
+        assert started.at_ns <= shut[-1]
+        await until(lambda: member(lb2, "lb1").connections_left == 3)
+        await until(lambda: member(lb2, "lb1").stance == "withdrawn")
+        assert member(lb2, "lb1").reasons[0].text.endswith("steered here by lb2; 3 left")
+        assert served(shown(lb2), "lb1") == ["edge (tail)"]
+        assert any("(3 left)" in text for text in tables(shown(lb2)))
+        assert lb1.engine.anycast().held
+        lb1.engine.connections = 0
+        lb1.engine.report()
+        await until(lambda: not lb2.engine.stances[-1].steers)
+        await until(lambda: not lb1.engine.anycast().held)
+        assert served(shown(lb1), "lb1") == []
+        (ended,) = lb1.events("tail-ended")
+        assert (ended.reasons[0].code, ended.data["cut"]) == ("served", 0)
+
+
+async def test_a_survivor_without_the_means_is_told_and_the_drain_goes_on(tmp_path: Path) -> None:
+    async with both(tmp_path) as (lb1, lb2):
+        await on_links(lb1, lb2)
+        lb2.engine.problem = Reason("not-on-link", "lb1 shares no IPv4 link with this node")
+        await lb1.controller.drain("", force=False)
+        await until(lambda: last(lb1) == ())
+        (refused,) = lb1.events("tail-refused")
+        assert "lb2 does not steer to this node: lb1 shares no IPv4 link" in refused.text
+        await until(lambda: not lb2.engine.stances[-1].steers)
 
 
 async def test_drained_node_comes_back_shut_when_the_last_announcer_goes(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from haman.core.facts import (
     VipStance,
 )
 from haman.core.handover.messages import HandoverOrder
+from haman.core.handover.steering import SteerOrder
 from haman.core.words import Event, Role, Stance
 from haman.system.link import ControllerEnd
 from haman.system.netlink_socket import Requests
@@ -178,6 +179,7 @@ class Agent:
         self.services: tuple[AnycastStance, ...] = ()
         self.exabgp = ""
         self.handovers: tuple[HandoverOrder, ...] = ()
+        self.steers: tuple[SteerOrder, ...] = ()
         self._declared_at = 0.0
 
     # ---- process -------------------------------------------------------------------------------
@@ -266,6 +268,11 @@ class Agent:
         self.handovers = orders
         self.declare(*self.stances)
 
+    def steer(self, *orders: SteerOrder) -> None:
+        """Declare that these orders for tails of anycast services, and no others, are wanted."""
+        self.steers = orders
+        self.declare(*self.stances)
+
     def order(self, vip: str) -> None:
         assert self.controller
         self.controller.order(TakeoverOrdered(vip))
@@ -287,7 +294,12 @@ class Agent:
             self._declared_at = time.monotonic()
             self.controller.declare(
                 StancesDeclared(
-                    self.generation, self.stances, self.services, self.exabgp, self.handovers
+                    self.generation,
+                    self.stances,
+                    self.services,
+                    self.exabgp,
+                    self.handovers,
+                    self.steers,
                 )
             )
         if self.reading:

@@ -1,0 +1,106 @@
+"""Drains of anycast services, here and elsewhere: the machines of `core.handover`, and their world.
+
+What they say travels in this node's report, what they want goes to the engine with the stances, and what
+peers and the engine say comes back to them with each decision.
+"""
+
+from dataclasses import replace
+
+from haman.config.model import Anycast, Config
+from haman.controller.anycast import configured_anycast
+from haman.core.announcements import AnycastReport
+from haman.core.facts import EngineReported
+from haman.core.handover.drainer import Drainer, DrainFacts, TailNote
+from haman.core.handover.steering import SteerOrder
+from haman.core.handover.survivor import Survivor
+from haman.core.ladder import ConfiguredAnycast, in_force
+from haman.core.situation import Situation
+from haman.core.words import Condition, Event
+
+NS_PER_S = 1_000_000_000
+
+
+class Drains:
+    """Both sides, for every anycast service."""
+
+    def __init__(self, config: Config) -> None:
+        self._drainers: dict[str, Drainer] = {}
+        self._survivors: dict[str, Survivor] = {}
+        self.reconfigure(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Take over the services; what is under way for one that stays goes on."""
+        self._services: tuple[ConfiguredAnycast, ...] = configured_anycast(config)
+        node, old = config.node.name, (self._drainers, self._survivors)
+        self._drainers = {a.name: old[0].get(a.name, _drainer(a, node)) for a in config.anycast}
+        self._survivors = {
+            a.name: old[1].get(a.name, Survivor(a.name, node)) for a in config.anycast
+        }
+        for each in config.anycast:
+            self._drainers[each.name].tail_ns = _tail_ns(each)
+
+    def step(
+        self, situation: Situation, said: EngineReported | None, now_ns: int, at_ns: int
+    ) -> tuple[Situation, tuple[Event, ...]]:
+        """Look around: the situation with what tails ask of the ladders, and what is to be noted."""
+        events: list[Event] = []
+        reports = said.steers if said is not None else None
+        dead = situation.condition is Condition.FAULT and not situation.serviceable
+        for service in self._services:
+            drainer, survivor = self._drainers[service.name], self._survivors[service.name]
+            announced = situation.announced
+            rung = None if announced is None else in_force(service, announced)
+            facts = DrainFacts(
+                drained=situation.intent.drained,
+                broken=dead or situation.ending,
+                in_force=rung,
+                full=rung == service.rungs[0],
+                peers=situation.peers,
+                reports=reports,
+            )
+            notes = drainer.step(facts, now_ns)
+            survivor.step(situation.peers, reports, now_ns, drains=drainer.asks)
+            events += [_event(service.name, note, at_ns) for note in notes]
+        tails = {name: drainer.standing for name, drainer in self._drainers.items()}
+        return replace(situation, tails=tails), tuple(events)
+
+    def orders(self, now_ns: int) -> tuple[SteerOrder, ...]:
+        """What the engine shall do."""
+        sides: tuple[Drainer | Survivor, ...] = (
+            *self._drainers.values(),
+            *self._survivors.values(),
+        )
+        found = (side.order(now_ns) for side in sides)
+        return tuple(order for order in found if order is not None)
+
+    def told(self, reports: tuple[AnycastReport, ...]) -> tuple[AnycastReport, ...]:
+        """This node's word on every service, with what it says of tails."""
+        return tuple(self._told(report) for report in reports)
+
+    def _told(self, report: AnycastReport) -> AnycastReport:
+        drainer = self._drainers[report.service]
+        word, steers = drainer.word, self._survivors[report.service].word
+        if word is None and steers is None:
+            return report
+        return replace(report, tail=word, connections_left=drainer.left, steers=steers)
+
+
+def _drainer(service: Anycast, node: str) -> Drainer:
+    return Drainer(service.name, node, _tail_ns(service))
+
+
+def _tail_ns(service: Anycast) -> int:
+    return round(service.handover_timeout_s * NS_PER_S)
+
+
+_TEXTS = {
+    "tail-started": "the tail of {} began",
+    "tail-ended": "the tail of {} is over",
+    "tail-refused": "{} has no tail",
+}
+
+
+def _event(service: str, note: TailNote, at_ns: int) -> Event:
+    text = f"{_TEXTS[note.kind].format(service)}: {note.reason.text}"
+    data: dict[str, int | float | str] = {"with": ", ".join(note.survivors), "cut": note.cut}
+    return Event(note.kind, at_ns, text, service, (note.reason,), data)

@@ -1,0 +1,132 @@
+"""What the nodes of an anycast service say and want while one of them is drained.
+
+The draining node asks the others, the survivors, to steer to it what they do not know. What it does not
+know either is a survivor's that the router sends to another one now: it goes down a line of them,
+first to last by name, and the last one answers. So a segment passes each node at most twice:
+
+    router ─► any survivor ─► draining node ─► first survivor ─► … ─► last survivor
+
+No address moves. All facts are whole: none is an edge.
+"""
+
+from dataclasses import dataclass
+
+from haman.core.handover.messages import NS_PER_S, Side
+from haman.core.words import Reason
+
+TAIL = "tail"
+"""Code of the reason that a node gives while it serves a tail."""
+LEASE_NS = 5 * NS_PER_S
+"""A survivor steers for so long after it last heard the draining node say that it shall."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlace:
+    """A link on which a node speaks BGP, and where frames for it go there.
+
+    Attributes:
+        mac: of the interface, "02:…".
+        addresses: the node's own on it, both families; without link-local ones.
+    """
+
+    mac: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TailWord:
+    """The draining node, in its report: whoever can, steers to it what it does not know.
+
+    Attributes:
+        id: of this one drain, never used again.
+        began: routers are told to go elsewhere; not before a survivor is ready.
+        over: it is not needed any more.
+        line: the survivors, in order.
+    """
+
+    id: str
+    line: tuple[str, ...] = ()
+    began: bool = False
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SteerWord:
+    """A survivor, in its report: how far it is.
+
+    Attributes:
+        id: of the drain.
+        ready: its rules are in force, for every family.
+        problem: why they cannot be; None = they are, or will be.
+        next: after it in the line, as its rules have it; "" = nobody.
+    """
+
+    id: str
+    ready: bool = False
+    next: str = ""
+    problem: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SteerOrder:
+    """Controller → engine: what it shall do for the tail of one service. Without one: nothing.
+
+    Attributes:
+        side: giving: the draining node; taking: a survivor.
+        peer: the draining node, that gets what is not known here; giving: "".
+        next: who gets what was handed on to this node, and is not known here; "" = nobody.
+        after: MAC addresses of who hands on to this node; giving: not needed, () .
+        others: of the cluster's nodes: what comes from another one is answered here.
+        until_ns: CLOCK_MONOTONIC; then the engine ends it by itself. Moved on while it is wanted.
+    """
+
+    id: str
+    service: str
+    side: Side
+    until_ns: int
+    peer: str = ""
+    places: tuple[LinkPlace, ...] = ()
+    next: str = ""
+    next_places: tuple[LinkPlace, ...] = ()
+    after: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SteerReport:
+    """Engine → controller: how far an order is.
+
+    Attributes:
+        ready: all of it is in force.
+        problem: why not; None = it is, or will be.
+        connections: giving: to the service here, and handed on from here lately; None = not counted
+            yet.
+    """
+
+    order: SteerOrder
+    ready: bool = False
+    problem: Reason | None = None
+    connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TailStanding:
+    """What the tail of a service asks of its ladder.
+
+    Attributes:
+        keeps: a drained node stays where it is: the survivors are not ready yet.
+        holds: the addresses stay, announced or not.
+        reasons: why, or why there is no tail.
+    """
+
+    keeps: bool = False
+    holds: bool = False
+    reasons: tuple[Reason, ...] = ()
+
+
+RENEW_NS = 10 * NS_PER_S
+
+
+def lease_end(now_ns: int) -> int:
+    """An instant 10 to 20 s away that changes every 10 s: until when the engine goes on alone."""
+    return (now_ns // RENEW_NS + 2) * RENEW_NS

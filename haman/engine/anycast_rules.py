@@ -1,0 +1,157 @@
+"""The rules of an anycast service's tail, as nftables commands: see `core.handover.steering`.
+
+As those of a VIP's (`steering_rules`): what a node *knows* are the connections that its sockets had when
+the rules came, and those whose SYN has come by since. What it does not know is sent on as a frame,
+destination unchanged, at the ingress hook of each interface that clients' segments arrive on. The
+address is on `lo` of every node, so nobody has to be told on the link, and nobody is asked.
+
+    at        comes from                is not known, and goes to
+    --------  ------------------------  ----------------------------------------
+    survivor  who is before it in line  who is next, or is answered here by the last
+              another node              is answered here
+              elsewhere: a router       the draining node
+    draining  anywhere                  the first in line; it counts as left for PASSED_S
+
+A node is known by its MAC address. Should one be mistaken, `fwd` takes one off the hop limit each time.
+"""
+
+import re
+from dataclasses import dataclass
+from zlib import crc32
+
+from haman.core.handover.messages import Side
+from haman.engine.steering_rules import KNOWN_MAX, PRIORITY
+
+PASSED_S = 10
+"""Of a connection that is handed on: longer than most keep-alive intervals would be costly to be wrong in:
+a drained node waits for it."""
+_SYN = "tcp flags & (syn | ack) == syn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diversion:
+    """One service and family in a tail, on one interface.
+
+    Attributes:
+        service: its name.
+        family: 4 or 6.
+        interface: that clients' segments arrive on.
+        addresses: of the service, of this family, without lengths.
+        to: the draining node's address; giving: "".
+        out: the interface that leads there.
+        next: the next one's in line; "" = nobody.
+        next_out: the interface that leads there.
+        after: MAC addresses of who is before this node in line.
+        others: of the cluster's other nodes.
+        counts: the sockets of these addresses are counted with this one.
+    """
+
+    service: str
+    family: int
+    interface: str
+    side: Side
+    addresses: tuple[str, ...]
+    to: str = ""
+    out: str = ""
+    next: str = ""
+    next_out: str = ""
+    after: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    counts: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Names the table."""
+        return (f"{self.service} on {self.interface}", self.family)
+
+    @property
+    def table(self) -> str:
+        """The table's name: readable, and unlike any other's."""
+        plain = re.sub(r"[^A-Za-z0-9]", "_", self.service)[:32]
+        return f"haman_{plain}_{crc32(self.key[0].encode()):08x}_ip{self.family}"
+
+    @property
+    def ip(self) -> str:
+        """Of the family, as nftables has it."""
+        return "ip" if self.family == 4 else "ip6"
+
+
+def begin(diversion: Diversion) -> str:
+    """Commands that make the table; all that it does is learn from SYNs."""
+    kind = f"ipv{diversion.family}_addr"
+    connection = f"type {kind} . inet_service . {kind} . inet_service"
+    hook = f'hook ingress device "{diversion.interface}" priority {PRIORITY};'
+    lines = (
+        f"table netdev {diversion.table} {{ flags owner;",
+        f"set known {{ {connection}",
+        f"flags dynamic; size {KNOWN_MAX}; }}",
+        f"set passed {{ {connection}",
+        f"flags dynamic,timeout; timeout {PASSED_S}s; size {KNOWN_MAX}; }}",
+        f"chain in {{ type filter {hook}",
+        *_own_segments(diversion),
+        _learn(diversion),
+        "}",
+        "}",
+    )
+    return "\n".join(lines)
+
+
+def steer(diversion: Diversion) -> str:
+    """Commands that put the rules in force, in place of those that are there; see `begin`."""
+    rules = [
+        *_own_segments(diversion),
+        _learn(diversion),
+        f"{_connection(diversion)} @known accept",
+    ]
+    on = _forward(diversion, diversion.next, diversion.next_out) if diversion.next else "accept"
+    if diversion.side is Side.TAKING:
+        if diversion.after:
+            rules.append(f"ether saddr {_set(diversion.after)} {on}")
+        if diversion.others:
+            rules.append(f"ether saddr {_set(diversion.others)} accept")
+        rules.append(_forward(diversion, diversion.to, diversion.out))
+    elif diversion.next:
+        rules.append(f"update @passed {{ {_connection(diversion)} }} {on}")
+    add = f"add rule netdev {diversion.table} in"
+    return "\n".join(
+        [f"flush chain netdev {diversion.table} in", *(f"{add} {rule}" for rule in rules)]
+    )
+
+
+def passed(diversion: Diversion) -> str:
+    """A command that prints what was handed on from here lately."""
+    return f"list set netdev {diversion.table} passed"
+
+
+def end(diversion: Diversion) -> str:
+    """A command that removes all of it."""
+    return f"delete table netdev {diversion.table}"
+
+
+def _own_segments(diversion: Diversion) -> tuple[str, ...]:
+    """Let pass what is no whole TCP segment for the service."""
+    ip = diversion.ip
+    fragments = ("ip frag-off & 0x3fff != 0 accept",) if diversion.family == 4 else ()
+    return (
+        f"meta protocol != {ip} accept",
+        f"{ip} daddr != {_set(diversion.addresses)} accept",
+        "meta l4proto != tcp accept",
+        *fragments,
+    )
+
+
+def _learn(diversion: Diversion) -> str:
+    return f"{_SYN} add @known {{ {_connection(diversion)} }} accept"
+
+
+def _connection(diversion: Diversion) -> str:
+    ip = diversion.ip
+    return f"{ip} saddr . tcp sport . {ip} daddr . tcp dport"
+
+
+def _forward(diversion: Diversion, to: str, out: str) -> str:
+    return f'fwd {diversion.ip} to {to} device "{out}"'
+
+
+def _set(elements: tuple[str, ...]) -> str:
+    return f"{{ {', '.join(elements)} }}"

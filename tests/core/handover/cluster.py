@@ -1,0 +1,163 @@
+"""Nodes of one anycast service around real drainers, survivors and ladders, with a model of engines.
+
+Time goes in ticks of 100 ms. A node's report reaches the others a tick later, its engine does what it
+is told a tick later, and its relay has what its ladder wants a tick after that.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from haman.core.announcements import AnycastReport
+from haman.core.handover.drainer import Drainer, DrainFacts, TailNote
+from haman.core.handover.messages import NS_PER_MS, NS_PER_S, Side
+from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
+from haman.core.handover.survivor import Survivor
+from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, Rung, servers
+from haman.core.reports import NodeReport, PeerView
+from haman.core.words import Condition, Reason, Stance
+
+TICK_NS = 100 * NS_PER_MS
+TAIL_NS = 8 * NS_PER_S
+EDGE = ConfiguredAnycast("edge", reduced_weights=(), step_ns=NS_PER_S, drain_ns=NS_PER_S)
+FULL = Rung(Stance.FULL, 100)
+
+
+@dataclass
+class Node:
+    """One of them.
+
+    `connections` are what its engine counts; `problem` is the engine's; `mute`: reports are lost;
+    `hangs`: the engine never gets anything done.
+    """
+
+    name: str
+    ladder: Ladder = field(default_factory=lambda: Ladder(EDGE))
+    in_force: Rung = FULL
+    drained: bool = False
+    broken: bool = False
+    connections: int = 0
+    problem: Reason | None = None
+    mute: bool = False
+    hangs: bool = False
+    old: bool = False
+    dead: bool = False
+    ordered: tuple[SteerOrder, ...] = ()
+    reports: tuple[SteerReport, ...] | None = ()
+    notes: list[TailNote] = field(default_factory=list)
+    held: bool = True
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin as a controller does: knowing nothing."""
+        self.drainer = Drainer("edge", self.name, TAIL_NS)
+        self.survivor = Survivor("edge", self.name)
+
+    @property
+    def places(self) -> tuple[LinkPlace, ...]:
+        return () if self.old else (LinkPlace(f"02:00:00:00:00:{self.name}", (self.name,)),)
+
+    @property
+    def codes(self) -> list[str]:
+        return [f"{note.kind}: {note.reason.code}" for note in self.notes]
+
+    def order(self, side: Side) -> SteerOrder | None:
+        return next((o for o in self.ordered if o.side is side), None)
+
+    @property
+    def steers_for(self) -> str:
+        order = self.order(Side.TAKING)
+        return order.peer if order is not None else ""
+
+    def report(self) -> NodeReport:
+        said = AnycastReport(
+            "edge",
+            self.in_force.stance,
+            self.in_force.weight,
+            100,
+            0,
+            neighbors_up=1,
+            tail=self.drainer.word,
+            connections_left=self.drainer.left,
+            steers=self.survivor.word,
+        )
+        condition = Condition.FAULT if self.broken else Condition.IN_SERVICE
+        return NodeReport(
+            self.name, "", "1", condition, drained=self.drained, anycast=(said,), links=self.places
+        )
+
+
+class Cluster:
+    """All of them, and the time."""
+
+    def __init__(self, *names: str) -> None:
+        self.nodes = {name: Node(name) for name in names}
+        self.heard: dict[str, tuple[NodeReport, int]] = {}
+        self.now_ns = 0
+        self.run(2)
+
+    def __getitem__(self, name: str) -> Node:
+        return self.nodes[name]
+
+    def run(self, ticks: int, until=lambda: False) -> None:
+        for _ in range(ticks):
+            if until():
+                return
+            self.step()
+
+    def step(self) -> None:
+        self.now_ns += TICK_NS
+        living = [node for node in self.nodes.values() if not node.dead]
+        for node in living:
+            if node.reports is not None and not node.hangs:
+                node.reports = tuple(self._engine(node, order) for order in node.ordered)
+            self._decide(node)
+        for node in living:
+            if not node.mute:
+                self.heard[node.name] = (node.report(), self.now_ns)
+        self.check()
+
+    def _engine(self, node: Node, order: SteerOrder) -> SteerReport:
+        count = node.connections if order.side is Side.GIVING else None
+        return SteerReport(order, node.problem is None, node.problem, count)
+
+    def peers(self, name: str) -> tuple[PeerView, ...]:
+        views = []
+        for other in sorted(self.nodes.keys() - {name}):
+            report, at_ns = self.heard.get(other, (None, 0))
+            age_ns = self.now_ns - at_ns
+            fresh = report is not None and age_ns < NS_PER_S
+            views.append(PeerView(other, report, age_ns / NS_PER_MS, fresh))
+        return tuple(views)
+
+    def _decide(self, node: Node) -> None:
+        peers = self.peers(node.name)
+        facts = DrainFacts(
+            node.drained, node.broken, node.in_force, node.in_force == FULL, peers, node.reports
+        )
+        node.notes += node.drainer.step(facts, self.now_ns)
+        node.survivor.step(peers, node.reports, self.now_ns, drains=node.drainer.asks)
+        footing = Footing(
+            Condition.FAULT if node.broken else Condition.IN_SERVICE,
+            drained=node.drained,
+            in_force=node.in_force,
+            servers=servers("edge", peers),
+            tail=node.drainer.standing,
+        )
+        stance = node.ladder.step(footing, self.now_ns)
+        node.in_force, node.held = Rung(stance.stance, stance.weight), stance.held
+        orders = (side.order(self.now_ns) for side in (node.drainer, node.survivor))
+        node.ordered = tuple(replace(o, until_ns=0) for o in orders if o is not None)
+
+    def check(self) -> None:
+        """What must be so at each instant."""
+        for node in self.nodes.values():
+            # Who is steered to steers to nobody, or segments would go round.
+            assert len(node.ordered) < 2, node.name
+            # Frames that come have somebody to answer them.
+            living = [n for n in self.nodes.values() if not n.dead]
+            if any(n.steers_for == node.name for n in living) and node in living:
+                assert node.held, node.name
+            order = node.order(Side.TAKING)
+            if order is not None and order.next:
+                assert order.next > node.name

@@ -1,0 +1,267 @@
+"""Drains of an anycast service among several nodes: in order, interrupted at each instant, and refused."""
+
+import pytest
+
+from haman.core.handover.drainer import ASK_NS, WAIT_NS
+from haman.core.handover.messages import NS_PER_S, Side
+from haman.core.handover.steering import LEASE_NS
+from haman.core.words import Reason, Stance
+from tests.core.handover.cluster import FULL, TAIL_NS, TICK_NS, Cluster
+
+LONG = (2 * TAIL_NS + WAIT_NS + LEASE_NS) // TICK_NS
+"""Ticks in which everything must have ended."""
+NO_RULES = Reason("no-rules", "libnftables.so.1 is not installed")
+
+
+def seconds(number: float) -> int:
+    return int(number * NS_PER_S) // TICK_NS
+
+
+def gone(cluster: Cluster) -> bool:
+    return cluster["b"].in_force.stance is Stance.WITHDRAWN
+
+
+def until_over(cluster: Cluster) -> None:
+    cluster.run(LONG, lambda: gone(cluster) and quiet(cluster))
+
+
+def draining(connections: int = 5) -> Cluster:
+    cluster = Cluster("a", "b", "c", "d")
+    cluster["b"].connections = connections
+    cluster["b"].drained = True
+    return cluster
+
+
+def in_tail(connections: int = 5) -> Cluster:
+    cluster = draining(connections)
+    cluster.run(LONG, lambda: cluster["b"].drainer.state == "tail")
+    cluster.run(2)
+    return cluster
+
+
+def quiet(cluster: Cluster) -> bool:
+    return not any(node.ordered for node in cluster.nodes.values())
+
+
+def test_survivors_steer_before_the_ladder_moves_and_until_the_last_connection_ends() -> None:
+    cluster = draining()
+    node = cluster["b"]
+    while node.in_force == FULL:
+        before = [(n.steers_for, n.reports) for n in cluster.nodes.values() if n is not node]
+        cluster.step()
+    assert all(who == "b" and reports and reports[0].ready for who, reports in before)
+    cluster.run(seconds(5))
+    assert (node.in_force.stance, node.held) == (Stance.WITHDRAWN, True)
+    assert node.drainer.left == 5
+    assert node.codes == ["tail-started: tail"]
+    node.connections = 0
+    cluster.run(seconds(2), lambda: quiet(cluster))
+    assert node.codes[1:] == ["tail-ended: served"]
+    cluster.run(seconds(2))
+    assert not node.held
+    assert node.drainer.state == "done"
+
+
+def test_what_the_drained_node_does_not_know_goes_down_the_line() -> None:
+    cluster = in_tail()
+    line = [(n.order(Side.TAKING) or n.order(Side.GIVING)) for n in cluster.nodes.values()]
+    assert [(order.peer, order.next) for order in line] == [
+        ("b", "c"),
+        ("", "a"),
+        ("b", "d"),
+        ("b", ""),
+    ]
+    macs = {name: node.places[0].mac for name, node in cluster.nodes.items()}
+    assert line[0].after == (macs["b"],)
+    assert line[2].after == (macs["a"],)
+    assert line[3].after == (macs["c"],)
+    assert all(set(line[i].others) >= {macs["b"]} for i in (0, 2, 3))
+
+
+def test_a_survivor_that_falls_silent_leaves_the_line() -> None:
+    cluster = in_tail()
+    cluster["c"].dead = True
+    cluster.run(seconds(2))
+    assert cluster["a"].order(Side.TAKING).next == "d"
+    assert cluster["d"].order(Side.TAKING).after == (cluster["a"].places[0].mac,)
+
+
+def test_the_tail_ends_at_its_timeout_and_says_what_it_cut() -> None:
+    cluster = in_tail(connections=7)
+    cluster.run(LONG, lambda: quiet(cluster))
+    node = cluster["b"]
+    assert node.codes == ["tail-started: tail", "tail-ended: tail-timeout"]
+    assert node.notes[1].cut == 7
+    assert "7 connections were left after 8 s" in node.notes[1].reason.text
+    assert cluster.now_ns < TAIL_NS + 3 * NS_PER_S
+
+
+def whole() -> int:
+    """Ticks of a drain, until it is done."""
+    cluster = draining(connections=0)
+    cluster.run(LONG, lambda: cluster["b"].drainer.state == "done")
+    return cluster.now_ns // TICK_NS
+
+
+@pytest.mark.parametrize("dies", ["a", "b", "c"])
+def test_a_node_that_dies_at_any_instant(dies: str) -> None:
+    for tick in range(whole() + 3):
+        cluster = draining(connections=0)
+        cluster.run(tick)
+        cluster[dies].dead = True
+        living = [n for n in cluster.nodes.values() if not n.dead]
+        cluster.run(seconds(10))
+        assert not any(n.ordered for n in living), tick
+        if dies != "b":
+            assert cluster["b"].in_force.stance is Stance.WITHDRAWN, tick
+            assert not cluster["b"].held, tick
+
+
+@pytest.mark.parametrize("silent", ["a", "b"])
+def test_reports_that_stop_at_any_instant(silent: str) -> None:
+    for tick in range(whole() + 3):
+        cluster = draining(connections=3)
+        cluster.run(tick)
+        cluster[silent].mute = True
+        cluster.run(2)
+        until_over(cluster)
+        assert gone(cluster), tick
+        assert quiet(cluster), tick
+
+
+@pytest.mark.parametrize("restarts", ["a", "b"])
+def test_a_controller_that_is_started_again_goes_on_with_what_its_engine_does(
+    restarts: str,
+) -> None:
+    cluster = in_tail()
+    node = cluster[restarts]
+    before, node.reports = node.reports, None
+    node.start()
+    cluster.run(3)
+    node.reports = before
+    cluster.run(seconds(6))
+    assert all(cluster[name].steers_for == "b" for name in "acd")
+    assert cluster["b"].drainer.left == 5
+    cluster["b"].connections = 0
+    cluster.run(seconds(3))
+    assert quiet(cluster)
+
+
+def test_a_node_that_cannot_steer_is_named_and_the_others_do() -> None:
+    cluster = draining()
+    cluster["c"].problem = NO_RULES
+    cluster.run(seconds(1), lambda: cluster["b"].in_force != FULL)
+    node = cluster["b"]
+    assert node.codes == ["tail-started: tail"]
+    assert node.notes[0].survivors == ("a", "d")
+    told = [r.text for r in node.ladder.snapshot().reasons]
+    assert f"c does not steer to this node: {NO_RULES.text}" in told
+    assert cluster["a"].order(Side.TAKING).next == "d"
+
+
+@pytest.mark.parametrize(
+    ("who", "text"),
+    [
+        ("acd", "a does not steer to this node: libnftables.so.1 is not installed"),
+        ("b", "b: libnftables.so.1 is not installed"),
+    ],
+)
+def test_where_nobody_can_the_drain_goes_on_without(who: str, text: str) -> None:
+    cluster = draining()
+    for name in who:
+        cluster[name].problem = NO_RULES
+    cluster.run(seconds(4), lambda: cluster["b"].in_force.stance is Stance.WITHDRAWN)
+    node = cluster["b"]
+    assert node.in_force.stance is Stance.WITHDRAWN
+    assert node.codes == ["tail-refused: no-tail"]
+    assert text in node.notes[0].reason.text
+    cluster.run(seconds(3))
+    assert quiet(cluster)
+    assert not node.held
+
+
+def test_older_nodes_and_engines_that_hang_are_not_waited_for_for_ever() -> None:
+    cluster = draining()
+    for name in "acd":
+        cluster[name].old = True
+    cluster.run(3)
+    assert cluster["b"].codes == ["tail-refused: no-tail"]
+    cluster = draining()
+    cluster["c"].hangs = True
+    cluster.run(ASK_NS // TICK_NS + 4)
+    assert cluster["b"].notes[0].survivors == ("a", "d")
+    assert cluster["b"].in_force.stance is Stance.SHUT
+
+
+def test_a_second_drain_waits_for_the_first_ones_tail() -> None:
+    cluster = in_tail()
+    cluster["c"].drained = True
+    cluster.run(seconds(3))
+    assert cluster["c"].in_force == FULL
+    assert cluster["c"].steers_for == "b"
+    (reason, *_) = cluster["c"].ladder.snapshot().reasons
+    assert (reason.code, reason.data) == ("tail-awaited", {"node": "b"})
+    cluster["b"].connections = 0
+    cluster["c"].connections = 4
+    cluster.run(seconds(10), lambda: cluster["c"].drainer.state == "tail")
+    cluster.run(seconds(2))
+    assert [cluster[name].steers_for for name in "abcd"] == ["c", "c", "", "c"]
+    assert cluster["c"].in_force.stance is Stance.WITHDRAWN
+
+
+def test_of_two_that_are_drained_at_once_one_goes_first() -> None:
+    cluster = draining(connections=2)
+    cluster["c"].drained = True
+    cluster["c"].connections = 2
+    cluster.run(seconds(2))
+    assert [cluster[name].drainer.state for name in "bc"] == ["tail", "waiting"]
+    cluster.run(LONG, lambda: all(cluster[n].drainer.state == "done" for n in "bc"))
+    assert [cluster[n].notes[-1].reason.code for n in "bc"] == ["tail-timeout", "tail-timeout"]
+    assert quiet(cluster)
+
+
+def test_undrained_in_the_tail_it_is_announced_first_and_steering_ends_then() -> None:
+    cluster = in_tail()
+    cluster.run(seconds(3))
+    node = cluster["b"]
+    node.drained = False
+    while node.in_force != FULL:
+        assert cluster["a"].steers_for == "b"
+        cluster.step()
+    cluster.run(seconds(1))
+    assert cluster["a"].steers_for == "b"
+    cluster.run(seconds(3))
+    assert node.codes[-1] == "tail-ended: undrained"
+    assert node.notes[-1].cut == 0
+    assert quiet(cluster)
+    assert node.held
+    node.drained = True
+    cluster.run(seconds(1))
+    assert node.codes[-1] == "tail-started: tail"
+
+
+def test_undrained_before_it_began_nothing_has_happened() -> None:
+    cluster = draining()
+    cluster.step()
+    cluster["b"].drained = False
+    cluster.run(seconds(1.5))
+    assert cluster["b"].in_force == FULL
+    assert cluster["b"].notes == []
+    assert quiet(cluster)
+
+
+def test_a_proxy_that_dies_in_the_tail_ends_it() -> None:
+    cluster = in_tail()
+    cluster["b"].broken = True
+    cluster.run(3)
+    assert cluster["b"].codes[-1] == "tail-ended: broken"
+    cluster.run(3)
+    assert quiet(cluster)
+
+
+def test_alone_it_asks_nobody() -> None:
+    cluster = Cluster("a")
+    cluster["a"].drained = True
+    cluster.run(5)
+    assert cluster["a"].in_force.stance is Stance.SHUT
+    assert cluster["a"].drainer.state == "idle"
