@@ -70,9 +70,7 @@ class Controller:
         self._peers = PeerSide(parts.mesh, config.cluster, parts.clock, self._own, self._do)
         self._hooks = Hooks(config.hooks.on_event, self._hook_failed)
         self._senses = Sensing(config, parts.senses, self.decide)
-        self._bgp = BgpSide(
-            config, parts.announcer, parts.clock, self._announcer_changed, self.note
-        )
+        self._bgp = BgpSide(config, parts.announcer, parts.clock, self._bgp_changed, self.note)
         self._drains = Drains(config)
         self._decider = Decider(configured_vips(config), configured_anycast(config))
         self._permits = PermitSide(config, self._decider, self._peers, parts.clock, parts.recorder)
@@ -288,7 +286,7 @@ class Controller:
         if reasons is not None and heir is not None and not given:
             self._peers.release(event.service, heir, reasons)
 
-    def _announcer_changed(self) -> None:
+    def _bgp_changed(self) -> None:
         """ExaBGP acknowledged something, a session came or went, a configuration is valid."""
         self.decide()
         self._peers.publish_soon()

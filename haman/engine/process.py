@@ -140,6 +140,7 @@ class Engine:
         parting = Parting(self._vips, self._handovers, self._supervisor)
         self._diversions = Diversions(self._loop, self._interfaces, self._reporter)
         self._ending = Ending(self._anycast, self._exabgp, parting)
+        self._diversions = Diversions(self._loop, self._interfaces, self._reporter)
         self._watchdog = Watchdog(config.engine, self._notifier, self._reporter)
         turned = (self._groups, self._vips, self._handovers, self._bfd, self._anycast)
         self._turned = (*turned, self._diversions, self._ending)

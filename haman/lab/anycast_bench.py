@@ -31,7 +31,7 @@ from haman.lab.verdict import Record
 NODE = "lb1"
 LOAD = Load(new_per_s=1000, mode="connect")
 FIRST_STEP_S = 1.0
-WITHDRAWN_WITHIN_S = 2.0
+WITHDRAWN_WITHIN_S = 6.0
 COST_OVER_S = 10.0
 
 
@@ -56,7 +56,7 @@ class Trial:
 TRIALS = (
     Trial("proxy killed", "kill", "haproxy"),
     Trial("node silent, BFD 3 × 50 ms", "silence"),
-    Trial("node drained under load", "drain", after_s=3),
+    Trial("node drained under load", "drain", after_s=6),
     Trial("node silent, no BFD, hold time 9 s", "silence", bfd=False, after_s=11, share=0.4),
 )
 

@@ -258,7 +258,7 @@ class Cluster:
         before = in_force(EDGE, node.announced)
         node.last = node.core.step(situation, own, self.now_ns, heard)
         for move in node.last.moves:
-            node.decider.order(FailoverOrdered(move.vip, move.to, permitted=True), self.now_ns)
+            node.decider.order(FailoverOrdered(move.vip, move.to), self.now_ns)
         self.obey(node)
         after = in_force(EDGE, node.announced)
         if after != before:
