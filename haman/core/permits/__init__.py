@@ -33,8 +33,9 @@ brings it nothing: so two nodes cannot both have all consents at once.
 
 What an anycast service sheds outlives its permit: the node stays at most at that rung. It takes one
 rung back when its hold is over, it is in service, and the load that it would have there stays below
-`recover`, by its own load or by the others'; or at once when a grant is revoked. A VIP that moved
-stays where it is.
+`recover`, by its own load or by the others'; or at once when a grant is revoked. Where only the clients
+that come at once are too many for it, or where it is unknown what would come, it waits for ten holds.
+A VIP that moved stays where it is.
 
 The granter
     free       grants nothing

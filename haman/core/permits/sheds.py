@@ -1,6 +1,6 @@
 """What this node sheds of its anycast services, and how it takes that back, one rung at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from haman.core.ladder import ConfiguredAnycast, Rung, Shed
 from haman.core.permits.fit import fits_back
@@ -10,8 +10,9 @@ from haman.core.permits.standing import NS_PER_S, Note, PermitSettings
 from haman.core.words import Condition, Reason, Stance
 
 HOLDS_MAX = 10
-"""A hold grows to as many times the first; one flap is forgiven in as long; and without knowing what
-would come, a node waits for so long before it takes a rung back: missing data decays to serving."""
+"""A hold grows to as many times the first, and one flap is forgiven in as long. For as many of its
+holds a node waits where it does not know what would come, or where what comes at once is too much and
+what stays is not: then it takes the rung back all the same. Whatever passes decays to serving."""
 
 
 @dataclass(slots=True)
@@ -125,9 +126,10 @@ class Sheds:
             return
         rung = _above(service, shed.rung)
         found = fits_back(service.name, rung, scene, self._settings)
-        blind = not found.known and held_ns >= HOLDS_MAX * max(shed.hold_ns, 1)
-        if not found.fits and not blind:
-            shed.waits = found.reason
+        patience_ns = HOLDS_MAX * max(shed.hold_ns, 1)
+        decays = not found.known or found.lasting
+        if not found.fits and not (decays and held_ns >= patience_ns):
+            shed.waits = _waits(found.reason, patience_ns) if decays else found.reason
             return
         text = f"{service.name} is taken back to weight {rung.weight}: {found.reason.text}"
         self._notes.append(Note("permit-ended", text, service.name, (found.reason,)))
@@ -148,6 +150,13 @@ def _is_over(service: ConfiguredAnycast, shed: _Shed, at: Rung) -> bool:
         return True
     places = (*service.rungs, service.shut)
     return at in places and places.index(at) < places.index(shed.rung)
+
+
+def _waits(why: Reason, patience_ns: int) -> Reason:
+    text = (
+        f"{why.text}; takes it back all the same {patience_ns / NS_PER_S:g} s after its last step"
+    )
+    return replace(why, text=text)
 
 
 def _told(shed: _Shed) -> tuple[Reason, ...]:
