@@ -7,6 +7,7 @@ from typing import Final
 from haman.core.permits import Answer, Ask, End, Message, PermitId, VipMove
 from haman.core.permits.granter import LEASE_NS, LIFE_NS
 from haman.core.permits.messages import Revoke
+from haman.core.permits.sheds import FOUND
 from haman.core.words import Condition
 from haman.sim.checkers import FULL, SETTLED_NS, Checker, Truth
 from haman.sim.plans import NS_PER_S
@@ -134,11 +135,15 @@ class Ceiling(Checker):
     name = "max-shedding"
 
     def look(self) -> None:
-        """Count them."""
+        """Count them; what was found may have been on its way up after a fault."""
         shedding = [
             name
             for name, host in self.world.hosts.items()
-            if host.controller is not None and host.controller.permits.standing.sheds
+            if host.controller is not None
+            and any(
+                all(reason.code != FOUND for reason in shed.reasons)
+                for shed in host.controller.permits.standing.sheds.values()
+            )
         ]
         most = max(host.plan.max_shedding for host in self.world.hosts.values())
         if len(shedding) > most:

@@ -35,7 +35,8 @@ What an anycast service sheds outlives its permit: the node stays at most at tha
 rung back when its hold is over, it is in service, and the load that it would have there stays below
 `recover`, by its own load or by the others'; or at once when a grant is revoked. Where only the clients
 that come at once are too many for it, or where it is unknown what would come, it waits for ten holds.
-A VIP that moved stays where it is.
+A VIP that moved stays where it is. A life of the controller that finds a service at a reduced weight
+takes it as shed.
 
 The granter
     free       grants nothing

@@ -14,6 +14,9 @@ HOLDS_MAX = 10
 holds a node waits where it does not know what would come, or where what comes at once is too much and
 what stays is not: then it takes the rung back all the same. Whatever passes decays to serving."""
 
+FOUND = "found-reduced"
+"""The code of the reason for a shed of an earlier life."""
+
 
 @dataclass(slots=True)
 class _Shed:
@@ -34,6 +37,7 @@ class Sheds:
         self._settings = settings
         self._sheds: dict[str, _Shed] = {}
         self._flaps: dict[str, tuple[int, int]] = {}
+        self._seen: set[str] = set()
         self._notes: list[Note] = []
 
     def reconfigure(self, settings: PermitSettings) -> None:
@@ -42,6 +46,7 @@ class Sheds:
         names = {service.name for service in settings.anycast}
         self._sheds = {name: shed for name, shed in self._sheds.items() if name in names}
         self._flaps = {name: flaps for name, flaps in self._flaps.items() if name in names}
+        self._seen &= names
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -99,9 +104,13 @@ class Sheds:
             moving: the service whose permit is not over; it is left alone.
         """
         for service in self._settings.anycast:
-            shed = self._sheds.get(service.name)
             at = rung_in_force(service.name, scene)
-            if shed is None or at is None:
+            if at is None:
+                continue
+            if service.name not in self._seen:
+                self._find(service, at, now_ns)
+            shed = self._sheds.get(service.name)
+            if shed is None:
                 continue
             shed.rung = service.nearest(shed.rung)  # the weights may be others than they were
             if shed.ordered and at == shed.rung:
@@ -112,6 +121,18 @@ class Sheds:
                 del self._sheds[service.name]
             elif not shed.ordered and service.name != moving and at == shed.rung:
                 self._take_back(service, shed, scene, now_ns)
+
+    def _find(self, service: ConfiguredAnycast, at: Rung, now_ns: int) -> None:
+        """What an earlier life left: as if it had been shed now, for why it is there was forgotten.
+
+        Shut tells nothing: a relay that hears no controller shuts by itself, on all nodes perhaps.
+        """
+        self._seen.add(service.name)
+        if at in service.rungs[1:]:
+            text = f"{service.name} was found at weight {at.weight} of {service.weight}"
+            why = Reason(FOUND, f"{text} when the controller started: perhaps it was shed")
+            hold_ns = self._hold_ns(service.name, now_ns)
+            self._sheds[service.name] = _Shed(at, now_ns, hold_ns, (why,), ordered=False)
 
     def _take_back(
         self, service: ConfiguredAnycast, shed: _Shed, scene: Scene, now_ns: int

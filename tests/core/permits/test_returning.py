@@ -101,6 +101,51 @@ def test_load_that_stays_keeps_a_node_down_for_as_long_as_it_stays() -> None:
     assert "all the same" not in waits(cluster)
 
 
+def restarted(rung: tuple[str, int]) -> Cluster:
+    """One small node of three, whose controller is another one since it shed down to `rung`."""
+    cluster = Cluster(demand=0.72)
+    cluster.now_ns = 10 * S
+    lb1 = cluster.nodes["lb1"]
+    lb1.capacity, lb1.own_load = 0.25, 0.23 if rung == SHUT else 0.0
+    cluster.until(lambda: lb1.rung() == rung, 120)
+    cluster.restart("lb1", 17)
+    cluster.shed_log.clear()
+    return cluster
+
+
+def test_a_new_life_of_the_controller_holds_what_it_finds_shed() -> None:
+    cluster = restarted(("reduced", 50))
+    lb1 = cluster.nodes["lb1"]
+    cluster.run(200)
+    assert lb1.rung() == ("reduced", 50), "at its full weight it would be saturated again"
+    assert lb1.sheds == ("edge",)
+    assert lb1.last is not None
+    assert [r.code for r in lb1.last.decision.anycast[0].reasons] == [
+        "found-reduced",
+        "projected-load",
+    ]
+    lb1.own_load = -0.1
+    cluster.until(lambda: lb1.rung() == FULL, 5)
+    assert lb1.sheds == ()
+
+
+def test_it_takes_nothing_back_before_its_hold_is_over() -> None:
+    cluster = restarted(("reduced", 50))
+    cluster.demand = 0.1
+    cluster.run(25)
+    assert cluster.shed_log == []
+    cluster.until(lambda: cluster.nodes["lb1"].rung() == FULL, 10)
+
+
+def test_a_new_life_comes_back_from_shut_by_itself() -> None:
+    """A relay without a controller shuts, on all nodes perhaps: nobody may wait for the others then."""
+    cluster = restarted(SHUT)
+    lb1 = cluster.nodes["lb1"]
+    lb1.own_load = 0.0
+    cluster.run(60)
+    assert next(entry[2] for entry in cluster.shed_log) == "reduced 25"
+
+
 def test_the_seed_that_did_not_heal() -> None:
     outcome = run_seed(5223)
     assert outcome.violation is None, outcome.violation
