@@ -21,7 +21,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from haman.cluster.keys import ClusterKey
-from haman.cluster.mesh import Address, PacketHeard, PeerFound, PeerLost, ReportHeard
+from haman.cluster.mesh import Address, NamesakeFound, PacketHeard, PeerFound, PeerLost, ReportHeard
 from haman.cluster.packets import Answer, Handover, Order, Packet, Released
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
@@ -32,6 +32,7 @@ from haman.controller.lookout import Lookout
 from haman.controller.node import (
     condition_event,
     configured_vips,
+    namesake_events,
     node_report,
     peer_released,
     stance_events,
@@ -105,6 +106,8 @@ class Controller:
             self._bgp.picture(self._engine.reported),
             isolated=self._peers.isolated(),
             rejected=self._peers.rejected,
+            namesake=self._peers.namesake(),
+            unreadable=self._peers.unreadable,
             not_durable=self._journal.problem or self._intent.problem,
             senses=self._senses.snapshot().alerts,
             now_ns=self._clock.monotonic_ns(),
@@ -192,6 +195,7 @@ class Controller:
             intent=self._intent.current,
             peers=peers,
             isolated=self._peers.isolated(),
+            namesake=self._peers.namesake(),
             resources=sensed.resources,
             roles=roles,
             held=said.anycast if said is not None else None,
@@ -250,6 +254,9 @@ class Controller:
                 case PeerFound(peer):
                     text = f"{peer} is heard"
                     self.note(Event("peer-found", self.wall_ns(), text, "", (), {"peer": peer}))
+                case NamesakeFound():
+                    self.note(*namesake_events(self._peers.namesake(), self.wall_ns()))
+                    self.decide()
                 case ReportHeard(news=news) if news:
                     self.decide()  # what was only measured anew is looked at with the next tick
 

@@ -116,6 +116,13 @@ def condition_event(
     return (Event("condition-changed", at_ns, text, "", after.reasons, data),)
 
 
+def namesake_events(why: Reason | None, at_ns: int) -> tuple[Event, ...]:
+    """Another node is named as this one; `why` None = it is not heard any more."""
+    if why is None:
+        return ()
+    return (Event("two-of-a-name-detected", at_ns, why.text, "", (why,), dict(why.data)),)
+
+
 def peer_released(peer: str, vip: str, reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
     """Why this node takes a VIP that a peer let go: the peer's own reasons, told as a story."""
     because = f": {reasons[0].text}" if reasons else ""

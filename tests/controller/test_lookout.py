@@ -36,6 +36,8 @@ def test_connections_that_do_not_come_become_an_alert(tmp_path: Path) -> None:
                 bgp,
                 isolated=False,
                 rejected={},
+                namesake=None,
+                unreadable=(),
                 not_durable="",
                 senses=(),
                 now_ns=now_ns,

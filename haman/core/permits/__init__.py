@@ -23,7 +23,7 @@ The asker
     settling   15 s                                                       idle
     settling   revoked                                                    idle, one rung back, back-off
 
-Against an ask: paused; in fault, drained, isolated, late; no peers; one that is silent or makes no
+Against an ask: paused; in fault, drained, isolated, late; another node of this name; no peers; one that is silent or makes no
 sense or does not know permits; it has granted room itself; `max_shedding` nodes shed; most nodes are
 saturated or rise together; back-off; nobody else serves; no rung is left; one that would get load is
 out of service. Each is a reason that the node tells (`Standing.holding`).
