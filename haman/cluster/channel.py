@@ -24,7 +24,10 @@ believed session a window of 128 counters keeps replays out.
 After a restart: the first packet is unproven, the peer's answer echoes it and is believed, and the
 answer to that is believed by the peer: each side in one round trip of its own first packet.
 
-Nothing that arrives raises: `Rejected` carries the reason to count it by.
+Nothing that arrives raises: `Rejected` carries the reason to count it by. A datagram under this node's
+own name, and not of its session, is `OwnName`: whether its sender has the key takes a try with the name
+of each peer, which `is_namesake` does on request. A recording of an earlier session of this very node
+looks the same.
 """
 
 from collections.abc import Callable
@@ -84,7 +87,12 @@ class Rejected:
     peer: str = ""
 
 
-Outcome = Opened | Unproven | Rejected
+@dataclass(frozen=True, slots=True)
+class OwnName:
+    """A datagram under this node's own name that another one has sent; not authenticated."""
+
+
+Outcome = Opened | Unproven | Rejected | OwnName
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +204,8 @@ class Channel:
         name, session = header.sender, header.session
         state = self._peers.get(name)
         if state is None:
-            return Rejected("unknown-peer")
+            another = name == self._name and session != self._session
+            return OwnName() if another else Rejected("unknown-peer")
         cipher = state.opening.get((key.id, session)) or self._cipher(
             key, name, self._name, session
         )
@@ -210,6 +219,26 @@ class Channel:
             return Rejected("malformed", name)
         _remember(state.opening, (key.id, session), cipher)
         return self._judge(state, header, plain)
+
+    def is_namesake(self, datagram: bytes) -> bool:
+        """Whether an `OwnName` was sealed with a key of this cluster, for one of this node's peers.
+
+        For that is what this node is to another one of its name, on the address where it hears it.
+        """
+        header = _parse(datagram)
+        if isinstance(header, Rejected) or header.key_id not in self._keys:
+            return False
+        return any(self._opens(header, datagram, peer) for peer in self._peers)
+
+    def _opens(self, header: _Header, datagram: bytes, receiver: str) -> bool:
+        key = self._keys[header.key_id]
+        cipher = self._cipher(key, header.sender, receiver, header.session)
+        sealed = datagram[len(header.raw) :]
+        try:
+            cipher.decrypt(header.counter.to_bytes(12), sealed, header.raw)
+        except (InvalidTag, ValueError):
+            return False
+        return True
 
     def _judge(self, state: _Peer, header: _Header, plain: bytes) -> Outcome:
         name, session, counter = header.sender, header.session, header.counter

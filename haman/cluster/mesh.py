@@ -13,6 +13,10 @@ over all paths of a peer as the same bytes; the first copy counts, the others pr
 500 ms: on a machine with all cores busy the unprivileged, not real-time controller was seen waiting
 for hundreds of ms, which says nothing about its proxy. VRRP, not this mesh, detects a dead node.
 
+A *namesake* is another node under this node's name: its datagrams have the right tag, and are of
+another session. `NamesakeFound` is told once; it is one until 5 s after its last datagram. Whether a
+datagram under the own name has the tag is looked into once a second at most.
+
 A store that many nodes share can stand in for this class: it needs `publish`, `tell`, `views`,
 `isolated`, and the facts.
 """
@@ -22,12 +26,14 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Protocol
 
-from haman.cluster.channel import Channel, Opened, RandomBytes, Rejected, Unproven
+from haman.cluster.channel import Channel, Opened, OwnName, RandomBytes, Rejected, Unproven
 from haman.cluster.keys import ClusterKey
 from haman.cluster.packets import Hello, Packet, Report, decode, encode
 from haman.config.forms import split_host_port
 from haman.config.model import Cluster
+from haman.core import because
 from haman.core.reports import NodeReport, PathView, PeerView
+from haman.core.words import Reason
 
 Address = tuple[str, int]
 
@@ -35,6 +41,9 @@ FRESH_INTERVALS = 3
 FRESH_MS_MIN = 500
 GREETING_NS = 20_000_000
 """At most one answer to a greeting per peer in this time; recordings cannot make a node shout."""
+LATELY_NS = 5_000_000_000
+"""What was heard so long ago, and not since, is over."""
+OWN_NAME_TRY_NS = 1_000_000_000
 _NS_PER_MS = 1_000_000
 
 
@@ -89,7 +98,12 @@ class Greeted:
     peer: str
 
 
-Heard = PeerFound | ReportHeard | PacketHeard | Greeted
+@dataclass(frozen=True, slots=True)
+class NamesakeFound:
+    """Another node is named as this one."""
+
+
+Heard = PeerFound | ReportHeard | PacketHeard | Greeted | NamesakeFound
 
 
 @dataclass(slots=True)
@@ -106,6 +120,7 @@ class _Peer:
     counter: int = -1
     fresh: bool = False
     greeted_ns: int | None = field(default=None)
+    unread_ns: int | None = None
 
 
 def _stated(report: NodeReport) -> tuple[object, ...]:
@@ -132,13 +147,18 @@ def _address(text: str) -> Address:
     return str(ip_address(host)), port
 
 
+def _spelled(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _paths(peer: _Peer, now_ns: int) -> tuple[PathView, ...]:
     return tuple(
         PathView(
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            _spelled(address),
             None if path.heard_ns is None else (now_ns - path.heard_ns) / _NS_PER_MS,
         )
-        for (host, port), path in peer.paths.items()
+        for address, path in peer.paths.items()
     )
 
 
@@ -165,14 +185,18 @@ class Mesh:
         now_ns: int,
     ) -> None:
         names = tuple(peer.name for peer in config.peer)
+        self._node = node
         self._channel = Channel(config.name, node, names, keys, random_bytes)
         self._sink = sink
         self._started_ns = now_ns
         self._peers: dict[str, _Peer] = {}
         self._fresh_ns = 0
+        self._tried_ns: int | None = None
+        self._namesake: tuple[str, int] | None = None
+        """Where another node of this name was last heard, and when."""
         self.rejected: Counter[str] = Counter()
         """Datagrams dropped since the start, by reason: `unknown-key`, `bad-tag`, `replayed`,
-        `malformed`, `unknown-peer`, `stale-session`, `too-large`."""
+        `malformed`, `unknown-peer`, `two-of-a-name`, `stale-session`, `too-large`."""
         self.reconfigure(config, keys)
 
     def reconfigure(self, config: Cluster, keys: tuple[ClusterKey, ...]) -> None:
@@ -218,9 +242,8 @@ class Mesh:
     def hear(self, datagram: bytes, source: Address, now_ns: int) -> tuple[Heard, ...]:
         """Take in a datagram from anybody."""
         outcome = self._channel.open(datagram)
-        if isinstance(outcome, Rejected):
-            self.rejected[outcome.reason] += 1
-            return ()
+        if isinstance(outcome, Rejected | OwnName):
+            return self._refuse(outcome, datagram, source, now_ns)
         peer = self._peers[outcome.peer]
         if isinstance(outcome, Unproven):
             self.rejected["stale-session"] += 1
@@ -233,9 +256,39 @@ class Mesh:
         packet = decode(outcome.body)
         if packet is None:
             self.rejected["malformed"] += 1
+            peer.unread_ns = now_ns
             return ()
         greeting = self._greeting(outcome.peer, peer, now_ns) if outcome.greeting else ()
         return (*self._take(outcome, peer, packet, now_ns), *greeting)
+
+    def _refuse(
+        self, outcome: Rejected | OwnName, datagram: bytes, source: Address, now_ns: int
+    ) -> tuple[NamesakeFound, ...]:
+        if isinstance(outcome, Rejected):
+            self.rejected[outcome.reason] += 1
+            return ()
+        before = self.namesake(now_ns)
+        if self._tried_ns is None or now_ns - self._tried_ns >= OWN_NAME_TRY_NS:
+            self._tried_ns = now_ns
+            if self._channel.is_namesake(datagram):
+                self._namesake = (_spelled(source), now_ns)
+        after = self.namesake(now_ns)
+        self.rejected["unknown-peer" if after is None else "two-of-a-name"] += 1
+        return (NamesakeFound(),) if before is None and after is not None else ()
+
+    def namesake(self, now_ns: int) -> Reason | None:
+        """Another node of this name; None = none was heard lately."""
+        if self._namesake is None or now_ns - self._namesake[1] > LATELY_NS:
+            return None
+        return because.two_of_a_name(self._node, self._namesake[0])
+
+    def unreadable(self, now_ns: int) -> tuple[str, ...]:
+        """Peers of which something arrived lately that has the tag and makes no packet here."""
+        return tuple(
+            name
+            for name, peer in self._peers.items()
+            if peer.unread_ns is not None and now_ns - peer.unread_ns <= LATELY_NS
+        )
 
     def step(self, now_ns: int) -> tuple[PeerLost, ...]:
         """Let time pass: peers that are not heard any more."""

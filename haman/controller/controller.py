@@ -21,7 +21,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from haman.cluster.keys import ClusterKey
-from haman.cluster.mesh import Address, PacketHeard, PeerFound, ReportHeard
+from haman.cluster.mesh import Address, NamesakeFound, PacketHeard, PeerFound, ReportHeard
 from haman.cluster.packets import Answer, Handover, Order, Packet, Released
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
@@ -33,6 +33,7 @@ from haman.controller.lookout import Lookout
 from haman.controller.node import (
     condition_event,
     configured_vips,
+    namesake_events,
     node_report,
     peer_found,
     peer_lost,
@@ -67,8 +68,17 @@ class Controller:
         self._engine = parts.engine
         self._journal = parts.journal
         self._intent = parts.intent
-        self._peers = PeerSide(parts.mesh, config.cluster, parts.clock, self._own, self._do)
-        self._hooks = Hooks(config.hooks.on_event, self._hook_failed)
+        self._peers = PeerSide(
+            parts.mesh,
+            config.cluster,
+            parts.clock,
+            self._own,
+            lambda order: self._operator.do(order),
+        )
+        self._hooks = Hooks(
+            config.hooks.on_event,
+            lambda text: self.note(Event("hook-failed", self.wall_ns(), text)),
+        )
         self._senses = Sensing(config, parts.senses, self.decide)
         self._bgp = BgpSide(config, parts.announcer, parts.clock, self._bgp_changed, self.note)
         self._drains = Drains(config)
@@ -107,6 +117,8 @@ class Controller:
             self._bgp.picture(self._engine.reported),
             isolated=self._peers.isolated(),
             rejected=self._peers.rejected,
+            namesake=self._peers.namesake(),
+            unreadable=self._peers.unreadable,
             not_durable=self._journal.problem or self._intent.problem,
             senses=self._senses.snapshot().alerts,
             now_ns=self._clock.monotonic_ns(),
@@ -196,6 +208,7 @@ class Controller:
             intent=self._intent.current,
             peers=peers,
             isolated=self._peers.isolated(),
+            namesake=self._peers.namesake(),
             resources=sensed.resources,
             roles=roles,
             held=said.anycast if said is not None else None,
@@ -257,6 +270,9 @@ class Controller:
                     self._take_packet(peer, packet)
                 case PeerFound(peer):
                     self.note(peer_found(peer, self.wall_ns()))
+                case NamesakeFound():
+                    self.note(*namesake_events(self._peers.namesake(), self.wall_ns()))
+                    self.decide()
                 case ReportHeard(news=news) if news:
                     self.decide()  # what was only measured anew is looked at with the next tick
 
@@ -291,9 +307,6 @@ class Controller:
         self.decide()
         self._peers.publish_soon()
 
-    async def _do(self, order: Order) -> Outcome:
-        return await self._operator.do(order)
-
     # ---- what goes out ---------------------------------------------------------------------
 
     def _own(self) -> NodeReport:
@@ -312,11 +325,6 @@ class Controller:
             neighbors=self._bgp.neighbors(said),
             permits=self._permits.snapshot().report,
         )
-
-    def _hook_failed(self, text: str) -> None:
-        self.note(Event("hook-failed", self.wall_ns(), text))
-
-    # ---- life ------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """End `run`."""

@@ -13,7 +13,7 @@ from haman.core.facts import VipReport
 from haman.core.headroom import Headroom, assess
 from haman.core.readback import WEIGHT_IGNORED, ReadBack
 from haman.core.reports import NodeReport, PeerView
-from haman.core.words import Alert, Event
+from haman.core.words import Alert, Event, Reason
 
 INTERVAL_NS = 1_000_000_000
 PAIR_NS = 2_000_000
@@ -95,6 +95,8 @@ class Lookout:
         *,
         isolated: bool,
         rejected: dict[str, int],
+        namesake: Reason | None,
+        unreadable: tuple[str, ...],
         not_durable: str,
         senses: tuple[Alert, ...],
         now_ns: int,
@@ -121,6 +123,8 @@ class Lookout:
             engine=engine.reported,
             engine_age_ms=engine.age_ms(now_ns),
             rejected=self._lately(rejected, now_ns),
+            namesake=namesake,
+            unreadable=unreadable,
             conflicts={vip: text for vip, (_, text) in recent.items()} | self._said(),
             not_durable=not_durable,
             senses=senses,

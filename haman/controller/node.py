@@ -130,6 +130,13 @@ def peer_lost(peer: str, age_ms: float, at_ns: int) -> Event:
     return Event("peer-lost", at_ns, text, "", (), {"peer": peer, "age_ms": round(age_ms)})
 
 
+def namesake_events(why: Reason | None, at_ns: int) -> tuple[Event, ...]:
+    """Another node is named as this one; `why` None = it is not heard any more."""
+    if why is None:
+        return ()
+    return (Event("two-of-a-name-detected", at_ns, why.text, "", (why,), dict(why.data)),)
+
+
 def peer_released(peer: str, vip: str, reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
     """Why this node takes a VIP that a peer let go: the peer's own reasons, told as a story."""
     because = f": {reasons[0].text}" if reasons else ""

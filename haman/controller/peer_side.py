@@ -60,6 +60,15 @@ class PeerSide:
             return tuple(PeerView(p.name, None, 0.0, fresh=False) for p in silent)
         return self._mesh.views(self._clock.monotonic_ns())
 
+    def namesake(self) -> Reason | None:
+        """Another node that sends under this node's name; None = none was heard lately."""
+        return None if self._mesh is None else self._mesh.namesake(self._clock.monotonic_ns())
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Peers whose packets are authentic, and cannot be read."""
+        return () if self._mesh is None else self._mesh.unreadable(self._clock.monotonic_ns())
+
     def isolated(self) -> bool:
         """Peers are configured and none is heard."""
         return self._mesh is not None and self._mesh.isolated(self._clock.monotonic_ns())

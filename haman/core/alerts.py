@@ -30,6 +30,8 @@ remembers: an alert with the same code, node and service keeps the instant when 
     path-silent         warning             a peer is heard, but not on this path for 2 s
     isolated            critical            no peer is heard at all
     not-authentic       warning             somebody sends with another key, or as an unknown peer
+    two-of-a-name       critical            somebody with the key sends under this node's name
+    peer-unreadable     warning             a peer sends what cannot be read: another version, most likely
     single-node         warning             no peer is configured
     drained             info                a node is drained
     all-drained         warning             every node is drained: they serve as a last resort
@@ -52,7 +54,7 @@ from haman.core.anycast_alerts import BgpPicture, bgp_alerts, service_alerts, se
 from haman.core.facts import EngineReported
 from haman.core.headroom import Headroom, LossScenario, Verdict
 from haman.core.reports import NodeReport, PeerView
-from haman.core.words import Alert, Condition, Role, Severity, percent
+from haman.core.words import Alert, Condition, Reason, Role, Severity, percent
 
 ENGINE_SILENT_MS = 2_000
 PATH_SILENT_MS = 2_000
@@ -75,6 +77,8 @@ class Picture:
             "" = of no known VIP.
         rejected: datagrams that failed authentication, of reasons that were seen lately, since the
             start.
+        namesake: another node is named as this one; None = none was heard lately.
+        unreadable: peers whose authentic packets cannot be read.
         not_durable: what cannot be written, and why, "" if all is well.
         senses: alerts that the senses raised.
     """
@@ -90,6 +94,8 @@ class Picture:
     engine_age_ms: float = 0.0
     conflicts: dict[str, str] | None = None
     rejected: dict[str, int] | None = None
+    namesake: Reason | None = None
+    unreadable: tuple[str, ...] = ()
     not_durable: str = ""
     senses: tuple[Alert, ...] = ()
     anycast: tuple[str, ...] = ()
@@ -205,6 +211,12 @@ def _peers(picture: Picture) -> Iterator[Alert]:
         text = f"datagrams from nobody of this cluster are dropped ({counts}); "
         text += "have all nodes the same key file, cluster.name and cluster.peer?"
         yield _alert("not-authentic", Severity.WARNING, text, picture.own.node)
+    if picture.namesake is not None:
+        said = picture.namesake
+        yield _alert(said.code, Severity.CRITICAL, said.text, picture.own.node)
+    for name in picture.unreadable:
+        text = f"what {name} sends cannot be read here, and counts for nothing: is it of another version?"
+        yield _alert("peer-unreadable", Severity.WARNING, text, name)
     if not picture.peers:
         text = "no peer is configured: nobody takes over from this node"
         yield _alert("single-node", Severity.WARNING, text)

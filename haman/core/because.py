@@ -44,6 +44,15 @@ def gateway_down(vip: str, lost: Reason) -> Reason:
     return Reason("gateway-down", text, lost.data)
 
 
+def two_of_a_name(node: str, address: str) -> Reason:
+    """Another node sends under this node's name."""
+    text = (
+        f"two nodes are named {node}: {address} sends signed reports under this name; nothing moves"
+        " by permit until one of them has another name"
+    )
+    return Reason("two-of-a-name", text, {"node": node, "address": address})
+
+
 def last_resort(vip: str, condition: Condition) -> Reason:
     """Serves although it should not, for nobody else can."""
     why = "held down after flapping" if condition is Condition.FAULT else "drained"

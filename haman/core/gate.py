@@ -292,7 +292,7 @@ class Gate:
         held = now_ns < self._held_until_ns
         if self._health is Health.DOWN or (self._condition is Condition.FAULT and held):
             return Condition.FAULT
-        if self._saturation.causes or (self._condition is Condition.SATURATED and held):
+        if self._saturation.is_busy or (self._condition is Condition.SATURATED and held):
             return Condition.SATURATED
         return Condition.IN_SERVICE
 

@@ -75,7 +75,16 @@ class NodeCore:
             paused=situation.intent.paused,
         )
         relay = situation.announced is not None
-        scene = Scene(own, situation.peers, heard, (*self._ended, *ended), unweighted, relay, awake)
+        scene = Scene(
+            own,
+            situation.peers,
+            heard,
+            (*self._ended, *ended),
+            unweighted,
+            relay,
+            awake,
+            situation.namesake,
+        )
         permits = self._permits.step(scene, now_ns)
         decision = self._decider.step(replace(situation, permits=permits.standing), now_ns)
         self._ended = tuple(

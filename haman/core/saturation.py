@@ -48,13 +48,21 @@ class Thresholds:
 
 @dataclass(slots=True)
 class _Pressure:
-    """What is remembered of one resource."""
+    """What is remembered of one resource.
+
+    Attributes:
+        last: the reading that `warned` and `cause` are from, and its ratio; words are made of it when
+            somebody asks.
+        warned: the soft threshold, while it is over it.
+        cause: code, threshold and hard fact, while it is one.
+    """
 
     seen_ns: int = 0
     over_ns: int | None = None
     at_limit: int = 0
-    warned: Reason | None = None
-    cause: Reason | None = None
+    last: tuple[Utilization, float] | None = None
+    warned: float | None = None
+    cause: tuple[str, float, str] | None = None
 
 
 @dataclass(slots=True)
@@ -104,18 +112,17 @@ class Saturation:
             pressure.over_ns = None
         elif pressure.over_ns is None:
             pressure.over_ns = at_ns
-        if ratio >= limits.soft or (pressure.warned and ratio >= limits.recover):
-            pressure.warned = _reason("soft-threshold", utilization, ratio, limits.soft)
-        else:
-            pressure.warned = None
+        pressure.last = (utilization, ratio)
+        warns = ratio >= limits.soft or (pressure.warned is not None and ratio >= limits.recover)
+        pressure.warned = limits.soft if warns else None
         if not limits.act or (ratio < limits.recover and not hard):
             pressure.cause = None
         elif pressure.at_limit >= HARD_FACT_SAMPLES:
-            pressure.cause = _reason("exhausted", utilization, ratio, 1.0, hard)
+            pressure.cause = ("exhausted", 1.0, hard)
         elif pressure.cause or (
             pressure.over_ns is not None and at_ns - pressure.over_ns >= self.dwell_ns
         ):
-            pressure.cause = _reason("saturated", utilization, ratio, limits.hard)
+            pressure.cause = ("saturated", limits.hard, "")
 
     def forget(self, now_ns: int) -> None:
         """Let go of resources without a usable sample for `forget_ns`."""
@@ -128,17 +135,25 @@ class Saturation:
         self._pressures.clear()
 
     @property
+    def is_busy(self) -> bool:
+        """Whether there is any cause."""
+        return any(p.cause for p in self._pressures.values())
+
+    @property
     def causes(self) -> tuple[Reason, ...]:
         """Why the node is saturated, worst first; empty = it is not."""
-        causes = [p.cause for p in self._pressures.values() if p.cause]
+        causes = [_reason(p.last, *p.cause) for p in self._pressures.values() if p.cause and p.last]
         return tuple(sorted(causes, key=_worst_first))
 
     @property
     def warnings(self) -> tuple[Reason, ...]:
         """Resources over their soft threshold, worst first."""
-        return tuple(
-            sorted((p.warned for p in self._pressures.values() if p.warned), key=_worst_first)
-        )
+        warned = [
+            _reason(p.last, "soft-threshold", p.warned)
+            for p in self._pressures.values()
+            if p.warned is not None and p.last
+        ]
+        return tuple(sorted(warned, key=_worst_first))
 
     @property
     def forget_at_ns(self) -> int | None:
@@ -152,9 +167,8 @@ def _worst_first(reason: Reason) -> float:
     return -float(reason.data["utilization"])
 
 
-def _reason(
-    code: str, utilization: Utilization, ratio: float, threshold: float, hard: str = ""
-) -> Reason:
+def _reason(last: tuple[Utilization, float], code: str, threshold: float, hard: str = "") -> Reason:
+    utilization, ratio = last
     at = utilization.name
     if utilization.utilization is not None:
         used = f"{utilization.used:.4g} of {utilization.ceiling:.4g} {utilization.unit}"

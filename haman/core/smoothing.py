@@ -1,7 +1,6 @@
 """Smoothing of rates: fast up, slow down, and no single spike."""
 
 from math import exp
-from statistics import median
 
 NS_PER_S = 1_000_000_000
 RISE_S = 0.3
@@ -37,7 +36,7 @@ class Smoother:
         """
         first = not self._window
         self._window = [*self._window[1 - WINDOW :], value]
-        target = median(self._window)
+        target = _median(self._window)
         if first:
             self._quick = self._sustained = target
         else:
@@ -48,6 +47,13 @@ class Smoother:
             self._sustained = _towards(target, self._sustained, took_s / constant_s)
         self._at_ns = at_ns
         return max(self._quick, self._sustained)
+
+
+def _median(values: list[float]) -> float:
+    """Of one to three of them."""
+    if len(values) == 2:
+        return (values[0] + values[1]) / 2
+    return sorted(values)[len(values) // 2]
 
 
 def _towards(target: float, value: float, constants: float) -> float:

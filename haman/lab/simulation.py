@@ -19,7 +19,7 @@ from haman.lab.model_clients import Led, Probe
 from haman.lab.model_faults import DrillFaults, faults_of
 from haman.lab.paths import RouteChanged, spans
 from haman.lab.probe import Order, Result
-from haman.lab.runtime import LabError
+from haman.lab.runtime import LabError, UnshownError
 from haman.lab.services import Services, services_of
 from haman.lab.tenure import AddressChanged, Tenure, tenures
 from haman.lab.topology import Topology
@@ -54,6 +54,9 @@ def simulate(topology: Topology, drill: Drill, *, seed: int = 1) -> Record:
     """
     planned = faults_of(drill)
     options = options_of(topology, seed, drill.load.new_per_s)
+    drains = any(step.fault == "drain" for step in drill.step)
+    if drains and options.nodes[0].anycast and drill.load.connections:
+        raise UnshownError("drain: the model steers no connections to a drained announcer")
     streams = Streams(seed)
     scene = _Scene(World(options, (), streams), topology, drill)
     scene.rest()

@@ -105,7 +105,7 @@ class Controller:
         """As of the last decision."""
         self._heard: tuple[Heard, ...] = ()
         self._due_ns: int | None = None
-        self._peers = Peers(names, plan.fresh_ns, now_ns)
+        self._peers = Peers(plan.name, names, plan.fresh_ns, now_ns)
         self._wakefulness = Wakefulness(now_ns)
         self._said: EngineReported | None = None
         self._heard_ns: int | None = None
@@ -156,6 +156,7 @@ class Controller:
             intent=self._around.intent,
             peers=self._peers.views(now_ns),
             isolated=self._peers.isolated(now_ns),
+            namesake=self._peers.namesake(now_ns),
             resources=self._senses.sensor.utilizations,
             roles=said.vips if said is not None else (),
             held=said.anycast if said is not None else None,

@@ -241,7 +241,7 @@ class Faults:
         return undo
 
     def _twin(self, fault: Fault) -> Callable[[], None]:
-        """Another agent with this node's name, somewhere, that reports an idle node in service."""
+        """Another agent with this node's name, somewhere, that reports an idle node in service to all."""
         host, loop = self._hosts[fault.node], self._network.loop
         over = False
 
@@ -251,8 +251,7 @@ class Faults:
             if host.controller is not None:
                 said = Posted(lied(host.controller.report(), "empty"), TWIN_LIFE, counter)
                 for name in self._hosts:
-                    if name != host.name:
-                        host.post(name, said)
+                    host.post(name, said)
             loop.after(TWIN_EVERY_NS, lambda: say(counter + 1))
 
         say(loop.now_ns)

@@ -1,15 +1,19 @@
 """What a controller knows of the others: their last reports and how old those are.
 
 It keeps the rules of the mesh: a report that was overtaken is ignored, one of another schema does
-not get in, a peer without a young one is not fresh, a node that hears nobody is isolated.
+not get in, a peer without a young one is not fresh, a node that hears nobody is isolated. A report under
+this node's own name is another node's.
 """
 
 from dataclasses import dataclass
 
+from haman.core import because
 from haman.core.reports import NodeReport, PeerView
+from haman.core.words import Reason
 
 SCHEMA = 1
 NS_PER_MS = 1_000_000
+NAMESAKE_NS = 5_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +44,27 @@ class _Peer:
 class Peers:
     """One node's side of the mesh."""
 
-    def __init__(self, names: tuple[str, ...], fresh_ns: int, now_ns: int) -> None:
+    def __init__(self, name: str, names: tuple[str, ...], fresh_ns: int, now_ns: int) -> None:
         self._peers = {name: _Peer() for name in names}
         self._fresh_ns = fresh_ns
         self._started_ns = now_ns
+        self._name = name
+        self._namesake_ns: int | None = None
 
     def hear(self, posted: Posted, now_ns: int) -> bool:
         """Take in a report; whether it says another thing than the one before, load aside."""
+        if posted.report.node == self._name and posted.schema == SCHEMA:
+            before = self.namesake(now_ns)
+            self._namesake_ns = now_ns
+            return before is None
         peer = self._peers.get(posted.report.node)
         if peer is None or posted.schema != SCHEMA:
             return False
         if posted.sender == peer.sender and posted.counter <= peer.counter:
             return False
         peer.sender, peer.counter = posted.sender, posted.counter
-        before, peer.report, peer.heard_ns = peer.report, posted.report, now_ns
-        return before is None or _standing(before) != _standing(posted.report)
+        said, peer.report, peer.heard_ns = peer.report, posted.report, now_ns
+        return said is None or _standing(said) != _standing(posted.report)
 
     def views(self, now_ns: int) -> tuple[PeerView, ...]:
         """Every configured peer."""
@@ -82,6 +92,12 @@ class Peers:
         if not self._peers or now_ns - self._started_ns <= self._fresh_ns:
             return False
         return not any(self.is_fresh(name, now_ns) for name in self._peers)
+
+    def namesake(self, now_ns: int) -> Reason | None:
+        """Another node of this name; None = none was heard lately."""
+        if self._namesake_ns is None or now_ns - self._namesake_ns > NAMESAKE_NS:
+            return None
+        return because.two_of_a_name(self._name, "another machine")
 
     def changes(self, now_ns: int) -> tuple[tuple[str, bool], ...]:
         """Those that came or went since the last time: name, and whether it is fresh now."""

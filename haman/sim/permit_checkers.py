@@ -7,8 +7,10 @@ from typing import Final
 from haman.core.permits import Answer, Ask, End, Message, PermitId, VipMove
 from haman.core.permits.granter import LEASE_NS, LIFE_NS
 from haman.core.permits.messages import Revoke
+from haman.core.permits.sheds import FOUND
 from haman.core.words import Condition
 from haman.sim.checkers import FULL, SETTLED_NS, Checker, Truth
+from haman.sim.peers import NAMESAKE_NS
 from haman.sim.plans import NS_PER_S
 
 FRESH_SLACK_NS: Final = NS_PER_S // 2
@@ -85,18 +87,40 @@ class OneGrant(Checker):
 
 
 class Unanimous(Checker):
-    """Nothing moves by permit while a configured peer was not heard."""
+    """Nothing moves by permit while a configured peer was not heard, or another node of this name is."""
 
     name = "unanimous"
 
     def __init__(self, world: Truth) -> None:
         super().__init__(world)
         self._heard_ns: dict[tuple[str, str], int] = {}
+        self._doubled_ns: dict[str, int] = {}
+        """Since when each has heard another one of its name without a pause."""
         self._ordered: dict[str, set[str]] = {}
+        self._granted: dict[str, PermitId] = {}
 
     def reported(self, host: str, peer: str) -> None:
         """When each was heard last."""
-        self._heard_ns[host, peer] = self.world.loop.now_ns
+        now_ns = self.world.loop.now_ns
+        if host == peer and not self._was_heard(host, NAMESAKE_NS):
+            self._doubled_ns[host] = now_ns
+        self._heard_ns[host, peer] = now_ns
+
+    def _was_heard(self, host: str, within_ns: int) -> bool:
+        """Another one of its name."""
+        return self.world.loop.now_ns - self._heard_ns.get((host, host), -LIFE_NS) <= within_ns
+
+    def _is_doubled(self, host: str) -> bool:
+        since_ns = self.world.loop.now_ns - self._doubled_ns.get(host, 0)
+        lately = self._was_heard(host, NAMESAKE_NS - CLOCK_SLACK_NS)
+        return lately and since_ns > FRESH_SLACK_NS and host not in self.world.leapt
+
+    def told(self, host: str, peer: str, message: Message) -> None:
+        """A grant is given."""
+        if isinstance(message, Answer) and message.granted:
+            before, self._granted[host] = self._granted.get(host), message.id
+            if before != message.id and self._is_doubled(host):
+                self.fail(f"{host} grants {peer} room, and has heard another node of its name")
 
     def moves(self, host: str, move: VipMove) -> None:
         """A VIP."""
@@ -119,6 +143,8 @@ class Unanimous(Checker):
 
     def _judge(self, host: str, service: str) -> None:
         now_ns, plan = self.world.loop.now_ns, self.world.hosts[host].plan
+        if self._is_doubled(host):
+            self.fail(f"{host} moves {service}, and has heard another node of its name")
         for peer in self.world.hosts:
             age_ns = now_ns - self._heard_ns.get((host, peer), -LIFE_NS)
             if peer != host and age_ns > plan.fresh_ns + FRESH_SLACK_NS:
@@ -134,11 +160,15 @@ class Ceiling(Checker):
     name = "max-shedding"
 
     def look(self) -> None:
-        """Count them."""
+        """Count them; what was found may have been on its way up after a fault."""
         shedding = [
             name
             for name, host in self.world.hosts.items()
-            if host.controller is not None and host.controller.permits.standing.sheds
+            if host.controller is not None
+            and any(
+                all(reason.code != FOUND for reason in shed.reasons)
+                for shed in host.controller.permits.standing.sheds.values()
+            )
         ]
         most = max(host.plan.max_shedding for host in self.world.hosts.values())
         if len(shedding) > most:

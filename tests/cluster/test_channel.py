@@ -9,6 +9,7 @@ from haman.cluster.channel import (
     WINDOW,
     Channel,
     Opened,
+    OwnName,
     Rejected,
     Unproven,
 )
@@ -173,6 +174,22 @@ def test_packet_of_another_cluster_does_not_open() -> None:
 def test_own_packet_reflected_is_rejected() -> None:
     one, _ = believing()
     assert one.open(one.seal("lb2", b"")) == Rejected("unknown-peer")
+
+
+def test_another_node_of_this_name_is_told_from_who_only_says_so() -> None:
+    one, _ = believing()
+    twin = channel("lb1", "lb2", seed=1)
+    datagram = twin.seal("lb2", b"")
+    assert one.open(datagram) == OwnName()
+    assert one.is_namesake(datagram)
+    assert not one.is_namesake(datagram[:-1] + bytes([datagram[-1] ^ 1]))
+    stranger = channel("lb1", "lb2", keys=(OTHER_KEY,), seed=1).seal("lb2", b"")
+    assert one.open(stranger) == Rejected("unknown-key")
+    assert not one.is_namesake(stranger)
+    foreign = Channel("core", "lb1", ("lb2",), (KEY,), counting_bytes(1)).seal("lb2", b"")
+    assert one.open(foreign) == OwnName()
+    assert not one.is_namesake(foreign)
+    assert not one.is_namesake(channel("lb1", "lb9", seed=1).seal("lb9", b""))
 
 
 def test_unknown_key_is_told_apart_from_a_bad_tag() -> None:

@@ -5,15 +5,20 @@ import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import pytest
 
+from haman.cluster import mesh as mesh_module
 from haman.cluster.mesh import (
     FRESH_MS_MIN,
     GREETING_NS,
+    LATELY_NS,
+    OWN_NAME_TRY_NS,
     Address,
     Greeted,
     Heard,
     Mesh,
+    NamesakeFound,
     PacketHeard,
     PeerFound,
     PeerLost,
@@ -185,6 +190,22 @@ def test_peer_cannot_report_for_another(pair: Pair) -> None:
     assert pair.two.views(pair.now_ns)[0].report == report("lb1")
 
 
+def test_a_peer_of_another_version_is_told_as_one_that_cannot_be_read(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = msgspec.msgpack.encode(["report", {"schema": 2, "node": "lb1"}])
+    with monkeypatch.context() as patch:
+        patch.setattr(mesh_module, "encode", lambda _: later)
+        pair.one.publish(report("lb1"))
+    pair.exchange()
+    assert pair.two.rejected["malformed"] == 1
+    assert pair.two.unreadable(pair.now_ns) == ("lb1",)
+    assert pair.one.unreadable(pair.now_ns) == ()
+    pair.now_ns += LATELY_NS + MS
+    assert pair.two.unreadable(pair.now_ns) == ()
+    assert not pair.two.views(pair.now_ns)[0].fresh
+
+
 def test_overtaken_report_does_not_replace_a_newer_one(pair: Pair) -> None:
     pair.one.publish(report("lb1"))
     pair.one.publish(report("lb1", Condition.FAULT))
@@ -288,6 +309,45 @@ def test_reconfiguration_drops_who_is_gone_and_keeps_who_stays(pair: Pair) -> No
     pair.two.tell("lb1", RELEASED)
     pair.exchange()
     assert pair.one.rejected["unknown-peer"] == 2
+
+
+def twin_of_one() -> bytes:
+    """A report of another node that is named lb1, and takes this one for its lb2."""
+    twin, wire = mesh("lb1", "lb2", (B1,), seed=1)
+    twin.publish(report("lb1"))
+    return wire.sent[0][0]
+
+
+def test_another_node_of_this_name_is_found_once_and_counted_by_its_reason(pair: Pair) -> None:
+    now_ns, found = pair.now_ns, []
+    pair.one.rejected.clear()
+    for _ in range(20):
+        now_ns += 200 * MS
+        found += pair.one.hear(twin_of_one(), B1, now_ns)
+    assert found == [NamesakeFound()]
+    assert pair.one.rejected == {"two-of-a-name": 20}
+    why = pair.one.namesake(now_ns)
+    assert why is not None
+    assert why.code == "two-of-a-name"
+    assert why.text.startswith("two nodes are named lb1: 10.0.0.2:4710 sends signed reports")
+    assert pair.one.views(now_ns)[0].report == report("lb2"), "its word counts for nothing"
+    now_ns += LATELY_NS + MS
+    assert pair.one.namesake(now_ns) is None
+    assert pair.one.hear(twin_of_one(), B1, now_ns) == (NamesakeFound(),)
+
+
+def test_who_only_says_that_it_is_this_node_is_a_stranger_and_costs_one_try_a_second(
+    pair: Pair,
+) -> None:
+    forged = bytearray(twin_of_one())
+    forged[-1] ^= 1
+    pair.one.rejected.clear()
+    assert pair.one.hear(bytes(forged), B1, pair.now_ns) == ()
+    assert pair.one.hear(twin_of_one(), B1, pair.now_ns + OWN_NAME_TRY_NS - 1) == ()
+    assert pair.one.rejected == {"unknown-peer": 2}
+    assert pair.one.namesake(pair.now_ns) is None
+    found = pair.one.hear(twin_of_one(), B1, pair.now_ns + OWN_NAME_TRY_NS)
+    assert found == (NamesakeFound(),)
 
 
 async def udp_pair(host: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from haman.cluster.mesh import Heard, Mesh, ReportHeard
 from haman.cluster.packets import Order, Released
 from haman.cluster.transport import UdpTransport
+from haman.config.model import Cluster, Peer
 from haman.controller.surface import Accepted, Refused
 from haman.core.headroom import Verdict
 from haman.core.reports import NodeReport
@@ -313,6 +314,34 @@ async def test_lost_peer_is_an_event_and_an_alert_and_comes_back(tmp_path: Path)
         async with node(two, seed=5) as lb2:
             await until(lambda: len(lb1.events("peer-found")) == 2)
             await until(lambda: lb1.controller.snapshot().own.condition is Condition.IN_SERVICE)
+
+
+async def test_another_node_of_this_name_is_an_event_and_an_alert(tmp_path: Path) -> None:
+    async with duo(tmp_path) as (lb1, lb2):
+        transport = UdpTransport()
+        await transport.bind(f"127.0.0.1:{free_port()}", lambda *_: None)
+        here = lb1.controller.config.cluster.listen
+        twin = Mesh(
+            "lb1",
+            Cluster("edge", peer=(Peer("lb2", (here,)),)),
+            (KEY,),
+            random_bytes=counting_bytes(7_000_000),
+            sink=transport,
+            now_ns=time.monotonic_ns(),
+        )
+        twin.publish(NodeReport("lb1", "", "1", Condition.IN_SERVICE))
+        await until(lambda: lb1.events("two-of-a-name-detected"))
+        twin.publish(NodeReport("lb1", "", "1", Condition.IN_SERVICE))
+        await until(lambda: lb1.controller.snapshot().datagrams_rejected["two-of-a-name"] == 2)
+        told = lb1.events("two-of-a-name-detected")
+        assert len(told) == 1
+        assert told[0].text.startswith("two nodes are named lb1: 127.0.0.1:")
+        alerts = {a.code: a.text for a in lb1.controller.snapshot().alerts}
+        assert alerts["two-of-a-name"] == told[0].text
+        assert "not-authentic" not in alerts
+        assert "two-of-a-name" not in lb2.alert_codes()
+        assert lb1.role() is Role.ACTIVE
+        transport.close()
 
 
 async def test_wall_clock_that_jumps_changes_nothing(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ def test_connections_that_do_not_come_become_an_alert(tmp_path: Path) -> None:
                 bgp,
                 isolated=False,
                 rejected={},
+                namesake=None,
+                unreadable=(),
                 not_durable="",
                 senses=(),
                 now_ns=now_ns,
@@ -66,7 +68,14 @@ def test_headroom_of_many_nodes_is_reckoned_anew_at_a_bounded_cost(tmp_path: Pat
                 for name in names
             )
             mine = replace(report("lb1", 50.0), condition=own)
-            more = {"isolated": False, "rejected": {}, "not_durable": "", "senses": ()}
+            more = {
+                "isolated": False,
+                "rejected": {},
+                "namesake": None,
+                "unreadable": (),
+                "not_durable": "",
+                "senses": (),
+            }
             return lookout.look(mine, views, side, None, now_ns=now_ns, at_ns=now_ns, **more)[0]
 
         first = look(0)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from haman.core.alerts import Picture, derive
+from haman.core.because import two_of_a_name
 from haman.core.facts import EngineReported, LatenessReport, VipReport
 from haman.core.headroom import Headroom, LossScenario, SurvivorLoad, Verdict
 from haman.core.reports import NodeReport, PathView, PeerView
@@ -57,6 +58,12 @@ CPU = (Utilization("cpu", 0.8, 1.0, "cores"),)
 TLS = (Utilization("tls", 0.6, 1.0, "core-s/s"), Utilization("fds", None, None, "count"))
 CASES: list[tuple[str, str, Callable[[Picture], Picture]]] = [
     ("conflict", "critical", lambda p: with_peer(p, report("lb2", Role.ACTIVE))),
+    (
+        "two-of-a-name",
+        "critical",
+        lambda p: replace(p, namesake=two_of_a_name("lb1", "10.0.0.2:4710")),
+    ),
+    ("peer-unreadable", "warning", lambda p: replace(p, unreadable=("lb2",))),
     ("not-authentic", "warning", lambda p: replace(p, rejected={"unknown-key": 5})),
     ("conflict", "critical", lambda p: replace(p, conflicts={"web": "10.0.0.9 advertises too"})),
     ("no-holder", "critical", lambda p: replace(p, own=report("lb1", Role.BACKUP))),

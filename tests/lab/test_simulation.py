@@ -25,7 +25,6 @@ SHOWN = {
     "anycast-all-nodes-fault",
     "anycast-controller-crash",
     "anycast-controller-frozen",
-    "anycast-drain",
     "anycast-node-silent",
     "anycast-peers-apart",
     "anycast-proxy-crash",

@@ -15,6 +15,7 @@ from haman.core.permits import against, granter
 from haman.core.permits.granter import Granter
 from haman.core.saturation import Saturation
 from haman.sim import world
+from haman.sim.peers import Peers
 from haman.sim.plans import NS_PER_S
 from haman.sim.world import Outcome, run_seed
 
@@ -66,12 +67,18 @@ def lost_release(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(granter, "_ends_ns", lambda grant: grant.heard_ns + 10**18)
 
 
+def namesake_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Another node of this name is heard, and nobody minds."""
+    patch.setattr(Peers, "namesake", lambda *_: None)
+
+
 BUGS: dict[str, tuple[Plant, str]] = {
     "grant-without-reservation": (grant_without_reservation, "one-grant"),
     "stale-peer-counted-as-empty": (stale_peer_counted_as_empty, "unanimous"),
     "no-dwell": (no_dwell, "dwell"),
     "two-grants": (two_grants, "one-grant"),
     "lost-release": (lost_release, "heals"),
+    "namesake-ignored": (namesake_ignored, "unanimous"),
 }
 
 

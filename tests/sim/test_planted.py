@@ -13,6 +13,7 @@ SEEDS = {
     "no-dwell": (9,),
     "two-grants": (18,),
     "lost-release": (3,),
+    "namesake-ignored": (206,),
 }
 """Found by `python -m tests.sim.planted BUG 1 1000`."""
 

@@ -23,7 +23,7 @@ The asker
     settling   15 s                                                       idle
     settling   revoked                                                    idle, one rung back, back-off
 
-Against an ask: paused; in fault, drained, isolated, late; no peers; one that is silent or makes no
+Against an ask: paused; in fault, drained, isolated, late; another node of this name; no peers; one that is silent or makes no
 sense or does not know permits; it has granted room itself; `max_shedding` nodes shed; most nodes are
 saturated or rise together; back-off; nobody else serves; no rung is left; one that would get load is
 out of service. Each is a reason that the node tells (`Standing.holding`).
@@ -33,8 +33,10 @@ brings it nothing: so two nodes cannot both have all consents at once.
 
 What an anycast service sheds outlives its permit: the node stays at most at that rung. It takes one
 rung back when its hold is over, it is in service, and the load that it would have there stays below
-`recover`, by its own load or by the others'; or at once when a grant is revoked. A VIP that moved
-stays where it is.
+`recover`, by its own load or by the others'; or at once when a grant is revoked. Where only the clients
+that come at once are too many for it, or where it is unknown what would come, it waits for ten holds.
+A VIP that moved stays where it is. A life of the controller that finds a service at a reduced weight
+takes it as shed.
 
 The granter
     free       grants nothing

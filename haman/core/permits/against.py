@@ -63,8 +63,6 @@ def silence(scene: Scene) -> Reason | None:
                 f"{view.name} counts as full: its version ({found.report.version}) knows no permits"
             )
             return Reason("no-permits", text, {"node": view.name})
-    if scene.own.node in {view.name for view in scene.peers}:
-        return Reason("two-of-a-name", f"another node is called {scene.own.node} too")
     return None
 
 

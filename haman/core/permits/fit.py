@@ -8,7 +8,7 @@ from haman.core.headroom.outlook import Outlook
 from haman.core.headroom.phases import RATES, STOCKS, outlook
 from haman.core.headroom.sound import Node, sound
 from haman.core.headroom.telling import reason
-from haman.core.headroom.verdicts import STORM, Verdict
+from haman.core.headroom.verdicts import STEP, STORM, Figure, Verdict
 from haman.core.ladder import Rung
 from haman.core.permits.moves import LEAST, rung_in_force, spread
 from haman.core.permits.scene import Scene
@@ -17,6 +17,8 @@ from haman.core.saturation import Thresholds
 from haman.core.words import Reason, percent
 
 RESOURCES = (*RATES, *STOCKS, "memory")
+_PASSING = frozenset({("accept_queue", STEP), ("tls", STORM)})
+"""What clients that come at once need, and a while later nobody needs any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Fit:
 
     Attributes:
         known: nothing that matters is unknown.
+        lasting: what stays has room, whatever the clients that come at once need for the moment.
         badness: of the figure nearest its limit, 1 = at it; infinite where nothing is known.
         amounts: that arrive, by resource, in the native unit.
         clients: that arrive.
@@ -33,6 +36,7 @@ class Fit:
     fits: bool
     reason: Reason
     known: bool = True
+    lasting: bool = False
     badness: float = math.inf
     amounts: dict[str, float] = field(default_factory=dict)
     clients: float = 0.0
@@ -66,10 +70,16 @@ def fit(
         fits=found.verdict in (Verdict.OK, Verdict.TIGHT),
         reason=reason(lead, found),
         known=found.verdict is not Verdict.UNKNOWN,
+        lasting=not found.gaps and all(map(_has_room, found.figures)),
         badness=worst.badness[0] if worst is not None and not found.gaps else math.inf,
         amounts=_amounts(found),
         clients=found.clients or 0.0,
     )
+
+
+def _has_room(figure: Figure) -> bool:
+    passes = (figure.resource, figure.phase) in _PASSING
+    return passes or figure.verdict is not Verdict.INSUFFICIENT
 
 
 def _limit(thresholds: Thresholds, limit: Callable[[Thresholds], float]) -> float:
@@ -92,6 +102,10 @@ def fits_back(service: str, rung: Rung, scene: Scene, settings: PermitSettings) 
     Two bounds are known, and neither can be too low: its own load, as if all of it grew with the
     share; and the part of the others' load that would come. While it serves nothing there is only
     the second. One of them is enough.
+
+    Clients that come at once are reckoned as if all that leave the others came here, which routers that
+    spread anew by chance do at worst; with many peers that can be more than an accept queue holds, for
+    ever. `lasting` says where that alone is in the way.
     """
     own = scene.node
     at = rung_in_force(service, scene)
@@ -111,7 +125,7 @@ def fits_back(service: str, rung: Rung, scene: Scene, settings: PermitSettings) 
     }
     lead = f"if {own.name} takes {service} back"
     arriving = fit(given, own, lead, settings, lambda thresholds: thresholds.recover)
-    return arriving if scaled is None or arriving.fits else scaled
+    return arriving if scaled is None or arriving.lasting else scaled
 
 
 def _scaled(service: str, own: Node, grows: float, settings: PermitSettings) -> Fit:

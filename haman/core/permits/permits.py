@@ -72,17 +72,21 @@ class Permits:
         due = (self._asker.deadline_ns, self._granter.deadline_ns)
         return min((each for each in due if each is not None), default=None)
 
-    def snapshot(self) -> PermitsSnapshot:
-        """The permits now."""
-        report = PermitReport(
+    @property
+    def report(self) -> PermitReport:
+        """What peers must know of them."""
+        return PermitReport(
             sheds=self._asker.sheds,
             asks=self._asker.asks,
             granted_to=self._granter.granted_to,
             reserved=self._granter.reserved,
             reserved_clients=self._granter.reserved_clients,
         )
+
+    def snapshot(self) -> PermitsSnapshot:
+        """The permits now."""
         counts = self._asker.counts + self._granter.counts
-        return PermitsSnapshot(self._standing, report, dict(counts))
+        return PermitsSnapshot(self._standing, self.report, dict(counts))
 
     def step(self, scene: Scene, now_ns: int) -> PermitsStepped:
         """Take in what was heard and what is the case; say what to send and to do."""

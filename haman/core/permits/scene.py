@@ -30,6 +30,7 @@ class Scene:
         unweighted: services of which routers were found to ignore the weights.
         relay: it is reached: what `own` says of anycast services is in force.
         awake: nothing that was heard can be old; False after this process was stopped for a while.
+        namesake: another node is named as this one, so that peers cannot tell whose word is whose.
     """
 
     own: NodeReport
@@ -39,6 +40,7 @@ class Scene:
     unweighted: frozenset[str] = field(default_factory=frozenset)
     relay: bool = True
     awake: bool = True
+    namesake: Reason | None = None
 
     def report(self, peer: str) -> NodeReport | None:
         """The report of a peer to decide upon; None = there is none."""
@@ -62,6 +64,8 @@ def standing_problem(scene: Scene) -> Reason | None:
         return Reason("not-in-service", f"{own.node} is {own.condition.predicate}")
     if own.paused:
         return Reason("paused", f"automatic moves are paused on {own.node}")
+    if scene.namesake is not None:
+        return scene.namesake
     if not scene.awake:
         text = f"{own.node} was not running for a moment: what it has heard may be old"
         return Reason("overslept", text)

@@ -1,6 +1,6 @@
 """What this node sheds of its anycast services, and how it takes that back, one rung at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from haman.core.ladder import ConfiguredAnycast, Rung, Shed
 from haman.core.permits.fit import fits_back
@@ -10,8 +10,12 @@ from haman.core.permits.standing import NS_PER_S, Note, PermitSettings
 from haman.core.words import Condition, Reason, Stance
 
 HOLDS_MAX = 10
-"""A hold grows to as many times the first; one flap is forgiven in as long; and without knowing what
-would come, a node waits for so long before it takes a rung back: missing data decays to serving."""
+"""A hold grows to as many times the first, and one flap is forgiven in as long. For as many of its
+holds a node waits where it does not know what would come, or where what comes at once is too much and
+what stays is not: then it takes the rung back all the same. Whatever passes decays to serving."""
+
+FOUND = "found-reduced"
+"""The code of the reason for a shed of an earlier life."""
 
 
 @dataclass(slots=True)
@@ -33,6 +37,7 @@ class Sheds:
         self._settings = settings
         self._sheds: dict[str, _Shed] = {}
         self._flaps: dict[str, tuple[int, int]] = {}
+        self._seen: set[str] = set()
         self._notes: list[Note] = []
 
     def reconfigure(self, settings: PermitSettings) -> None:
@@ -41,6 +46,7 @@ class Sheds:
         names = {service.name for service in settings.anycast}
         self._sheds = {name: shed for name, shed in self._sheds.items() if name in names}
         self._flaps = {name: flaps for name, flaps in self._flaps.items() if name in names}
+        self._seen &= names
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -98,9 +104,13 @@ class Sheds:
             moving: the service whose permit is not over; it is left alone.
         """
         for service in self._settings.anycast:
-            shed = self._sheds.get(service.name)
             at = rung_in_force(service.name, scene)
-            if shed is None or at is None:
+            if at is None:
+                continue
+            if service.name not in self._seen:
+                self._find(service, at, now_ns)
+            shed = self._sheds.get(service.name)
+            if shed is None:
                 continue
             shed.rung = service.nearest(shed.rung)  # the weights may be others than they were
             if shed.ordered and at == shed.rung:
@@ -111,6 +121,18 @@ class Sheds:
                 del self._sheds[service.name]
             elif not shed.ordered and service.name != moving and at == shed.rung:
                 self._take_back(service, shed, scene, now_ns)
+
+    def _find(self, service: ConfiguredAnycast, at: Rung, now_ns: int) -> None:
+        """What an earlier life left: as if it had been shed now, for why it is there was forgotten.
+
+        Shut tells nothing: a relay that hears no controller shuts by itself, on all nodes perhaps.
+        """
+        self._seen.add(service.name)
+        if at in service.rungs[1:]:
+            text = f"{service.name} was found at weight {at.weight} of {service.weight}"
+            why = Reason(FOUND, f"{text} when the controller started: perhaps it was shed")
+            hold_ns = self._hold_ns(service.name, now_ns)
+            self._sheds[service.name] = _Shed(at, now_ns, hold_ns, (why,), ordered=False)
 
     def _take_back(
         self, service: ConfiguredAnycast, shed: _Shed, scene: Scene, now_ns: int
@@ -125,9 +147,10 @@ class Sheds:
             return
         rung = _above(service, shed.rung)
         found = fits_back(service.name, rung, scene, self._settings)
-        blind = not found.known and held_ns >= HOLDS_MAX * max(shed.hold_ns, 1)
-        if not found.fits and not blind:
-            shed.waits = found.reason
+        patience_ns = HOLDS_MAX * max(shed.hold_ns, 1)
+        decays = not found.known or found.lasting
+        if not found.fits and not (decays and held_ns >= patience_ns):
+            shed.waits = _waits(found.reason, patience_ns) if decays else found.reason
             return
         text = f"{service.name} is taken back to weight {rung.weight}: {found.reason.text}"
         self._notes.append(Note("permit-ended", text, service.name, (found.reason,)))
@@ -148,6 +171,13 @@ def _is_over(service: ConfiguredAnycast, shed: _Shed, at: Rung) -> bool:
         return True
     places = (*service.rungs, service.shut)
     return at in places and places.index(at) < places.index(shed.rung)
+
+
+def _waits(why: Reason, patience_ns: int) -> Reason:
+    text = (
+        f"{why.text}; takes it back all the same {patience_ns / NS_PER_S:g} s after its last step"
+    )
+    return replace(why, text=text)
 
 
 def _told(shed: _Shed) -> tuple[Reason, ...]:

@@ -4,8 +4,9 @@ from typing import Final, Protocol
 
 from haman.sim.fleet.node import FULL_WEIGHT, Node
 
-LIVELY: Final = 0.75
-"""From this part of its capacity on a node is sampled and judged; below nothing can follow."""
+LIVELY: Final = 0.80
+"""From this part of its capacity on a node is sampled and judged. Below, nothing can follow: at 0.84 its
+handshakes are at 90 % of their ceiling."""
 
 PRIORITY: Final = 200
 PRIORITY_STEP: Final = 10

@@ -104,9 +104,9 @@ class Core:
         due = [core for node in lively if self._is_due(core := self._cores[node.name], now_ns)]
         if not due:
             return
-        reports = self._reports()
+        views = {name: self._view(core) for name, core in self._cores.items()}
         for _ in range(ROUNDS_MAX):
-            due = self._round(due, reports, now_ns)
+            due = self._round(due, views, now_ns)
             if not due:
                 return
 
@@ -119,12 +119,12 @@ class Core:
         waits = now_ns < core.due_ns and core.saw == self._changes
         return bool(core.heard) or (self.busy(node) and not waits)
 
-    def _round(self, due: list[_Core], reports: dict[str, NodeReport], now_ns: int) -> list[_Core]:
+    def _round(self, due: list[_Core], views: dict[str, PeerView], now_ns: int) -> list[_Core]:
         """Step some cores; those that have heard something by it."""
-        said = [(core, self._step(core, reports, now_ns)) for core in due]
+        said = [(core, self._step(core, views, now_ns)) for core in due]
         heard = []
         for core, tells in said:
-            reports[core.node.name] = self._report(core)
+            views[core.node.name] = self._view(core)
             for tell in tells:
                 peer = self._cores[tell.peer]
                 if not peer.node.up:
@@ -135,14 +135,10 @@ class Core:
                 self._cluster.lively[peer.node.place] = peer.node
         return heard
 
-    def _step(self, core: _Core, reports: dict[str, NodeReport], now_ns: int) -> tuple[Tell, ...]:
+    def _step(self, core: _Core, views: dict[str, PeerView], now_ns: int) -> tuple[Tell, ...]:
         heard, core.heard = tuple(core.heard), []
-        own = reports[core.node.name]
-        peers = tuple(
-            PeerView(name, report, 100.0, fresh=self._cores[name].node.up)
-            for name, report in reports.items()
-            if name != core.node.name
-        )
+        own = views[core.node.name].report or self._report(core)
+        peers = tuple(view for name, view in views.items() if name != core.node.name)
         stepped = core.core.step(self._situation(core, own, peers), own, now_ns, heard)
         if stepped.moves:
             for move in stepped.moves:
@@ -152,7 +148,7 @@ class Core:
             tells = (*tells, *stepped.tells)
         else:
             tells = stepped.tells
-        core.decision, said = stepped.decision, core.permits.snapshot().report
+        core.decision, said = stepped.decision, core.permits.report
         now_open = (bool(said.sheds), said.asks, said.granted_to)
         if now_open != core.open_as:
             core.open_as, core.open = now_open, any(now_open)
@@ -198,8 +194,9 @@ class Core:
 
     # ---- reports -------------------------------------------------------------------------------
 
-    def _reports(self) -> dict[str, NodeReport]:
-        return {name: self._report(core) for name, core in self._cores.items()}
+    def _view(self, core: _Core) -> PeerView:
+        """As all peers see it."""
+        return PeerView(core.node.name, self._report(core), 100.0, fresh=core.node.up)
 
     def _report(self, core: _Core) -> NodeReport:
         node, lively = core.node, core.node.place in self._cluster.lively
@@ -248,5 +245,5 @@ class Core:
                 for each, rung in zip(core.anycast, rungs, strict=True)
             ),
             storm=node.sensor.storm,
-            permits=core.permits.snapshot().report,
+            permits=core.permits.report,
         )

@@ -57,6 +57,7 @@ class FakeNode:
     inbox: list[Heard] = field(default_factory=list)
     last: NodeStepped | None = None
     notes: list[Note] = field(default_factory=list)
+    namesake: Reason | None = None
     silent_to: frozenset[str] = frozenset()
     overlay: dict[str, object] = field(default_factory=dict)
 
@@ -248,6 +249,7 @@ class Cluster:
             serviceable=not node.broken,
             intent=OperatorIntent(node.drained, node.paused),
             peers=views,
+            namesake=node.namesake,
             isolated=bool(views) and not any(v.fresh for v in views),
             resources=(resource,),
             roles=tuple(VipReport(v, role, 1, 0) for v, role in node.roles.items()),

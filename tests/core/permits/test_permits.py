@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from haman.core.because import two_of_a_name
 from haman.core.ladder import ConfiguredAnycast
 from haman.core.permits import Ask, End, Heard, PermitId, Revoke
 from haman.core.permits.asker import ACT_NS, ASK_NS, BACKOFF_MAX_NS, SETTLE_NS
@@ -485,20 +486,31 @@ def test_a_node_that_has_just_started_grants_nothing() -> None:
     cluster.until(lambda: cluster.nodes["lb1"].rung() == HALF, LEASE_NS / S + 30)
 
 
-@pytest.mark.parametrize("name", ["lb1"])
-def test_another_node_of_the_same_name_is_no_peer_to_ask(name: str) -> None:
+@pytest.mark.parametrize("name", ["lb1", "lb3"])
+def test_two_nodes_of_one_name_hold_everything_and_move_on_when_one_is_renamed(name: str) -> None:
     cluster = busy()
-    lb1 = cluster.nodes[name]
-    views = cluster.views
+    node = cluster.nodes[name]
+    node.namesake = two_of_a_name(name, "10.0.0.9:4710")
+    cluster.run(30)
+    assert cluster.nodes["lb1"].rung() == FULL
+    code, text = held(cluster)
+    assert code == ("two-of-a-name" if name == "lb1" else "permit-denied")
+    assert f"two nodes are named {name}: 10.0.0.9:4710 sends signed reports" in text
+    assert not node.noted("permit-granted")
+    node.namesake = None
+    cluster.until(lambda: cluster.nodes["lb1"].rung() == HALF, BACKOFF_MAX_NS / S + 5)
 
-    def doubled(of: str):
-        found = views(of)
-        return (*found, replace(found[0], name=of)) if of == name else found
 
-    cluster.views = doubled  # type: ignore[method-assign]
-    cluster.run(5)
-    assert lb1.rung() == FULL
-    assert held(cluster)[0] in {"two-of-a-name", "no-fresh-report"}
+def test_what_was_shed_stays_while_another_node_has_this_name() -> None:
+    cluster = busy()
+    lb1 = cluster.nodes["lb1"]
+    cluster.until(lambda: lb1.rung() == HALF, 3)
+    lb1.namesake = two_of_a_name("lb1", "10.0.0.9:4710")
+    cluster.demand = 0.1
+    cluster.run(60)
+    assert lb1.rung() == HALF
+    lb1.namesake = None
+    cluster.until(lambda: lb1.rung() == FULL, 60)
 
 
 # ---- the granter's leases ------------------------------------------------------------------
