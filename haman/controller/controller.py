@@ -68,13 +68,7 @@ class Controller:
         self._engine = parts.engine
         self._journal = parts.journal
         self._intent = parts.intent
-        self._peers = PeerSide(
-            parts.mesh,
-            config.cluster,
-            parts.clock,
-            self._own,
-            lambda order: self._operator.do(order),
-        )
+        self._peers = PeerSide(parts.mesh, config.cluster, parts.clock, self._own, self._do)
         self._hooks = Hooks(
             config.hooks.on_event,
             lambda text: self.note(Event("hook-failed", self.wall_ns(), text)),
@@ -96,6 +90,7 @@ class Controller:
         )
         self._lookout = Lookout(config)
         self._operator = Operator(self, self._intent, self._peers.orders)
+        self.pause, self.resume = self._operator.pause, self._operator.resume
         self._stopped = asyncio.Event()
         self._failure: BaseException | None = None
         self._wakefulness = Wakefulness(parts.clock.monotonic_ns())
@@ -150,14 +145,6 @@ class Controller:
     async def failover(self, vip: str, to: str, *, force: bool, plain: bool = False) -> Outcome:
         """See `Operator`."""
         return await self._operator.failover(vip, to, force=force, plain=plain)
-
-    async def pause(self) -> Outcome:
-        """See `Operator`."""
-        return await self._operator.pause()
-
-    async def resume(self) -> Outcome:
-        """See `Operator`."""
-        return await self._operator.resume()
 
     def events(self, since: int, limit: int) -> tuple[JournalEntry, ...]:
         """See `Journal.since`."""
@@ -306,6 +293,9 @@ class Controller:
         """ExaBGP acknowledged something, a session came or went, a configuration is valid."""
         self.decide()
         self._peers.publish_soon()
+
+    async def _do(self, order: Order) -> Outcome:
+        return await self._operator.do(order)
 
     # ---- what goes out ---------------------------------------------------------------------
 
