@@ -138,7 +138,6 @@ class Engine:
         self._bfd = BfdSessions(self._loop, self._reporter)
         self._anycast = Anycast(self._interfaces, self._reporter, self._holdings)
         parting = Parting(self._vips, self._handovers, self._supervisor)
-        self._diversions = Diversions(self._loop, self._interfaces, self._reporter)
         self._ending = Ending(self._anycast, self._exabgp, parting)
         self._diversions = Diversions(self._loop, self._interfaces, self._reporter)
         self._watchdog = Watchdog(config.engine, self._notifier, self._reporter)
