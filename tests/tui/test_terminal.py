@@ -108,18 +108,17 @@ def begin_rolling_restart(terminal: Terminal) -> None:
     """Choose it, give it the lab's own command, confirm it."""
     terminal.press("6")
     terminal.shows("rolling-restart", "On each node, 8 at once:")
-    terminal.press("/")
-    terminal.shows("Playbooks and drills:")
-    terminal.type("rolling-restart", "only rolling-restart")
-    terminal.press("Enter")
+    names = [line.strip("│▌ ").split(" ")[0] for line in terminal.screen.splitlines()]
+    for _ in range(names.index("rolling-restart") - names.index("collect-support")):
+        terminal.press("Down")
+    terminal.shows("▌ rolling-restart ")
     terminal.until(lambda s: "On each node, one at a time" in s, "what it does")
     terminal.press("Enter")
     terminal.shows("connections_max", "Next")
     terminal.press("C-u")
-    terminal.until(lambda s: s.count("systemctl restart haproxy") < 4, "the line is empty")
+    terminal.until(lambda s: "│  systemctl restart" not in s, "the line is empty")
     terminal.type("/etc/lab/service.sh restart haproxy", "│  /etc/lab/service.sh restart haproxy")
-    for _ in range(4):  # to the last line, and on
-        terminal.press("Enter")
+    terminal.press("C-n")
     terminal.shows("Run rolling-restart?", "Headroom without", "/etc/lab/service.sh restart")
     terminal.press("y")
 
@@ -137,7 +136,9 @@ def test_a_playbook_run_from_the_screen(pair: lab.Lab, operator: Terminal, tmp_p
     operator.shows("● done  16 of 16 steps")
     operator.press("v")
     operator.shows("# rolling-restart: done", "serves again, and nothing is worse")
-    operator.press("Escape", "q")
+    operator.press("Escape")
+    operator.until(lambda s: "Report:" not in s, "the report is closed")
+    operator.press("q")
     operator.shows("ended with 0")
     after = {n: pair.runtime.exec(n, ["cat", "/run/haproxy/haproxy.pid"]).stdout for n in before}
     assert all(after[n] != before[n] for n in before)

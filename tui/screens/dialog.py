@@ -61,7 +61,7 @@ class ReportDialog(Dialog[None]):
     """How a run went, as it was told."""
 
     def __init__(self, name: str, text: str) -> None:
-        super().__init__(f"Report: {name}", Content(text), "Esc closes · x writes it to a file")
+        super().__init__(f"Report: {name}", Content(text))
 
 
 class WhyDialog(Dialog[None]):

@@ -28,11 +28,14 @@ Settle = Callable[[Order], Awaitable[runs.Offer]]
 class ParametersDialog(Dialog[Order | None]):
     """One line for each parameter; the program itself checks them, and says what is wrong."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Cancel"),
+        Binding("ctrl+n", "go_on", "Next", priority=True),
+    ]
     AUTO_FOCUS = "Input"
 
     def __init__(self, offer: runs.Offer, settle: Settle) -> None:
-        hint = "Tab, Enter: next line · Esc cancels"
+        hint = "Enter: next line · Ctrl-N goes on · Esc cancels"
         super().__init__(offer.name, Content(offer.about), hint)
         self._offer = offer
         self._settle = settle
@@ -69,6 +72,10 @@ class ParametersDialog(Dialog[Order | None]):
             self.settle()
         else:
             self.dismiss(None)
+
+    def action_go_on(self) -> None:
+        """By key, from any line."""
+        self.settle()
 
     def action_leave(self) -> None:
         """Leave things as they are."""

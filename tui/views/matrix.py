@@ -43,7 +43,7 @@ class Extra:
 
 TREND = Extra("Last minute", 15)
 CONNECTIONS = Extra("Clients", 8)
-PROXY = Extra("Proxy", 20)
+PROXY = Extra("Proxy", 21)
 ENGINE = Extra("Engine p99", 10)
 VERSION = Extra("haman", 9)
 EXTRAS = (CONNECTIONS, PROXY, ENGINE, VERSION)
@@ -262,6 +262,8 @@ def _extra(extra: Extra, node: Node) -> Content:
     if extra is CONNECTIONS:
         text = "unknown" if node.connections is None else figure(node.connections)
         return Content.styled(f"{text:<{extra.width}}", QUIET)
+    if extra in {PROXY, ENGINE} and node.connections is None and not node.resources:
+        return Content.styled(fit("unknown", extra.width), QUIET)  # in the past, or never heard of
     if extra is PROXY:
         return Content.assemble(proxy(node, extra.width))
     if extra is ENGINE:
