@@ -59,7 +59,7 @@ class Booted:
         self._groups = [root / f"haman-test-{os.getpid()}" for root in _roots()]
         for group in self._groups:
             group.mkdir(exist_ok=True)
-        boot = JOIN + 'exec ' + shlex.join([*UNSHARE, "sh", "-c", BEFORE])
+        boot = JOIN + "exec " + shlex.join([*UNSHARE, "sh", "-c", BEFORE])
         self._unshare = subprocess.Popen(
             ["sh", "-ec", boot, "sh", *map(str, self._groups)],
             stdin=subprocess.DEVNULL,
@@ -130,4 +130,6 @@ def _roots() -> list[Path]:
 
 def hides_home() -> bool:
     """Whether the interpreter lives where `ProtectHome=` hides it; a packaged one does not."""
-    return any(str(Path(p).resolve()).startswith(("/root", "/home")) for p in (sys.base_prefix, ROOT))
+    return any(
+        str(Path(p).resolve()).startswith(("/root", "/home")) for p in (sys.base_prefix, ROOT)
+    )
