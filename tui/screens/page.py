@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -14,6 +15,7 @@ from tui.views import heading
 from tui.views.dialogs import absent_view, small_view
 from tui.widgets.keys import Keys
 from tui.widgets.line import Line
+from tui.widgets.pane import TextPane
 from tui.widgets.prompt import Prompt
 
 
@@ -81,6 +83,11 @@ class Page(Screen[None]):
 
     def on_mount(self) -> None:
         """Draw what is known already."""
+        self.show(self._state)
+
+    @on(TextPane.Widened)
+    def cut_anew(self) -> None:
+        """A pane has another width."""
         self.show(self._state)
 
     def on_resize(self) -> None:

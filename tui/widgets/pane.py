@@ -1,9 +1,11 @@
 """A titled, scrolling pane around one text."""
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.markup import escape
+from textual.message import Message
 
 from tui.widgets.line import Line
 
@@ -11,14 +13,24 @@ from tui.widgets.line import Line
 class TextPane(VerticalScroll, can_focus=True):
     """Scrolls when its text is longer than its room."""
 
+    class Widened(Message):
+        """There is another width for text: what is shown was cut to the old one."""
+
     def __init__(self, title: str, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes="pane")
+        self._width = 0
         self._title = title
         self.border_title = title
 
     def compose(self) -> ComposeResult:
         """The text."""
         yield Line()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Ask for the text anew, if its width is another."""
+        if event.size.width != self._width:
+            self._width = event.size.width
+            self.post_message(self.Widened())
 
     @property
     def cells(self) -> int:
