@@ -59,7 +59,7 @@ def looks(snap_compare, monkeypatch):
             await until(pilot, lambda: bool(app.fleet.status or app.fleet.problem))
             if status is not None:
                 await until(pilot, lambda: len(app.fleet.events) == len(source.past))
-            await pilot.pause()
+            await still(pilot)  # a page under a dialog is laid out no more
             await pilot.press(*keys)
             if ready:
                 await until(pilot, lambda: ready(app))
