@@ -162,7 +162,7 @@ class Lookout:
 
 
 def _standing(report: NodeReport) -> tuple[object, ...]:
-    """What decides who takes over from whom."""
+    """What decides who takes over from whom, and what room is promised already."""
     vips = tuple((v.vip, v.role, v.priority) for v in report.vips)
     announced = tuple((a.service, a.stance, a.weight, a.neighbors_up) for a in report.anycast)
-    return (report.node, report.site, report.condition, vips, announced)
+    return (report.node, report.site, report.condition, vips, announced, report.permits)
