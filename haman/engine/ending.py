@@ -3,7 +3,7 @@
 What is announced: shut → sessions closed → addresses off.
 
 Every address of an anycast service must outlive the last route to it, or clients are refused by a
-node that still looks alive. The VIPs wait for none of this.
+node that still looks alive. The VIPs part beside it, and do not wait for it.
 
 | state | entered when | leaves after | to |
 |---|---|---|---|

@@ -1,5 +1,7 @@
 """The engine's hold on the process that keeps rules: it comes and goes, and the engine never spins."""
 
+import os
+import signal
 from functools import partial
 
 from haman.engine.loop import Loop
@@ -72,3 +74,18 @@ def test_one_that_is_wanted_again_while_the_last_one_ends_is_waited_for_without_
     rig.child.stop()
     rig.loop.close()
     wait(lambda: rig.pid is None)
+
+
+def test_one_that_died_and_is_wanted_no_more_leaves_nothing_due() -> None:
+    rig = Rig()
+    rig.want(warm=True)
+    rig.run_until(rig.runs)
+    assert rig.pid is not None
+    os.kill(rig.pid, signal.SIGKILL)
+    rig.run_until(lambda: rig.pid is None)
+    rig.want(warm=False)
+    rig.turn()
+    # One in the past would have the loop turn without end, in real time.
+    assert rig.child.deadline_ns is None
+    rig.child.stop()
+    rig.loop.close()
