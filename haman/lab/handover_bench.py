@@ -16,7 +16,7 @@ from haman.lab.answers import Answers, doubled, longest_silence_ms
 from haman.lab.bench import HAMAN, KEEPALIVE, Agent, prepare
 from haman.lab.drill import Drill, Load, Step
 from haman.lab.lab import Lab, bring_up, down
-from haman.lab.probe import NS_PER_MS, Result, Span, longest_gap
+from haman.lab.probe import NS_PER_MS, STEP_REACH_NS, Result, Span, longest_gap
 from haman.lab.tenure import unheld_ns
 from haman.lab.topology import read_topology
 from haman.lab.verdict import Record, StepDone
@@ -36,6 +36,7 @@ class Move(Struct, frozen=True):
         lost: connections that broke, of `established`.
         unanswered: exchanges that ended with their connection.
         gap_ms: longest span without a new connection.
+        still_ms: the same, just as long before the move: what the machine itself is good for.
         unheld_ms: total time in which no node had the address.
         doubled: ARP replies of a second node.
         silence_ms: longest span in which somebody asked for the address and nobody answered.
@@ -45,6 +46,7 @@ class Move(Struct, frozen=True):
     lost: int
     unanswered: int
     gap_ms: float
+    still_ms: float
     unheld_ms: float
     doubled: int
     silence_ms: float
@@ -121,6 +123,7 @@ def measure(lab: Lab, agent: Agent) -> tuple[Move, Move]:
             lost=sum(begin <= lost.at_ns < end for lost in record.probe.lost),
             unanswered=record.probe.unanswered if end == middle_ns else 0,
             gap_ms=gap_ms(record.probe, record.steps[place], begin, end),
+            still_ms=still_ms(record.probe, record.steps[place]),
             unheld_ms=_unheld_ms(record, begin, end),
             doubled=doubled([r for r in replies if begin <= r.at_ns < end]),
             silence_ms=longest_silence_ms(
@@ -134,10 +137,20 @@ def measure(lab: Lab, agent: Agent) -> tuple[Move, Move]:
 
 def gap_ms(result: Result, step: StepDone, begin_ns: int, end_ns: int) -> float:
     """The longest gap of new connections that one step caused."""
+    return _longest(result, Span(step.start_ns, step.end_ns), begin_ns, end_ns)
+
+
+def still_ms(result: Result, step: StepDone) -> float:
+    """The longest gap in a span before a step that is as long as what the step can have caused."""
+    length_ns = step.end_ns - step.start_ns + STEP_REACH_NS
+    begin_ns = max(result.started_ns, step.start_ns - length_ns)
+    return _longest(result, Span(begin_ns, step.start_ns), begin_ns, step.start_ns)
+
+
+def _longest(result: Result, span: Span, begin_ns: int, end_ns: int) -> float:
     attempts = [a for a in result.attempts if begin_ns <= a.start_ns < end_ns]
-    span = Span(step.start_ns, step.end_ns)
-    start_ns = max(begin_ns, result.started_ns)
-    return longest_gap(attempts, (span,), start_ns, min(end_ns, result.ended_ns)).ms
+    begin_ns, end_ns = max(begin_ns, result.started_ns), min(end_ns, result.ended_ns)
+    return longest_gap(attempts, (span,), begin_ns, end_ns, pace_ns=result.order.pace_ns).ms
 
 
 def _unheld_ms(record: Record, begin_ns: int, end_ns: int) -> float:
@@ -157,6 +170,7 @@ def to_markdown(moves: dict[str, tuple[Move, ...]]) -> str:
         ("established connections lost", lambda m: _sum([x.lost for x in m], m)),
         ("exchanges that failed", lambda m: str(sum(x.unanswered for x in m))),
         ("longest gap of new connections", lambda m: _times([x.gap_ms for x in m])),
+        ("the same, nobody moving it", lambda m: _times([x.still_ms for x in m])),
         ("on no node", lambda m: _times([x.unheld_ms for x in m])),
         ("longest wait for an ARP reply", lambda m: _times([x.silence_ms for x in m])),
         ("ARP replies of a second node", lambda m: str(sum(x.doubled for x in m))),

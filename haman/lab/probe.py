@@ -61,6 +61,11 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
     echo_timeout_ms: int = 2000
     count_again: bool = False
 
+    @property
+    def pace_ns(self) -> int:
+        """From one new connection to the next; 0 = there are none."""
+        return round(1e9 / self.new_per_s) if self.new_per_s else 0
+
 
 class Result(Struct, frozen=True):
     """What the prober saw.
@@ -98,7 +103,12 @@ class Span(Struct, frozen=True):
 
 
 def longest_gap(
-    attempts: Sequence[Attempt], steps: Sequence[Span], start_ns: int, end_ns: int
+    attempts: Sequence[Attempt],
+    steps: Sequence[Span],
+    start_ns: int,
+    end_ns: int,
+    *,
+    pace_ns: int = 0,
 ) -> Span:
     """The longest span between successes that the steps of a drill can have caused: the outage.
 
@@ -107,10 +117,28 @@ def longest_gap(
 
     A success is where its connection completed. A service that does not come back is out until
     `end_ns`; one that never served, since `start_ns`.
+
+    Args:
+        attempts: of the client, in any order.
+        steps: when each was done.
+        start_ns: from where on.
+        end_ns: until where.
+        pace_ns: the client's own, between two attempts. Where it paused for longer and tried nothing,
+            a gap begins one pace before it tried again: nobody was kept waiting before. 0 = count that
+            to the service too.
     """
-    instants = sorted(a.end_ns for a in attempts if a.outcome == OK and a.end_ns < end_ns)
+    tried = sorted((a for a in attempts if a.end_ns < end_ns), key=lambda a: a.end_ns)
+    instants = [a.end_ns for a in tried if a.outcome == OK]
     failed = sorted(a.start_ns for a in attempts if a.outcome != OK)
     first = min(step.start_ns for step in steps)
+    earliest = list(itertools.accumulate((a.start_ns for a in reversed(tried)), min))[::-1]
+    ends = [a.end_ns for a in tried]
+
+    def of_the_service(gap: Span) -> Span:
+        place = bisect.bisect_right(ends, gap.start_ns)
+        if not pace_ns or place == len(ends):
+            return gap
+        return Span(min(gap.end_ns, max(gap.start_ns, earliest[place] - pace_ns)), gap.end_ns)
 
     def caused(gap: Span) -> bool:
         near = any(
@@ -120,8 +148,9 @@ def longest_gap(
         inside = bisect.bisect_left(failed, gap.end_ns) - bisect.bisect_left(failed, gap.start_ns)
         return gap.end_ns > first and (near or inside > 0)
 
-    gaps = (Span(a, b) for a, b in itertools.pairwise([start_ns, *instants, end_ns]))
-    longest = max(filter(caused, gaps), key=lambda gap: gap.end_ns - gap.start_ns, default=None)
+    pairs = (Span(a, b) for a, b in itertools.pairwise([start_ns, *instants, end_ns]))
+    gaps = filter(caused, map(of_the_service, pairs))
+    longest = max(gaps, key=lambda gap: gap.end_ns - gap.start_ns, default=None)
     return longest or Span(first, first)
 
 

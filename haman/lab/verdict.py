@@ -71,7 +71,13 @@ class Record(Struct, frozen=True):
         """The longest span without a successful new connection that the steps can have caused."""
         steps = [Span(step.start_ns, step.end_ns) for step in self.steps]
         probe = self.probe
-        return longest_gap(probe.attempts, steps, probe.started_ns, probe.ended_ns)
+        return longest_gap(
+            probe.attempts,
+            steps,
+            probe.started_ns,
+            probe.ended_ns,
+            pace_ns=probe.order.pace_ns,
+        )
 
     @property
     def dual_ms(self) -> float:

@@ -277,3 +277,12 @@ def test_reports_show_routes_and_who_served() -> None:
     assert page.count("<svg") == 3
     assert f"lb1 gets 25 % of {PREFIX}" in page
     assert "New connections were served by lb2 390." in page
+
+
+def test_a_pause_of_the_client_itself_is_no_gap_of_the_service() -> None:
+    paused = longest_gap(without(150, 170, ""), [STEP], 0, END, pace_ns=MS)
+    assert paused.ms == pytest.approx(1.5), "its pace, and how long the next one took"
+    kept_waiting = [*without(150, 170, ""), Attempt(151 * MS, 169 * MS, "ok")]
+    assert longest_gap(kept_waiting, [STEP], 0, END, pace_ns=MS).ms == pytest.approx(19)
+    failed = longest_gap(without(150, 170, "timeout"), [STEP], 0, END, pace_ns=MS)
+    assert failed.ms == pytest.approx(21)
