@@ -1,4 +1,4 @@
-"""Drains of anycast services, here and elsewhere: the machines of `core.handover`, and their world.
+"""Tails of anycast services, here and elsewhere: the machines of `core.handover`, and their world.
 
 What they say travels in this node's report, what they want goes to the engine with the stances, and what
 peers and the engine say comes back to them with each decision.
@@ -10,12 +10,14 @@ from haman.config.model import Anycast, Config
 from haman.controller.anycast import configured_anycast
 from haman.core.announcements import AnycastReport
 from haman.core.facts import EngineReported
-from haman.core.handover.drainer import Drainer, DrainFacts, TailNote
+from haman.core.handover.pivot import Pivot
+from haman.core.handover.pivot_facts import PivotFacts, TailNote
 from haman.core.handover.steering import SteerOrder
 from haman.core.handover.survivor import Survivor
-from haman.core.ladder import ConfiguredAnycast, in_force
+from haman.core.ladder import ConfiguredAnycast
+from haman.core.ladders import footing
 from haman.core.situation import Situation
-from haman.core.words import Condition, Event
+from haman.core.words import Event
 
 NS_PER_S = 1_000_000_000
 
@@ -24,20 +26,20 @@ class Drains:
     """Both sides, for every anycast service."""
 
     def __init__(self, config: Config) -> None:
-        self._drainers: dict[str, Drainer] = {}
+        self._pivots: dict[str, Pivot] = {}
         self._survivors: dict[str, Survivor] = {}
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
         """Take over the services; what is under way for one that stays goes on."""
         self._services: tuple[ConfiguredAnycast, ...] = configured_anycast(config)
-        node, old = config.node.name, (self._drainers, self._survivors)
-        self._drainers = {a.name: old[0].get(a.name, _drainer(a, node)) for a in config.anycast}
+        node, old = config.node.name, (self._pivots, self._survivors)
+        self._pivots = {a.name: old[0].get(a.name, _pivot(a, node)) for a in config.anycast}
         self._survivors = {
             a.name: old[1].get(a.name, Survivor(a.name, node)) for a in config.anycast
         }
         for each in config.anycast:
-            self._drainers[each.name].tail_ns = _tail_ns(each)
+            self._pivots[each.name].tail_ns = _tail_ns(each)
 
     def step(
         self, situation: Situation, said: EngineReported | None, now_ns: int, at_ns: int
@@ -45,29 +47,36 @@ class Drains:
         """Look around: the situation with what tails ask of the ladders, and what is to be noted."""
         events: list[Event] = []
         reports = said.steers if said is not None else None
-        dead = situation.condition is Condition.FAULT and not situation.serviceable
         for service in self._services:
-            drainer, survivor = self._drainers[service.name], self._survivors[service.name]
-            announced = situation.announced
-            rung = None if announced is None else in_force(service, announced)
-            facts = DrainFacts(
-                drained=situation.intent.drained,
-                broken=dead or situation.ending,
-                in_force=rung,
-                full=rung == service.rungs[0],
+            pivot, survivor = self._pivots[service.name], self._survivors[service.name]
+            footed, word = footing(service, situation), survivor.word
+            facts = PivotFacts(
+                drained=footed.drained,
+                comes=footed.comes,
+                dead=footed.broken,
+                ending=footed.ending,
+                in_force=footed.in_force,
+                full=footed.in_force == service.rungs[0],
+                steers=word is not None and word.ready,
                 peers=situation.peers,
                 reports=reports,
             )
-            notes = drainer.step(facts, now_ns)
-            survivor.step(situation.peers, reports, now_ns, drains=drainer.asks)
+            notes = pivot.step(facts, now_ns)
+            survivor.step(
+                situation.peers,
+                reports,
+                now_ns,
+                drains=pivot.asks,
+                covered=pivot.state == "covered",
+            )
             events += [_event(service.name, note, at_ns) for note in notes]
-        tails = {name: drainer.standing for name, drainer in self._drainers.items()}
+        tails = {name: pivot.standing for name, pivot in self._pivots.items()}
         return replace(situation, tails=tails), tuple(events)
 
     def orders(self, now_ns: int) -> tuple[SteerOrder, ...]:
         """What the engine shall do."""
-        sides: tuple[Drainer | Survivor, ...] = (
-            *self._drainers.values(),
+        sides: tuple[Pivot | Survivor, ...] = (
+            *self._pivots.values(),
             *self._survivors.values(),
         )
         found = (side.order(now_ns) for side in sides)
@@ -78,15 +87,15 @@ class Drains:
         return tuple(self._told(report) for report in reports)
 
     def _told(self, report: AnycastReport) -> AnycastReport:
-        drainer = self._drainers[report.service]
-        word, steers = drainer.word, self._survivors[report.service].word
+        pivot = self._pivots[report.service]
+        word, steers = pivot.word, self._survivors[report.service].word
         if word is None and steers is None:
             return report
-        return replace(report, tail=word, connections_left=drainer.left, steers=steers)
+        return replace(report, tail=word, connections_left=pivot.left, steers=steers)
 
 
-def _drainer(service: Anycast, node: str) -> Drainer:
-    return Drainer(service.name, node, _tail_ns(service))
+def _pivot(service: Anycast, node: str) -> Pivot:
+    return Pivot(service.name, node, _tail_ns(service))
 
 
 def _tail_ns(service: Anycast) -> int:

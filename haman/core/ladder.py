@@ -21,12 +21,13 @@ peers' consent or up because one took it back.
     the addresses are gone for 1 s, or the engine is
     silent and nobody renews them                      any                       withdrawn
     the agent ends                                     full, reduced             shut
-    drained, and survivors are made ready (`drainer`)  any                       stays
+    drained, and survivors are made ready (`pivot`)    any                       stays
     drained, or a fault that is only held down
         –                                              full, reduced             shut
         others serve, shut in force for `drain`        shut                      withdrawn
         nobody else serves, proxy well, addresses up   withdrawn                 shut: last resort
     starting, or addresses not up                      any                       stays
+    well, others serve and are made ready (`pivot`)    shut, withdrawn           stays
     well, others serve, by permit                      full, reduced, shut       permitted rung
     well, held, nobody else serves                     shut, withdrawn           lowest rung
     well, held                                         any                       stays
@@ -192,6 +193,13 @@ class Footing:
         return self.condition in (Condition.IN_SERVICE, Condition.SATURATED) or self.serviceable
 
     @property
+    def comes(self) -> bool:
+        """Serves nothing, and nothing but the tail of others keeps it from it."""
+        serves = self.in_force is None or self.in_force.serves
+        free = self.well and not (self.stands_down or self.ending or self.holds)
+        return free and bool(self.complete and self.servers) and not serves
+
+    @property
     def wanted(self) -> bool:
         """Announced if the addresses are up, whatever the stance."""
         return self.well and not (self.stands_down and self.servers)
@@ -268,7 +276,8 @@ class Ladder:
             return self._configured.shut if at.serves else at
         if footing.stands_down:
             return self._down(at, footing, now_ns)
-        if not footing.well or not footing.complete:
+        awaited = footing.tail.keeps and footing.servers and not at.serves
+        if not footing.well or not footing.complete or awaited:
             return at
         if footing.shed is not None and footing.servers:
             return self._shedding(at, footing.shed, footing, now_ns)

@@ -43,14 +43,15 @@ class Ladders:
     ) -> tuple[AnycastStance, ...]:
         """The stance of every service; `reasons` are those of the node's condition."""
         return tuple(
-            self._ladders[service.name].step(_footing(service, situation, reasons), now_ns)
+            self._ladders[service.name].step(footing(service, situation, reasons), now_ns)
             for service in self._services
         )
 
 
-def _footing(
-    service: ConfiguredAnycast, situation: Situation, reasons: tuple[Reason, ...]
+def footing(
+    service: ConfiguredAnycast, situation: Situation, reasons: tuple[Reason, ...] = ()
 ) -> Footing:
+    """What the ladder of a service stands upon; `reasons` are those of the node's condition."""
     complete, missing = _addresses(service.name, situation)
     announced = situation.announced
     return Footing(

@@ -12,7 +12,6 @@ from ipaddress import ip_address
 from typing import Final
 
 from haman.config.model import Config
-from haman.core.handover.messages import Side
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.words import Reason
 from haman.engine.anycast_rules import Diversion
@@ -20,6 +19,7 @@ from haman.engine.claims import anycast_claims
 from haman.engine.interfaces import Interfaces
 from haman.engine.loop import Loop
 from haman.engine.reporter import Reporter
+from haman.engine.steerer import Diverted
 from haman.engine.steering import SteeringChild
 
 
@@ -122,6 +122,7 @@ class Diversions:
             ready=None not in states and not problem,
             problem=Reason("no-rules", problem) if problem else None,
             connections=sum(counts) if len(counts) == len(states) else None,
+            passed=sum(s.passed for s in states if isinstance(s, Diverted)),
         )
 
     def _diversions(self, order: SteerOrder) -> list[Diversion] | Reason:
@@ -150,7 +151,7 @@ class Diversions:
                     next_out=after.interface,
                     after=_macs(order.after),
                     others=_macs(order.others),
-                    counts=order.side is Side.GIVING and interface == interfaces[0],
+                    counts=interface == interfaces[0],
                 )
                 for interface in interfaces
             ]

@@ -55,11 +55,12 @@ class Steered:
 
 @dataclass(frozen=True, slots=True)
 class Diverted:
-    """The same of a tail of anycast; `connections`: also those that were handed on lately."""
+    """The same of a tail of anycast; `passed`: handed on lately."""
 
     steering: Diversion
     problem: str = ""
     connections: int | None = None
+    passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +134,17 @@ class Steerer:
             if there != wanted:
                 self._run(anycast_rules.steer(wanted))
                 self._diverted[wanted.key] = wanted
-            count = None
+            count = sum(map(self._diag.served, wanted.addresses)) if wanted.counts else 0
+            passed = 0
             if wanted.side is Side.GIVING:
-                count = sum(map(self._diag.served, wanted.addresses)) if wanted.counts else 0
-                count += self._ask(anycast_rules.passed(wanted)).count("expires")
+                passed = self._ask(anycast_rules.passed(wanted)).count("expires")
         except (NftablesError, SockDiagError) as error:
             # Whole or not at all: it is made anew with the next call.
             with contextlib.suppress(NftablesError):
                 if self._diverted.pop(wanted.key, None) is not None:
                     self._run(anycast_rules.end(wanted))
             return Diverted(wanted, problem=str(error))
-        return Diverted(wanted, connections=count)
+        return Diverted(wanted, connections=count, passed=passed)
 
     def _begin(self, steering: Steering) -> None:
         """In this order no connection is missed: those after the first step are learned by it."""

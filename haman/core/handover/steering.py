@@ -1,10 +1,11 @@
-"""What the nodes of an anycast service say and want while one of them is drained.
+"""What the nodes of an anycast service say and want while one of them leaves or comes back.
 
-The draining node asks the others, the survivors, to steer to it what they do not know. What it does not
-know either is a survivor's that the router sends to another one now: it goes down a line of them,
-first to last by name, and the last one answers. So a segment passes each node at most twice:
+One of them is the pivot (see there), as a rule who leaves or comes back. It asks the others, the
+survivors, to steer to it what they do not know. What it does not know either is a survivor's that the
+router sends to another one now: it goes down a line of them, first to last by name, and the last one
+answers. So a segment passes each node at most twice:
 
-    router ─► any survivor ─► draining node ─► first survivor ─► … ─► last survivor
+    router ─► any survivor ─► pivot ─► first survivor ─► … ─► last survivor
 
 No address moves. All facts are whole: none is an edge.
 """
@@ -17,7 +18,7 @@ from haman.core.words import Reason
 TAIL = "tail"
 """Code of the reason that a node gives while it serves a tail."""
 LEASE_NS = 5 * NS_PER_S
-"""A survivor steers for so long after it last heard the draining node say that it shall."""
+"""A survivor steers for so long after it last heard the pivot say that it shall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +36,23 @@ class LinkPlace:
 
 @dataclass(frozen=True, slots=True)
 class TailWord:
-    """The draining node, in its report: whoever can, steers to it what it does not know.
+    """The pivot, in its report: whoever can, steers to it what it does not know.
 
     Attributes:
-        id: of this one drain, never used again.
+        id: of this one tail, never used again.
         began: routers are told to go elsewhere; not before a survivor is ready.
         over: it is not needed any more.
         line: the survivors, in order.
+        heir: the survivor that is to be the pivot instead; "" = nobody.
+        of: the tail that this one takes over: who steers for that one, steers for this one now; "" = none.
     """
 
     id: str
     line: tuple[str, ...] = ()
     began: bool = False
     over: bool = False
+    heir: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +64,14 @@ class SteerWord:
         ready: its rules are in force, for every family.
         problem: why they cannot be; None = they are, or will be.
         next: after it in the line, as its rules have it; "" = nobody.
+        drains: it is drained, and its own connections are served to their end meanwhile.
     """
 
     id: str
     ready: bool = False
     next: str = ""
     problem: Reason | None = None
+    drains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +79,8 @@ class SteerOrder:
     """Controller → engine: what it shall do for the tail of one service. Without one: nothing.
 
     Attributes:
-        side: giving: the draining node; taking: a survivor.
-        peer: the draining node, that gets what is not known here; giving: "".
+        side: giving: the pivot; taking: a survivor.
+        peer: the pivot, that gets what is not known here; giving: "".
         next: who gets what was handed on to this node, and is not known here; "" = nobody.
         after: MAC addresses of who hands on to this node; giving: not needed, () .
         others: of the cluster's nodes: what comes from another one is answered here.
@@ -99,14 +106,15 @@ class SteerReport:
     Attributes:
         ready: all of it is in force.
         problem: why not; None = it is, or will be.
-        connections: giving: to the service here, and handed on from here lately; None = not counted
-            yet.
+        connections: to the service here; None = not counted yet.
+        passed: giving: handed on from here lately.
     """
 
     order: SteerOrder
     ready: bool = False
     problem: Reason | None = None
     connections: int | None = None
+    passed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,7 @@ class TailStanding:
     """What the tail of a service asks of its ladder.
 
     Attributes:
-        keeps: a drained node stays where it is: the survivors are not ready yet.
+        keeps: a node that leaves or comes back stays where it is: the survivors are not ready yet.
         holds: the addresses stay, announced or not.
         reasons: why, or why there is no tail.
     """

@@ -1,16 +1,17 @@
-"""A node that stays, while another one of its anycast service is drained: it steers to that one.
+"""A node of an anycast service while another one leaves or comes back: it steers to that one.
 
     steers for  on                                                             to
     ----------  -------------------------------------------------------------  -----------
-    nobody      a peer asks; of several, the first by name                     that drain
-    a drain     the peer says that it is over, or asks for another one         nobody
+    nobody      a peer asks; of several, the first by name                     that tail
+    a tail      a peer has taken that one over; of several, the first by name  that peer's
+                the peer says that it is over, or asks for another one         nobody
                 the peer has not asked for LEASE_NS: silent, dead, restarted   nobody
     any         this node asks for a tail of its own                           nobody
 
 Timers: LEASE_NS since the peer was last heard to ask.
 
 Invariants
-    It steers for one drain of a service at a time.
+    It steers for one tail of a service at a time.
     Who asks others to steer does not steer itself.
     A controller that was restarted goes on with what its engine steers.
 """
@@ -30,7 +31,7 @@ from haman.core.words import Reason
 
 
 class Survivor:
-    """What this node does for the drains of one service on other nodes.
+    """What this node does for the tails of one service on other nodes.
 
     Args:
         node: its name.
@@ -49,6 +50,7 @@ class Survivor:
         self._refused: SteerWord | None = None
         self._report: SteerReport | None = None
         self._adopted = False
+        self._covered = False
 
     def step(
         self,
@@ -57,6 +59,7 @@ class Survivor:
         now_ns: int,
         *,
         drains: bool,
+        covered: bool = False,
     ) -> None:
         """Look around.
 
@@ -65,7 +68,9 @@ class Survivor:
             reports: the engine's; None = it has said nothing yet.
             now_ns: the monotonic clock.
             drains: this node asks for a tail of its own.
+            covered: it is drained, and its connections are served on in the tail that it steers for.
         """
+        self._covered = covered
         mine = [r for r in reports or () if r.order.service == self._service]
         taking = next((r for r in mine if r.order.side is Side.TAKING), None)
         if reports is not None and not self._adopted:
@@ -102,6 +107,10 @@ class Survivor:
             self._stand(word.line, links)
 
     def _listen(self, heard: dict[str, tuple[NodeReport, TailWord]], now_ns: int) -> None:
+        for node, (after, taken) in sorted(heard.items()):
+            if self._id and taken.of == self._id and not taken.over:
+                self._steer_for(taken.id, node, after.links, now_ns)
+                return
         report, word = heard.get(self._peer, (None, None))
         if report is not None and word is not None:
             if word.id != self._id or word.over:
@@ -141,9 +150,9 @@ class Survivor:
         if self._refused is not None or not self._id:
             return self._refused
         if self._report is None:
-            return SteerWord(self._id)
+            return SteerWord(self._id, drains=self._covered)
         found = self._report
-        return SteerWord(self._id, found.ready, found.order.next, found.problem)
+        return SteerWord(self._id, found.ready, found.order.next, found.problem, self._covered)
 
     def order(self, now_ns: int) -> SteerOrder | None:
         """What the engine shall do."""

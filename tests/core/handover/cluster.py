@@ -1,4 +1,4 @@
-"""Nodes of one anycast service around real drainers, survivors and ladders, with a model of engines.
+"""Nodes of one anycast service around real pivots, survivors and ladders, with a model of engines.
 
 Time goes in ticks of 100 ms. A node's report reaches the others a tick later, its engine does what it
 is told a tick later, and its relay has what its ladder wants a tick after that.
@@ -7,8 +7,9 @@ is told a tick later, and its relay has what its ladder wants a tick after that.
 from dataclasses import dataclass, field, replace
 
 from haman.core.announcements import AnycastReport
-from haman.core.handover.drainer import Drainer, DrainFacts, TailNote
 from haman.core.handover.messages import NS_PER_MS, NS_PER_S, Side
+from haman.core.handover.pivot import Pivot
+from haman.core.handover.pivot_facts import PivotFacts, TailNote
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.handover.survivor import Survivor
 from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, Rung, servers
@@ -16,7 +17,7 @@ from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Condition, Reason, Stance
 
 TICK_NS = 100 * NS_PER_MS
-TAIL_NS = 8 * NS_PER_S
+TAIL_NS = 15 * NS_PER_S
 EDGE = ConfiguredAnycast("edge", reduced_weights=(), step_ns=NS_PER_S, drain_ns=NS_PER_S)
 FULL = Rung(Stance.FULL, 100)
 
@@ -25,7 +26,7 @@ FULL = Rung(Stance.FULL, 100)
 class Node:
     """One of them.
 
-    `connections` are what its engine counts; `problem` is the engine's; `mute`: reports are lost;
+    `connections` are what its engine counts, `passed` what it hands on; `problem` is the engine's; `mute`: reports are lost;
     `hangs`: the engine never gets anything done.
     """
 
@@ -35,6 +36,7 @@ class Node:
     drained: bool = False
     broken: bool = False
     connections: int = 0
+    passed: int = 0
     problem: Reason | None = None
     mute: bool = False
     hangs: bool = False
@@ -50,7 +52,7 @@ class Node:
 
     def start(self) -> None:
         """Begin as a controller does: knowing nothing."""
-        self.drainer = Drainer("edge", self.name, TAIL_NS)
+        self.pivot = Pivot("edge", self.name, TAIL_NS)
         self.survivor = Survivor("edge", self.name)
 
     @property
@@ -77,8 +79,8 @@ class Node:
             100,
             0,
             neighbors_up=1,
-            tail=self.drainer.word,
-            connections_left=self.drainer.left,
+            tail=self.pivot.word,
+            connections_left=self.pivot.left,
             steers=self.survivor.word,
         )
         condition = Condition.FAULT if self.broken else Condition.IN_SERVICE
@@ -118,8 +120,8 @@ class Cluster:
         self.check()
 
     def _engine(self, node: Node, order: SteerOrder) -> SteerReport:
-        count = node.connections if order.side is Side.GIVING else None
-        return SteerReport(order, node.problem is None, node.problem, count)
+        passed = node.passed if order.side is Side.GIVING else 0
+        return SteerReport(order, node.problem is None, node.problem, node.connections, passed)
 
     def peers(self, name: str) -> tuple[PeerView, ...]:
         views = []
@@ -132,21 +134,36 @@ class Cluster:
 
     def _decide(self, node: Node) -> None:
         peers = self.peers(node.name)
-        facts = DrainFacts(
-            node.drained, node.broken, node.in_force, node.in_force == FULL, peers, node.reports
-        )
-        node.notes += node.drainer.step(facts, self.now_ns)
-        node.survivor.step(peers, node.reports, self.now_ns, drains=node.drainer.asks)
         footing = Footing(
             Condition.FAULT if node.broken else Condition.IN_SERVICE,
             drained=node.drained,
             in_force=node.in_force,
             servers=servers("edge", peers),
-            tail=node.drainer.standing,
         )
+        word = node.survivor.word
+        facts = PivotFacts(
+            drained=node.drained,
+            comes=footing.comes,
+            dead=node.broken,
+            ending=False,
+            in_force=node.in_force,
+            full=node.in_force == FULL,
+            steers=word is not None and word.ready,
+            peers=peers,
+            reports=node.reports,
+        )
+        node.notes += node.pivot.step(facts, self.now_ns)
+        node.survivor.step(
+            peers,
+            node.reports,
+            self.now_ns,
+            drains=node.pivot.asks,
+            covered=node.pivot.state == "covered",
+        )
+        footing = replace(footing, tail=node.pivot.standing)
         stance = node.ladder.step(footing, self.now_ns)
         node.in_force, node.held = Rung(stance.stance, stance.weight), stance.held
-        orders = (side.order(self.now_ns) for side in (node.drainer, node.survivor))
+        orders = (side.order(self.now_ns) for side in (node.pivot, node.survivor))
         node.ordered = tuple(replace(o, until_ns=0) for o in orders if o is not None)
 
     def check(self) -> None:
@@ -158,6 +175,29 @@ class Cluster:
             living = [n for n in self.nodes.values() if not n.dead]
             if any(n.steers_for == node.name for n in living) and node in living:
                 assert node.held, node.name
-            order = node.order(Side.TAKING)
-            if order is not None and order.next:
-                assert order.next > node.name
+        # What nobody knows is answered by somebody: it does not go round.
+        for name in self.nodes:
+            assert len(self._way(name)) <= 2 * len(self.nodes), name
+
+    def found(self, home: str, at: str) -> bool:
+        """Whether a segment of a connection that `home` knows is answered there, sent in by a router at `at`."""
+        return home in self._way(at)
+
+    def _way(self, at: str) -> list[str]:
+        """Where a segment comes by that nobody knows."""
+        way, came = [at], ""
+        while len(way) < 64 and (after := self._goes(at, came)):  # the hop limit
+            at, came = after, at
+            way.append(at)
+        return way
+
+    def _goes(self, at: str, came: str) -> str:
+        """Where the rules of a node send what it does not know; "" = it is answered there."""
+        reports = self.nodes[at].reports or ()
+        order = reports[0].order if reports else None
+        if order is None:
+            return ""
+        mac = self.nodes[came].places[0].mac if came else ""
+        if order.side is Side.GIVING or mac in order.after:
+            return order.next
+        return "" if mac in order.others else order.peer

@@ -2,8 +2,8 @@
 
 import pytest
 
-from haman.core.handover.drainer import ASK_NS, WAIT_NS
 from haman.core.handover.messages import NS_PER_S, Side
+from haman.core.handover.pivot_facts import ASK_BACK_NS, ASK_NS, QUIET_NS, WAIT_NS
 from haman.core.handover.steering import LEASE_NS
 from haman.core.words import Reason, Stance
 from tests.core.handover.cluster import FULL, TAIL_NS, TICK_NS, Cluster
@@ -34,7 +34,7 @@ def draining(connections: int = 5) -> Cluster:
 
 def in_tail(connections: int = 5) -> Cluster:
     cluster = draining(connections)
-    cluster.run(LONG, lambda: cluster["b"].drainer.state == "tail")
+    cluster.run(LONG, lambda: cluster["b"].pivot.state == "tail")
     cluster.run(2)
     return cluster
 
@@ -52,14 +52,102 @@ def test_survivors_steer_before_the_ladder_moves_and_until_the_last_connection_e
     assert all(who == "b" and reports and reports[0].ready for who, reports in before)
     cluster.run(seconds(5))
     assert (node.in_force.stance, node.held) == (Stance.WITHDRAWN, True)
-    assert node.drainer.left == 5
+    assert node.pivot.left == 5
     assert node.codes == ["tail-started: tail"]
     node.connections = 0
-    cluster.run(seconds(2), lambda: quiet(cluster))
-    assert node.codes[1:] == ["tail-ended: served"]
+    cluster.run(seconds(5), lambda: node.pivot.state == "done")
+    assert node.codes[1:] == ["tail-ended: passed-on"]
+    assert cluster["a"].codes == ["tail-started: tail"]
+    assert [cluster[name].steers_for for name in "abcd"] == ["", "a", "a", "a"]
     cluster.run(seconds(2))
     assert not node.held
-    assert node.drainer.state == "done"
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert cluster["a"].codes[1:] == ["tail-ended: settled"]
+    assert cluster.now_ns < QUIET_NS + 12 * NS_PER_S
+
+
+def lost(cluster: Cluster) -> list[tuple[str, str]]:
+    """Where a router sends a segment, and who knows its connection and does not get it."""
+    names = cluster.nodes
+    homes = [n for n in names if cluster[n].connections or not cluster[n].drained]
+    return [(at, home) for home in homes for at in names if not cluster.found(home, at)]
+
+
+def test_while_the_pivot_changes_every_connection_is_found() -> None:
+    """b is drained, names a, comes back; c is drained meanwhile and comes back; a is, and names c."""
+    cluster = in_tail()
+    for name in "abcd":
+        cluster[name].passed = 3
+
+    def run(until) -> None:
+        for _ in range(seconds(8)):
+            if until():
+                return
+            cluster.step()
+            assert lost(cluster) == []
+        assert until()
+
+    cluster["b"].connections = 0
+    run(lambda: cluster["a"].pivot.state == "tail" and cluster["b"].pivot.state == "done")
+    assert cluster["b"].steers_for == "a"
+    cluster["b"].drained = False
+    run(lambda: cluster["b"].in_force == FULL)
+    assert cluster["b"].codes[2:] == [], "a's tail is there for it, too"
+    cluster["c"].drained = True
+    cluster["c"].connections = 2
+    run(lambda: gone_for(cluster, "c", seconds(3)))
+    assert (cluster["c"].pivot.state, cluster["c"].held) == ("covered", True)
+    cluster["c"].connections = 0
+    run(lambda: cluster["c"].pivot.state == "done")
+    cluster["c"].drained = False
+    run(lambda: cluster["c"].in_force == FULL)
+    cluster["a"].drained = True
+    run(lambda: cluster["a"].pivot.state == "done")
+    assert [cluster[name].steers_for for name in "abcd"] == ["c", "c", "", "c"]
+    for name in "abcd":
+        cluster[name].passed = 0
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert quiet(cluster)
+    assert cluster["c"].codes[-1] == "tail-ended: settled"
+
+
+def gone_for(cluster: Cluster, name: str, ticks: int) -> bool:
+    since = cluster[name].pivot._withdrawn_ns
+    return since is not None and cluster.now_ns - since >= ticks * TICK_NS
+
+
+def test_who_comes_back_is_announced_when_the_others_steer_to_it() -> None:
+    cluster = in_tail(connections=0)
+    cluster.run(LONG, lambda: gone(cluster) and quiet(cluster))
+    node = cluster["b"]
+    node.notes.clear()
+    node.drained = False
+    while node.in_force != FULL:
+        before = [(n.steers_for, n.reports) for n in cluster.nodes.values() if n is not node]
+        cluster.step()
+    assert all(who == "b" and reports and reports[0].ready for who, reports in before)
+    assert node.codes == ["tail-started: tail"]
+    node.passed = 4
+    cluster.run(seconds(13))
+    assert node.pivot.state == "tail", "somebody else's connections are handed on"
+    cluster.run(seconds(4))
+    assert node.codes[1:] == ["tail-ended: tail-timeout"]
+    assert node.notes[-1].cut == 4
+
+
+def test_who_comes_back_waits_for_nobody_who_does_not_answer() -> None:
+    cluster = in_tail(connections=0)
+    cluster.run(LONG, lambda: gone(cluster) and quiet(cluster))
+    for name in "acd":
+        cluster[name].hangs = True
+    began_ns = cluster.now_ns
+    cluster["b"].drained = False
+    cluster.run(seconds(10), lambda: cluster["b"].in_force == FULL)
+    assert cluster["b"].in_force == FULL
+    assert cluster.now_ns - began_ns <= ASK_BACK_NS + NS_PER_S
+    assert cluster["b"].codes[-1] == "tail-refused: no-tail"
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert quiet(cluster)
 
 
 def test_what_the_drained_node_does_not_know_goes_down_the_line() -> None:
@@ -92,14 +180,14 @@ def test_the_tail_ends_at_its_timeout_and_says_what_it_cut() -> None:
     node = cluster["b"]
     assert node.codes == ["tail-started: tail", "tail-ended: tail-timeout"]
     assert node.notes[1].cut == 7
-    assert "7 connections were left after 8 s" in node.notes[1].reason.text
+    assert "7 connections were left after 15 s" in node.notes[1].reason.text
     assert cluster.now_ns < TAIL_NS + 3 * NS_PER_S
 
 
 def whole() -> int:
     """Ticks of a drain, until it is done."""
     cluster = draining(connections=0)
-    cluster.run(LONG, lambda: cluster["b"].drainer.state == "done")
+    cluster.run(LONG, lambda: cluster["b"].pivot.state == "done")
     return cluster.now_ns // TICK_NS
 
 
@@ -110,7 +198,7 @@ def test_a_node_that_dies_at_any_instant(dies: str) -> None:
         cluster.run(tick)
         cluster[dies].dead = True
         living = [n for n in cluster.nodes.values() if not n.dead]
-        cluster.run(seconds(10))
+        until_over(cluster)
         assert not any(n.ordered for n in living), tick
         if dies != "b":
             assert cluster["b"].in_force.stance is Stance.WITHDRAWN, tick
@@ -141,9 +229,11 @@ def test_a_controller_that_is_started_again_goes_on_with_what_its_engine_does(
     node.reports = before
     cluster.run(seconds(6))
     assert all(cluster[name].steers_for == "b" for name in "acd")
-    assert cluster["b"].drainer.left == 5
+    assert cluster["b"].pivot.left == 5
     cluster["b"].connections = 0
-    cluster.run(seconds(3))
+    cluster.run(LONG, lambda: cluster["b"].pivot.state == "done")
+    assert [cluster[name].pivot.state for name in "acd"].count("tail") == 1
+    cluster.run(LONG, lambda: quiet(cluster))
     assert quiet(cluster)
 
 
@@ -193,30 +283,52 @@ def test_older_nodes_and_engines_that_hang_are_not_waited_for_for_ever() -> None
     assert cluster["b"].in_force.stance is Stance.SHUT
 
 
-def test_a_second_drain_waits_for_the_first_ones_tail() -> None:
+def test_a_second_drain_is_covered_by_the_first_ones_tail() -> None:
     cluster = in_tail()
     cluster["c"].drained = True
-    cluster.run(seconds(3))
-    assert cluster["c"].in_force == FULL
-    assert cluster["c"].steers_for == "b"
-    (reason, *_) = cluster["c"].ladder.snapshot().reasons
-    assert (reason.code, reason.data) == ("tail-awaited", {"node": "b"})
-    cluster["b"].connections = 0
     cluster["c"].connections = 4
-    cluster.run(seconds(10), lambda: cluster["c"].drainer.state == "tail")
+    cluster.run(seconds(4))
+    node = cluster["c"]
+    assert node.in_force.stance is Stance.WITHDRAWN
+    assert (node.steers_for, node.pivot.left, node.held) == ("b", 4, True)
+    assert node.codes == ["tail-started: tail"]
+    cluster["b"].connections = 0
+    cluster.run(seconds(5), lambda: cluster["b"].pivot.state == "done")
+    assert [cluster[name].steers_for for name in "abcd"] == ["", "a", "a", "a"]
+    assert node.pivot.state == "covered"
+    node.connections = 0
     cluster.run(seconds(2))
-    assert [cluster[name].steers_for for name in "abcd"] == ["c", "c", "", "c"]
-    assert cluster["c"].in_force.stance is Stance.WITHDRAWN
+    assert node.codes[1:] == ["tail-ended: served"]
+    cluster.run(seconds(2))
+    assert not node.held
 
 
-def test_of_two_that_are_drained_at_once_one_goes_first() -> None:
+def test_a_tail_does_not_end_under_a_drain_that_it_covers() -> None:
+    cluster = in_tail()
+    cluster["b"].drained = False
+    cluster["b"].passed = 1
+    cluster.run(TAIL_NS // TICK_NS - seconds(3))
+    cluster["c"].drained = True
+    cluster["c"].connections = 4
+    cluster.run(seconds(10))
+    assert cluster["c"].pivot.state == "covered"
+    assert all(cluster[name].steers_for == "b" for name in "acd")
+    cluster.run(TAIL_NS // TICK_NS - seconds(9))
+    assert cluster["c"].codes == ["tail-started: tail", "tail-ended: tail-timeout"]
+    assert cluster["c"].notes[-1].cut == 4
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert quiet(cluster)
+
+
+def test_of_two_that_are_drained_at_once_one_is_covered_by_the_other() -> None:
     cluster = draining(connections=2)
     cluster["c"].drained = True
     cluster["c"].connections = 2
-    cluster.run(seconds(2))
-    assert [cluster[name].drainer.state for name in "bc"] == ["tail", "waiting"]
-    cluster.run(LONG, lambda: all(cluster[n].drainer.state == "done" for n in "bc"))
+    cluster.run(seconds(3))
+    assert [cluster[name].pivot.state for name in "bc"] == ["tail", "covered"]
+    cluster.run(LONG, lambda: all(cluster[n].pivot.state == "done" for n in "bc"))
     assert [cluster[n].notes[-1].reason.code for n in "bc"] == ["tail-timeout", "tail-timeout"]
+    cluster.run(LONG, lambda: quiet(cluster))
     assert quiet(cluster)
 
 
@@ -228,16 +340,14 @@ def test_undrained_in_the_tail_it_is_announced_first_and_steering_ends_then() ->
     while node.in_force != FULL:
         assert cluster["a"].steers_for == "b"
         cluster.step()
-    cluster.run(seconds(1))
+    cluster.run(seconds(7))
     assert cluster["a"].steers_for == "b"
-    cluster.run(seconds(3))
-    assert node.codes[-1] == "tail-ended: undrained"
-    assert node.notes[-1].cut == 0
-    assert quiet(cluster)
     assert node.held
     node.drained = True
-    cluster.run(seconds(1))
-    assert node.codes[-1] == "tail-started: tail"
+    cluster.run(seconds(3))
+    assert node.codes == ["tail-started: tail"], "it is the pivot already"
+    assert gone(cluster)
+    assert node.pivot.left == 5
 
 
 def test_undrained_before_it_began_nothing_has_happened() -> None:
@@ -264,4 +374,4 @@ def test_alone_it_asks_nobody() -> None:
     cluster["a"].drained = True
     cluster.run(5)
     assert cluster["a"].in_force.stance is Stance.SHUT
-    assert cluster["a"].drainer.state == "idle"
+    assert cluster["a"].pivot.state == "idle"

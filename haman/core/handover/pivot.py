@@ -1,0 +1,398 @@
+"""A node whose move sends routers' hashes elsewhere: others steer to it what they do not know.
+
+When a node leaves an anycast service, comes back, or changes its weight, routers send a part of the
+connections of *all* nodes to another one. So who leaves or comes back is the pivot for a while: the
+others, the survivors, steer to it what they do not know, and what it does not know either goes down
+the line of them (see `steering`). There is one pivot at a time, and it need not be a certain one: who
+moves while another one's tail is on is covered by that, and once a drained pivot serves nothing itself,
+it names the first in line its heir, and is free.
+
+    state    says   ladder                 on                                             to
+    -------  -----  ---------------------  ---------------------------------------------  -------
+    idle     –      free                   drained and announced, others serve            waiting
+                                           comes back, others serve                       waiting
+    waiting  –      keeps its rung         nobody else's tail of it                       asking
+                                           in line of another one's: drained              covered
+                                             comes back                                   done
+                                           WAIT_NS and tail_ns; back: ASK_BACK_NS         done
+    asking   asks   keeps its rung         another one's has begun, or one asks, too,
+                                             and comes first by name                      closing
+                                           all that serve and can, and this node, are
+                                             ready, in line; ASK_NS and one is            tail
+                                           none can, or this node; ASK_NS                 closing
+    tail     asks,  free; addresses stay   drained: no connection is left, withdrawn for
+             began                         LEAST_TAIL_NS, and there is one survivor       closing
+                                             there are several: the first is the heir     passing
+                                           not drained: nothing is handed on, and no rung
+                                             has changed for QUIET_NS, at the top one     closing
+                                           tail_ns since it began, was undrained, or a
+                                             rung came into force while it comes back     closing
+                                           the proxy is dead (and not merely restarted,
+                                             drained, with no connection), the agent ends closing
+    passing  asks,  free; addresses stay   nobody steers here any more; PASS_NS           closing
+             heir
+    covered  –      free; addresses stay   no connection is left, withdrawn for
+                                             LEAST_TAIL_NS; tail_ns; undrained; not in
+                                             line any more; dead, ending                  done
+    closing  over   addresses stay         SAY_OVER_NS, and nobody steers here any more;
+                                             CLOSING_NS: not to be tried again            done
+                                             else, or wanted otherwise meanwhile          idle
+    done     –      free                   what it was for is over: undrained, or serves  idle
+
+    idle, waiting, covered, done: named an heir → tail.
+    waiting, asking: not wanted any more, dead, ending, nobody else serves → idle (over closing).
+    tail: does not end by time or silence while it covers another node's drain.
+    From the start, with an engine that still counts for a tail → tail.
+
+Timers: one deadline per state, above; withdrawn since; the rung, and the tail, unchanged since.
+
+Invariants
+    The ladder moves down for a drain, and up from nothing, only when the survivors are ready, or it is
+    known that none will be.
+    Every state ends by time alone, whatever the others do.
+    Addresses stay while anybody may still steer here.
+    While the pivot changes, whoever knows a connection is still found: the heir is the first in line, so
+    nobody's next changes, and the old pivot goes on until all have changed over (`of`).
+"""
+
+from haman.core.handover.messages import NS_PER_S, Side
+from haman.core.handover.pivot_facts import (
+    ASK_BACK_NS,
+    ASK_NS,
+    CLOSING_NS,
+    LEAST_TAIL_NS,
+    PASS_NS,
+    QUIET_NS,
+    SAY_OVER_NS,
+    SERVED,
+    SWITCH_NS,
+    WAIT_NS,
+    Heard,
+    Other,
+    PivotFacts,
+    TailNote,
+    muster,
+    no_tail,
+    tail_reason,
+)
+from haman.core.handover.steering import (
+    TAIL,
+    LinkPlace,
+    SteerOrder,
+    SteerReport,
+    TailStanding,
+    TailWord,
+    lease_end,
+)
+from haman.core.ladder import WITHDRAWN, Rung
+from haman.core.words import Reason, Stance
+
+_SERVES_ON = ("tail", "passing", "covered")
+
+
+class Pivot:
+    """The tails of one service on this node.
+
+    Args:
+        node: its name.
+        tail_ns: how long a tail may last; 0 = there is none.
+    """
+
+    def __init__(self, service: str, node: str, tail_ns: int) -> None:
+        self._service = service
+        self._node = node
+        self.tail_ns = tail_ns
+        self._state = "idle"
+        self._id = self._of = self._heir = ""
+        self._ends_ns = 0
+        self._line: tuple[str, ...] = ()
+        self._line_until_ns = 0
+        self._links: dict[str, tuple[LinkPlace, ...]] = {}
+        self._own: SteerReport | None = None
+        self._reasons: tuple[Reason, ...] = ()
+        self._left: int | None = None
+        self._passed: int | None = None
+        self._withdrawn_ns: int | None = None
+        self._steady_ns = 0
+        self._in_force: Rung | None = None
+        self._drained = self._for_drain = False
+        self._adopted = self._again = False
+
+    # ---- surface -------------------------------------------------------------------------------
+
+    def step(self, facts: PivotFacts, now_ns: int) -> tuple[TailNote, ...]:
+        """Look around; what is to be noted."""
+        self._observe(facts, now_ns)
+        heard = Heard(self._service, facts.peers)
+        notes: list[TailNote] = []
+        before = None
+        while before != self._state:  # what needs no waiting is done at once
+            before = self._state
+            note = self._advance(facts, heard, now_ns)
+            notes += [note] if note is not None else []
+        return tuple(notes)
+
+    @property
+    def state(self) -> str:
+        """As in the table."""
+        return self._state
+
+    @property
+    def asks(self) -> bool:
+        """Others are to steer here: this node steers for nobody."""
+        return self._state in {"asking", "tail", "passing"}
+
+    @property
+    def word(self) -> TailWord | None:
+        """For this node's report."""
+        if not self.asks and self._state != "closing":
+            return None
+        return TailWord(
+            self._id,
+            self._line,
+            began=self._state in {"tail", "passing"},
+            over=self._state == "closing",
+            heir=self._heir if self._state == "passing" else "",
+            of=self._of,
+        )
+
+    @property
+    def left(self) -> int | None:
+        """Connections here of a drained node's tail, as last counted; None = none, or not counted."""
+        return self._left if self._state in _SERVES_ON and self._drained else None
+
+    @property
+    def standing(self) -> TailStanding:
+        """What is asked of the ladder."""
+        keeps = self._state in {"waiting", "asking"} or (self._state == "closing" and self._again)
+        holds = keeps or self._state in {*_SERVES_ON, "closing"}
+        return TailStanding(keeps, holds, self._reasons)
+
+    def order(self, now_ns: int) -> SteerOrder | None:
+        """What the engine shall do."""
+        if not self.asks:
+            return None
+        first = self._line[0] if self._line else ""
+        links, until_ns = self._links.get(first, ()), lease_end(now_ns)
+        return SteerOrder(
+            self._id, self._service, Side.GIVING, until_ns, next=first, next_places=links
+        )
+
+    # ---- rules ---------------------------------------------------------------------------------
+
+    def _observe(self, facts: PivotFacts, now_ns: int) -> None:
+        if facts.in_force != WITHDRAWN:
+            self._withdrawn_ns = None
+        elif self._withdrawn_ns is None:
+            self._withdrawn_ns = now_ns
+        moved, self._in_force = facts.in_force != self._in_force, facts.in_force
+        if moved:
+            self._steady_ns = now_ns
+        turned, self._drained = facts.drained != self._drained, facts.drained
+        if self._state == "tail" and (turned or (moved and not facts.drained)):
+            self._ends_ns = now_ns + self.tail_ns
+            self._reasons = (self._reason(), *self._reasons[1:])
+        self._links |= {p.name: p.report.links for p in facts.peers if p.report is not None}
+        mine = (r for r in facts.reports or () if r.order.service == self._service)
+        side = Side.TAKING if self._state == "covered" else Side.GIVING
+        own = next((r for r in mine if r.order.side is side), None)
+        self._own = own if own is not None and own.order.id == self._id else None
+        self._count(self._own)
+        if facts.reports is None or self._adopted:
+            return
+        self._adopted = True
+        if own is not None:
+            self._id, self._line = own.order.id, (own.order.next,) if own.order.next else ()
+            self._count(own)
+            self._begin(now_ns)
+
+    def _count(self, report: SteerReport | None) -> None:
+        if report is not None and report.connections is not None:
+            self._left, self._passed = report.connections, report.passed
+
+    def _advance(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
+        match self._state:
+            case "tail":
+                return self._tail(facts, heard, now_ns)
+            case "passing":
+                return self._passing(facts, heard, now_ns)
+            case "closing":
+                self._closing(facts, heard, now_ns)
+            case "asking" if not self._may(facts, heard):
+                self._close(now_ns, again=True)
+            case "asking":
+                return self._asking(heard, now_ns)
+            case _:
+                return self._named(facts, heard, now_ns) or self._before(facts, heard, now_ns)
+        return None
+
+    def _before(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
+        match self._state:
+            case "waiting" if self._may(facts, heard):
+                return self._waiting(facts, heard, now_ns)
+            case "covered":
+                return self._covered(facts, heard, now_ns)
+            case "idle":
+                self._idle(facts, heard, now_ns)
+            case "done" if facts.drained == self._for_drain and (facts.drained or facts.comes):
+                pass
+            case _:
+                self._enter("idle", 0)
+        return None
+
+    def _may(self, facts: PivotFacts, heard: Heard) -> bool:
+        announced = facts.in_force is not None and facts.in_force.stance is not Stance.WITHDRAWN
+        wanted = announced if facts.drained else facts.comes
+        return wanted and not facts.dead and not facts.ending and bool(heard.serving)
+
+    def _idle(self, facts: PivotFacts, heard: Heard, now_ns: int) -> None:
+        # Before the engine has spoken it is not known whether a tail goes on.
+        if self._may(facts, heard) and self.tail_ns and facts.reports is not None:
+            wait_ns = self.tail_ns + WAIT_NS if facts.drained else ASK_BACK_NS
+            self._enter("waiting", now_ns + wait_ns)
+
+    def _named(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
+        """Take over the tail of a drained node that serves nothing any more."""
+        other = heard.other(lambda o: o.word.began and o.word.heir == self._node)
+        if other is None or not self.tail_ns or facts.dead or facts.ending:
+            return None
+        self._new_id(now_ns, of=other.word.id)
+        self._line = tuple(name for name in other.word.line if name != self._node)
+        self._line_until_ns = now_ns + SWITCH_NS
+        return self._begin(now_ns)
+
+    def _cover(self, other: Other, now_ns: int) -> TailNote:
+        self._id, self._left = other.word.id, None
+        text = f"its connections of {self._service} are served to their end in the tail of {other.node}"
+        reason = Reason(TAIL, text, {"node": other.node})
+        self._enter("covered", now_ns + self.tail_ns, reason)
+        return TailNote("tail-started", reason)
+
+    def _covered(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
+        other = heard.other(lambda o: self._node in o.word.line)
+        self._id = other.word.id if other is not None else self._id
+        over = _since(self._withdrawn_ns, LEAST_TAIL_NS, now_ns) and self._left == 0
+        if facts.drained and other and not over and not facts.dead and now_ns < self._ends_ns:
+            return None
+        self._settle()
+        if over or not facts.drained:
+            return TailNote(
+                "tail-ended", Reason("served", "every connection was served to its end")
+            )
+        why = Reason("tail-timeout", "it took too long, or the tail that it was covered by ended")
+        return TailNote("tail-ended", why, cut=self._left or 0)
+
+    def _begin(self, now_ns: int, *refusals: Reason) -> TailNote:
+        self._steady_ns, reason = now_ns, self._reason()
+        self._enter("tail", now_ns + self.tail_ns, reason, *refusals)
+        return TailNote("tail-started", reason, self._line)
+
+    def _reason(self) -> Reason:
+        return tail_reason(self._service, self._line, self.tail_ns, drains=self._drained)
+
+    def _new_id(self, now_ns: int, *, of: str = "") -> None:
+        # Monotonic instants do not come back before the host is started anew.
+        self._id, self._of = f"{self._node}/{now_ns:x}", of
+        self._left = self._passed = None
+        self._heir = ""
+
+    def _waiting(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
+        other = heard.other(lambda _: True)
+        if other is None:
+            self._new_id(now_ns)
+            self._line = ()
+            text = f"{self._service} stays as it is until the others steer its connections here"
+            ask_ns = ASK_NS if facts.drained else ASK_BACK_NS
+            self._enter("asking", now_ns + ask_ns, Reason("steering-awaited", text))
+        elif facts.steers and self._node in other.word.line:
+            if facts.drained:
+                return self._cover(other, now_ns)
+            self._settle()
+        elif now_ns >= self._ends_ns:
+            why = Reason("tail-awaited", f"the tail of {other.node} does not end")
+            self._settle(reason := no_tail(self._service, why))
+            return TailNote("tail-refused", reason)
+        else:
+            text = f"{self._service} stays as it is until the tail of {other.node} is over"
+            self._reasons = (Reason("tail-awaited", text, {"node": other.node}),)
+        return None
+
+    def _asking(self, heard: Heard, now_ns: int) -> TailNote | None:
+        if heard.other(lambda o: o.word.began or o.node < self._node):
+            self._close(now_ns, again=True)
+            return None
+        found = muster(self._node, self._id, heard, self._own, late=now_ns >= self._ends_ns)
+        self._line = found.line
+        if not found.over:
+            return None
+        if found.line:
+            return self._begin(now_ns, *found.refusals)
+        reason = no_tail(self._service, *found.refusals)
+        self._close(now_ns, reason)
+        return TailNote("tail-refused", reason)
+
+    def _tail(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
+        # Who comes to serve joins the line at its end, so that nobody else's next changes.
+        ready = heard.ready(self._id)
+        stay = self._line if now_ns < self._line_until_ns else [n for n in self._line if n in ready]
+        self._line = tuple(dict.fromkeys((*stay, *ready))) or self._line
+        return self._still(facts, now_ns, covers=heard.covers(self._id))
+
+    def _still(self, facts: PivotFacts, now_ns: int, *, covers: bool) -> TailNote | None:
+        free = facts.drained and self._left == 0
+        if facts.ending or (facts.dead and not free):
+            return self._finish(Reason("broken", "the proxy or the agent ended here"), now_ns)
+        free = free and _since(self._withdrawn_ns, LEAST_TAIL_NS, now_ns)
+        if free and len(self._line) > 1:
+            self._heir = self._line[0]
+            self._enter("passing", now_ns + PASS_NS, *self._reasons)
+        elif covers:
+            pass
+        elif free:
+            return self._finish(SERVED, now_ns)
+        elif not facts.drained and facts.full and self._is_quiet(now_ns):
+            text = "routers send every connection to the node that knows it"
+            return self._finish(Reason("settled", text), now_ns)
+        elif now_ns >= self._ends_ns:
+            left = self._left if facts.drained else self._passed
+            count = "an unknown number of" if left is None else str(left)
+            text = f"{count} connections were left after {self.tail_ns / NS_PER_S:g} s"
+            return self._finish(Reason("tail-timeout", text), now_ns, left or 0)
+        return None
+
+    def _is_quiet(self, now_ns: int) -> bool:
+        return self._passed == 0 and now_ns - self._steady_ns >= QUIET_NS
+
+    def _passing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
+        taken = heard.other(lambda o: o.word.of == self._id)
+        if not (taken and not heard.steer(self._id)) and now_ns < self._ends_ns:
+            return None
+        self._close(now_ns, again=not facts.drained)
+        text = f"{taken.node if taken else 'nobody'} goes on with it"
+        return TailNote("tail-ended", Reason("passed-on", text), self._line)
+
+    def _closing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> None:
+        self._again |= facts.drained != self._for_drain
+        said = now_ns >= self._ends_ns - CLOSING_NS + SAY_OVER_NS
+        if (said and not heard.steer(self._id)) or now_ns >= self._ends_ns:
+            self._settle(*self._reasons)
+            self._state = "idle" if self._again else "done"
+
+    def _finish(self, reason: Reason, now_ns: int, cut: int = 0) -> TailNote:
+        self._close(now_ns)
+        return TailNote("tail-ended", reason, self._line, cut)
+
+    def _close(self, now_ns: int, *reasons: Reason, again: bool = False) -> None:
+        self._again, self._for_drain = again, self._drained
+        self._enter("closing", now_ns + CLOSING_NS, *reasons)
+
+    def _enter(self, state: str, ends_ns: int, *reasons: Reason) -> None:
+        self._state, self._ends_ns, self._reasons = state, ends_ns, reasons
+
+    def _settle(self, *reasons: Reason) -> None:
+        self._for_drain = self._drained
+        self._enter("done", 0, *reasons)
+
+
+def _since(since_ns: int | None, long_ns: int, now_ns: int) -> bool:
+    return since_ns is not None and now_ns - since_ns >= long_ns

@@ -1,0 +1,204 @@
+"""What the pivot looks at, of its own node and of the others, and what it notes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from haman.core.handover.messages import NS_PER_S
+from haman.core.handover.steering import LEASE_NS, TAIL, SteerReport, SteerWord, TailWord
+from haman.core.handover.survivor import DRAINS_ITSELF
+from haman.core.ladder import Rung, servers
+from haman.core.reports import PeerView
+from haman.core.words import Reason
+
+ASK_NS = 10 * NS_PER_S
+ASK_BACK_NS = 3 * NS_PER_S
+"""Who comes back is needed: the others wait for it more than it waits for them."""
+WAIT_NS = 10 * NS_PER_S
+"""A tail lasts as long as its node's configuration says; asking, passing and closing come on top."""
+LEAST_TAIL_NS = 2 * NS_PER_S
+"""What routers still send here after the withdrawal; FRR stops 60 ms after the UPDATE."""
+QUIET_NS = 10 * NS_PER_S
+"""Without a rung that changed: longer than most clients are silent in the middle of a request."""
+PASS_NS = 3 * NS_PER_S
+SWITCH_NS = 2 * NS_PER_S
+"""Survivors change over to a new pivot within two reports; until then the line is the old one's."""
+CLOSING_NS = LEASE_NS + NS_PER_S
+SAY_OVER_NS = NS_PER_S
+"""Reports are lost, and who has just been asked has not said yet that it steers."""
+
+SERVED = Reason("served", "every connection was served to its end")
+
+
+@dataclass(frozen=True, slots=True)
+class PivotFacts:
+    """What one step looks at.
+
+    Attributes:
+        drained: the operator wants it.
+        comes: it serves nothing, and nothing but its tail keeps it from being announced.
+        dead: the proxy is dead or deaf.
+        ending: the agent ends.
+        in_force: what routers were told last; None while the relay is not reached.
+        full: that is the top rung.
+        steers: this node's rules for another one's tail are in force.
+        peers: every configured one.
+        reports: the engine's; None = it has said nothing yet.
+    """
+
+    drained: bool
+    comes: bool
+    dead: bool
+    ending: bool
+    in_force: Rung | None
+    full: bool
+    steers: bool
+    peers: tuple[PeerView, ...]
+    reports: tuple[SteerReport, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TailNote:
+    """For the journal: `tail-started`, `tail-ended` or `tail-refused`; `cut`: connections."""
+
+    kind: str
+    reason: Reason
+    survivors: tuple[str, ...] = ()
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another node's tail."""
+
+    node: str
+    word: TailWord
+
+
+class Heard:
+    """The fresh reports of peers, about one service.
+
+    Args:
+        service: its name.
+        peers: every configured one.
+    """
+
+    def __init__(self, service: str, peers: tuple[PeerView, ...]) -> None:
+        self._peers = peers
+        self.serving = servers(service, peers)
+        said = {
+            p.name: p.report.service(service) for p in peers if p.fresh and p.report is not None
+        }
+        self._said = {name: report for name, report in said.items() if report is not None}
+
+    def other(self, which: Callable[[Other], bool]) -> Other | None:
+        """The first by name of those who ask, and of whom `which` is true."""
+        found = (
+            Other(name, said.tail)
+            for name, said in sorted(self._said.items())
+            if said.tail is not None and not said.tail.over
+        )
+        return next(filter(which, found), None)
+
+    def words(self, tail: str) -> dict[str, SteerWord]:
+        """Who steers for a tail, and how far he is."""
+        return {
+            name: said.steers
+            for name, said in self._said.items()
+            if said.steers is not None and said.steers.id == tail
+        }
+
+    def ready(self, tail: str) -> tuple[str, ...]:
+        """Whose rules are in force, in order."""
+        return tuple(sorted(name for name, word in self.words(tail).items() if word.ready))
+
+    def steer(self, tail: str) -> bool:
+        """Somebody steers for it, or is about to."""
+        return any(word.problem is None for word in self.words(tail).values())
+
+    def covers(self, tail: str) -> bool:
+        """The connections of a drained survivor are served on in it."""
+        return any(word.drains for word in self.words(tail).values())
+
+    def in_line(self, tail: str, line: tuple[str, ...]) -> bool:
+        """Everyone in line has his rules in force, and knows who is next."""
+        words = self.words(tail)
+        pairs = zip(line, (*line[1:], ""), strict=True)
+        return all((w := words.get(name)) and w.ready and w.next == after for name, after in pairs)
+
+    def cannot(self, tail: str) -> dict[str, Reason]:
+        """Who serves and will not come to steer, and why."""
+        found = {
+            name: word.problem
+            for name, word in self.words(tail).items()
+            if word.problem is not None and word.problem.code != DRAINS_ITSELF
+        }
+        old = [
+            p.name
+            for p in self._peers
+            if p.name in self.serving and p.report and not p.report.links
+        ]
+        text = "it has not said on which link it is: an older version, or a session not on a link"
+        return {name: Reason("no-link", text) for name in old} | found
+
+
+def tail_reason(service: str, line: tuple[str, ...], tail_ns: int, *, drains: bool) -> Reason:
+    """Why a node has a tail, and how long at most."""
+    who, tail_s = " and ".join(line) or "others", tail_ns / NS_PER_S
+    if drains:
+        text = f"serves its connections of {service} to their end"
+    else:
+        text = f"hands connections of {service} that routers moved to who knows them"
+    text += f", at most {tail_s:g} s: steered here by {who}"
+    return Reason(TAIL, text, {"tail_s": tail_s})
+
+
+def no_tail(service: str, *why: Reason) -> Reason:
+    """Why it has none."""
+    told = "; ".join(reason.text for reason in why)
+    text = f"established connections of {service} are not kept: {told}"
+    return Reason("no-tail", text, {"code": why[0].code if why else ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Muster:
+    """Who steers to a node that has asked.
+
+    Attributes:
+        line: those who do, or shall.
+        over: there is nobody to wait for any more.
+        refusals: why the others do not, or why this node cannot have it; in order.
+    """
+
+    line: tuple[str, ...]
+    over: bool
+    refusals: tuple[Reason, ...] = ()
+
+
+def muster(node: str, tail: str, heard: Heard, own: SteerReport | None, *, late: bool) -> Muster:
+    """How far the others are.
+
+    Args:
+        node: this node, that asks.
+        tail: what for.
+        heard: what they say.
+        own: the engine's report of it.
+        late: who has not answered yet is not waited for.
+    """
+    if own is not None and own.problem is not None:
+        why = own.problem
+        return Muster((), over=True, refusals=(replace(why, text=f"{node}: {why.text}"),))
+    cannot = heard.cannot(tail)
+    line = tuple(name for name in heard.serving if name not in cannot)
+    lined_up = own is not None and own.ready and bool(line) and own.order.next == line[0]
+    if line and not late and not (lined_up and heard.in_line(tail, line)):
+        return Muster(line, over=False)
+    if late:
+        ready = heard.ready(tail)
+        text = f"it does not answer within {ASK_NS / NS_PER_S:g} s"
+        cannot |= {n: Reason("no-answer", text) for n in line if n not in ready}
+        line = tuple(name for name in line if name in ready)
+    refusals = tuple(
+        Reason(why.code, f"{name} does not steer to this node: {why.text}", {"node": name})
+        for name, why in sorted(cannot.items())
+    )
+    return Muster(line, over=True, refusals=refusals)
