@@ -52,6 +52,58 @@ def test_rolling_restart_under_load(pair: lab.Lab, tmp_path: Path) -> None:
     pair.wait_until_settled()
 
 
+VERSION = (
+    "--set",
+    "version=cat /run/version 2>/dev/null || echo 1",
+    "--set",
+    RESTART.replace("command", "restart"),
+)
+UPGRADE = "echo 2 > /run/version"
+DOWNGRADE = ("--set", "downgrade=rm -f /run/version", "--set", "canary_soak_s=0")
+
+
+def versions(pair: lab.Lab) -> dict[str, str]:
+    words = ["sh", "-c", "cat /run/version 2>/dev/null || echo 1"]
+    return {node: pair.runtime.exec(node, words).stdout.strip() for node in NODES}
+
+
+def test_an_upgrade_that_fails_on_the_second_node_is_taken_back_on_both(
+    pair: lab.Lab, tmp_path: Path
+) -> None:
+    """First it works on both; then it breaks where the VIP is, which comes last."""
+    upgrade = quick(tmp_path, "rolling-upgrade")
+    fails = f"upgrade=ip -4 address show | grep -q {NODES['lb1']}/ && exit 1; {UPGRADE}"
+    done = playbook(pair, tmp_path, "run", upgrade, "--set", fails, *VERSION, *DOWNGRADE)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert versions(pair) == {"lb1": "1", "lb2": "1"}
+    pair.wait_until_settled()
+    with asking(pair, "10.77.0.100", 100) as seen:
+        words = ("--set", f"upgrade={UPGRADE}", *VERSION, *DOWNGRADE)
+        done = playbook(pair, tmp_path, "run", upgrade, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert versions(pair) == {"lb1": "2", "lb2": "2"}
+    assert sum(failures(seen[0].attempts).values()) <= MOVE_FAILURES
+    pair.wait_until_settled()
+
+
+def agents(pair: lab.Lab) -> dict[str, str]:
+    words = ["pgrep", "-o", "-f", "haman agent -c"]
+    return {node: pair.runtime.exec(node, words).stdout.strip() for node in NODES}
+
+
+def test_haman_itself_is_upgraded_while_clients_go_on(pair: lab.Lab, tmp_path: Path) -> None:
+    restart = ("--set", "restart=/etc/lab/service.sh restart haman", "--set", "canary_soak_s=0")
+    upgrade = quick(tmp_path, "rolling-upgrade-haman")
+    before = agents(pair)
+    with Guests(pair, {"lb1": "10.77.0.100"}) as guests, asking(pair, "10.77.0.100", 100) as seen:
+        done = playbook(pair, tmp_path, "run", upgrade, "--set", "upgrade=true", *restart)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(agents(pair)[node] != pid for node, pid in before.items())
+    assert guests.lost == []
+    assert sum(failures(seen[0].attempts).values()) <= MOVE_FAILURES
+    pair.wait_until_settled()
+
+
 def test_a_drill_in_production_moves_measures_and_moves_back(pair: lab.Lab, tmp_path: Path) -> None:
     words = ("--set", "vip=web", "--set", "address=10.77.0.100", "--set", "seconds=2", "--yes")
     done = playbook(pair, tmp_path, "run", quick(tmp_path, "failover-drill"), *words)
