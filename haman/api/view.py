@@ -338,11 +338,15 @@ def _permits(said: PermitReport | None) -> schema.Permits | None:
 
 
 def _address(peer: str, config: Config) -> str:
-    """Where a peer is reached; of "", this node itself."""
+    """Where a peer is reached; of "", this node itself; "" = not known: it listens on every address."""
     cluster = config.cluster
     paths = next((p.addresses for p in cluster.peer if p.name == peer), ())
     where = paths[0] if peer and paths else "" if peer else cluster.listen
-    return split_host_port(where)[0] if where else ""
+    host = split_host_port(where)[0] if where else ""
+    return "" if host in _EVERY else host
+
+
+_EVERY = {"0.0.0.0", "::"}  # noqa: S104 - nothing is bound here
 
 
 def _resource(found: Utilization, age_ms: float, config: Config | None) -> schema.Resource:

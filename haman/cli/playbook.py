@@ -186,11 +186,11 @@ def run(
     access = reach.access(found.inventory)
     asks = not (targets or found.inventory.host)
     status = reach.status(access) if asks else None
-    chosen = _chosen(found.inventory, status, targets, nodes)
+    chosen = _chosen(found.inventory, status, targets, nodes, reach.ssh or "")
     with connected(chosen, access) as hosts:
         if found.agents and status is None:
             status = session.first_look(hosts, chosen)
-            chosen = _chosen(found.inventory, status, targets, nodes)
+            chosen = _chosen(found.inventory, status, targets, nodes, reach.ssh or "")
         if only_check:
             told = check(found, chosen, hosts)
             if events:
@@ -326,8 +326,9 @@ def _chosen(
     status: schema.Status | None,
     targets: dict[str, str],
     nodes: tuple[str, ...],
+    asked: str,
 ) -> Chosen:
-    chosen, problems = choose(inventory, status, targets, nodes)
+    chosen, problems = choose(inventory, status, targets, nodes, asked)
     if chosen is None:
         fail(USAGE, "\n".join(problems))
     return chosen

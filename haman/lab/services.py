@@ -142,11 +142,12 @@ def login_hosts(topology: Topology) -> tuple[str, ...]:
     Raises:
         LabError: a node's configuration cannot be used.
     """
-    found = []
+    found: dict[str, None] = {}
     for known in configurations(topology):
-        found.append(known.node)
-        if known.config.cluster.listen:
-            found.append(split_host_port(known.config.cluster.listen)[0])
+        cluster = known.config.cluster
+        others = (text for peer in cluster.peer for text in peer.addresses)
+        heard = [split_host_port(text)[0] for text in (cluster.listen, *others) if text]
+        found |= dict.fromkeys((known.node, *heard))
     return tuple(found)
 
 

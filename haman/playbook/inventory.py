@@ -27,6 +27,7 @@ def choose(
     status: schema.Status | None,
     given: Mapping[str, str],
     wanted: tuple[str, ...],
+    asked: str = "",
 ) -> tuple[Chosen | None, tuple[str, ...]]:
     """Put the inventory together.
 
@@ -35,6 +36,7 @@ def choose(
         status: the cluster's own view; None = there is none.
         given: [USER@]HOST[:PORT] by node, of the command line: counts before all else.
         wanted: run on these only [those of the playbook, else all].
+        asked: [USER@]HOST[:PORT] of the agent that gave `status`: where its node is, if that says nothing.
 
     Returns:
         The machines, or None and what is wrong.
@@ -47,7 +49,8 @@ def choose(
         node = seen.get(name)
         site = node.site if node is not None else ""
         known = node.address if node is not None else ""
-        target = targets.get(name)
+        told_itself = status is not None and name == status.node and not known
+        target = targets.get(name) or (asked if told_itself else "")
         hosts[name] = (
             as_host(name, target, site) if target else Host(name, known or name, site=site)
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from haman.playbook import journal, report, session
 from haman.playbook.events import Event, TaskEnded
@@ -399,6 +400,14 @@ def test_whom_an_inventory_chooses(cluster: FakeCluster) -> None:
     assert chosen is not None
     assert chosen.nodes == ("lb3", "lb2")
     assert chosen.hosts["lb2"] == Host("lb2", "gate", "ops", 2222, "ams1")
+    assert chosen.hosts["lb3"] == Host("lb3", "10.0.0.3", site="ams1")
+    everywhere = [
+        structs.replace(n, address="" if n.name == "lb1" else n.address) for n in status.nodes
+    ]
+    unsaid = structs.replace(status, nodes=tuple(everywhere))
+    chosen, _ = choose(Inventory(), unsaid, {}, (), "ops@10.81.0.11")
+    assert chosen is not None
+    assert chosen.hosts["lb1"] == Host("lb1", "10.81.0.11", "ops", site="ams1")
     assert chosen.hosts["lb3"] == Host("lb3", "10.0.0.3", site="ams1")
     _, problems = choose(Inventory(), status, {}, ("lb33",))
     assert problems == ("there is no node lb33 in the inventory; did you mean lb3?",)
