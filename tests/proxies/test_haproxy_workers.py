@@ -68,6 +68,7 @@ def adapter(box: Box, tmp_path: Path) -> HaproxyWorkers:
 
 async def ask(asked: HaproxyWorkers) -> Answer:
     answer = await asked.ask()
+    await asked.close()
     assert isinstance(answer, Answer), answer
     return answer
 
