@@ -20,6 +20,7 @@ HAProxy management guide, 9.1 (CSV format) and 9.3 (show info, show stat).
 
 import asyncio
 import csv
+import re
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -29,6 +30,10 @@ from haman.proxies.asking import LIMIT_BYTES, READ_BYTES, TIMEOUT_S, MalformedEr
 
 COMMANDS = b"show info;show stat -1 1 -1\n"
 COUNTED = ("pxname", "conn_tot", "ssl_sess", "ssl_reused_sess", "ssl_failed_handshake")
+_FIELDS = re.compile(
+    "^(Name|Version|Pid|Stopping|Nbthread|CurrConns|Maxconn|Run_queue|PoolFailed|CumSslConns): *(.*)$",
+    re.MULTILINE,
+)
 STAY = b"prompt;"
 PROMPT = b"> "
 KEPT_S = 10.0
@@ -36,18 +41,8 @@ KEPT_S = 10.0
 
 
 def parse_info(text: str) -> dict[str, str]:
-    """`show info`: one "Name: value" per line.
-
-    Raises:
-        MalformedError: a line is something else.
-    """
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise MalformedError(f"show info: {line[:60]!r} is no field")
-        fields[name] = value.strip()
-    return fields
+    """`show info`: one "Name: value" per line, of which those are taken that are asked for here."""
+    return dict(_FIELDS.findall(text))
 
 
 def parse_stat(text: str, names: Iterable[str]) -> dict[str, list[str]]:
@@ -59,7 +54,7 @@ def parse_stat(text: str, names: Iterable[str]) -> dict[str, list[str]]:
     if not text.startswith("# "):
         raise MalformedError(f"show stat: {text[:60]!r} is no header")
     try:
-        header, *rows = csv.reader(text[2:].splitlines(), strict=True)
+        header, *rows = _rows(text[2:])
     except csv.Error as error:
         raise MalformedError(f"show stat: {error}") from error
     for row in rows:
@@ -67,6 +62,14 @@ def parse_stat(text: str, names: Iterable[str]) -> dict[str, list[str]]:
             raise MalformedError(f"show stat: {len(row)} fields in a row of {len(header)}")
     places = {name: header.index(name) for name in names if name in header}
     return {name: [row[place] for row in rows] for name, place in places.items()}
+
+
+def _rows(text: str) -> list[list[str]]:
+    """CSV; mostly without quotes, and then a comma is all there is to it."""
+    lines = text.splitlines()
+    if '"' in text:
+        return list(csv.reader(lines, strict=True))
+    return [line.split(",") for line in lines]
 
 
 def parse(text: str) -> Answer:
