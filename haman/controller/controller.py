@@ -13,7 +13,7 @@ journal, the peers' reports and the hooks come after.
     engine: report                   stances, if they change; events; report to peers
     peer: released, to this node     take-over order to the engine
     peer: report, about permits      stances, if they change; answers; events
-    every 200 ms (report interval)   stances, if they change, else twice a second; report to peers
+    every 200 ms (report interval)   stances, if they change, else once a second; report to peers
 """
 
 import asyncio
@@ -88,6 +88,8 @@ class Controller:
             note=self.note,
             changed=self.decide,
         )
+        self._moving = False
+        """Something is given, taken, asked for or steered: time alone may matter soon."""
         self._lookout = Lookout(config)
         self._operator = Operator(self, self._intent, self._peers.orders)
         self.pause, self.resume = self._operator.pause, self._operator.resume
@@ -185,7 +187,7 @@ class Controller:
         if sensed.condition is Condition.STARTING and not self._engine.ready(now_ns):
             return
         said = self._engine.reported
-        peers, roles = self._peers.views(), said.vips if said is not None else ()
+        peers, roles = self._peers.views(), self._engine.roles
         if said is not None and said.ending:
             self._failovers.part(roles, peers, self._config.engine.end_tail_s)
         situation = Situation(
@@ -214,6 +216,7 @@ class Controller:
         digest = self._bgp.digest(said)
         orders = self._failovers.handovers.follow(decision.stances)
         steers = self._drains.orders(now_ns)
+        self._moving = bool(orders or steers or situation.asks or situation.ending)
         declared = self._engine.declare(decision.stances, decision.anycast, digest, orders, steers)
         announced = self._bgp.declare(decision)
         for transition in decision.transitions:
@@ -224,10 +227,14 @@ class Controller:
         self.note(*condition, *moved, *tails, *announced, *permitted)
         if declared or condition or announced or permitted:
             self._peers.publish_soon()
-        self.note(*self._lookout.compare(roles, peers, now_ns, wall_ns))
+        self._compare(now_ns)
         self._failovers.give_back(situation)
         if stepped.moves:
             self.decide()
+
+    def _compare(self, now_ns: int) -> None:
+        roles = self._engine.roles
+        self.note(*self._lookout.compare(roles, self._peers.views(), now_ns, self.wall_ns()))
 
     # ---- what comes in ---------------------------------------------------------------------
 
@@ -313,7 +320,7 @@ class Controller:
             self._intent.current,
             anycast=self._drains.told(self._bgp.services(decision.anycast, said)),
             neighbors=self._bgp.neighbors(said),
-            permits=self._permits.snapshot().report,
+            permits=self._permits.report,
         )
 
     def stop(self) -> None:
@@ -338,14 +345,8 @@ class Controller:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._engine.fileno, self.engine_readable)
         self._peers.greet()
-        work = (
-            self._tick(),
-            self._hooks.run(),
-            self._senses.run(),
-            self._bgp.run(),
-            self._stopped.wait(),
-        )
-        tasks = [loop.create_task(each) for each in work]
+        work = (self._tick(), self._hooks.run(), self._senses.run(), self._bgp.run())
+        tasks = [loop.create_task(each) for each in (*work, self._stopped.wait())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -380,8 +381,10 @@ class Controller:
         while True:
             now_ns = self._clock.monotonic_ns()
             self._wakefulness.tick(now_ns)
-            if self._permits.due(now_ns):
+            if self._permits.due(now_ns, moving=self._moving):
                 self.decide()
+            elif self._lookout.owes_comparison(now_ns):
+                self._compare(now_ns)
             self._engine.stay_alive(now_ns)
             for lost in self._peers.tick():
                 self.note(peer_lost(lost.peer, lost.age_ms, self.wall_ns()))

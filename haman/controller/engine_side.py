@@ -11,6 +11,7 @@ from haman.core.facts import (
     EventsReported,
     StancesDeclared,
     TakeoverOrdered,
+    VipReport,
     VipStance,
 )
 from haman.core.handover.messages import HandoverOrder
@@ -64,6 +65,11 @@ class EngineSide:
     def fileno(self) -> int:
         """For the event loop."""
         return self._link.fileno()
+
+    @property
+    def roles(self) -> tuple[VipReport, ...]:
+        """What this node is to each VIP, as last said; () before the first report."""
+        return self.reported.vips if self.reported is not None else ()
 
     def ready(self, now_ns: int) -> bool:
         """Whether stances may be declared: the engine spoke first, or had the time to.

@@ -19,6 +19,11 @@ INTERVAL_NS = 1_000_000_000
 PAIR_NS = 2_000_000
 """Headroom is reckoned anew after so long for each pair of nodes while only loads have changed. It takes
 some 60 µs a pair, so that it never takes more than 3 % of a core: with 32 nodes, every two seconds."""
+MOVED = 0.01
+STILL_NS = 5 * INTERVAL_NS
+"""Unless a load has moved by so much of its ceiling: then only after so long."""
+COMPARE_NS = 390_000_000
+"""Ten ms less than two reports of the default interval."""
 CONFLICT_NS = 65_000_000_000
 """How long a conflict that the engine saw stays an alert: it reports a lasting one each minute."""
 REJECTED_NS = 5_000_000_000
@@ -32,10 +37,11 @@ class Lookout:
     def __init__(self, config: Config) -> None:
         self._alerts: tuple[Alert, ...] = ()
         self._looked_ns: int | None = None
+        self._compared_ns = 0
         self._conflicts: dict[str, tuple[int, str]] = {}
         self._rejected: dict[str, tuple[int, int]] = {}
         self._readback = ReadBack()
-        self._assessed: tuple[int, tuple[object, ...], Headroom] | None = None
+        self._assessed: tuple[int, tuple[object, ...], list[float], Headroom] | None = None
         self._contradictions = Contradictions()
         self._contradicted: dict[str, Contradiction] = {}
         self.reconfigure(config)
@@ -64,6 +70,10 @@ class Lookout:
         """Nobody looked for a second."""
         return self._looked_ns is None or now_ns - self._looked_ns >= INTERVAL_NS
 
+    def owes_comparison(self, now_ns: int) -> bool:
+        """`compare` was not called for `COMPARE_NS`."""
+        return now_ns - self._compared_ns >= COMPARE_NS
+
     def remember(self, events: Iterable[Event], now_ns: int) -> None:
         """Conflicts come as events, and are true for a while."""
         for event in events:
@@ -74,6 +84,7 @@ class Lookout:
         self, roles: tuple[VipReport, ...], peers: tuple[PeerView, ...], now_ns: int, at_ns: int
     ) -> tuple[Event, ...]:
         """Hold what nodes report against each other and the wire; what began to be wrong, or ended."""
+        self._compared_ns = now_ns
         found = self._contradictions.step(self._node, self._intervals_ns, roles, peers, now_ns)
         before, self._contradicted = self._contradicted, {each.vip: each for each in found}
         events = []
@@ -138,12 +149,14 @@ class Lookout:
         """Reckoned at once where somebody came, went or serves something else: drains rely on it."""
         reports = (own, *(p.report if p.fresh else None for p in peers))
         standing = tuple(None if r is None else _standing(r) for r in reports)
+        loads = [load for r in reports if r is not None for load in _loads(r)]
         if self._assessed is not None:
-            at_ns, before, headroom = self._assessed
-            if before == standing and now_ns - at_ns < len(reports) ** 2 * PAIR_NS:
+            at_ns, before, were, headroom = self._assessed
+            rest_ns = len(reports) ** 2 * PAIR_NS if _moved(were, loads) else STILL_NS
+            if before == standing and now_ns - at_ns < rest_ns:
                 return headroom
         headroom = assess(own, peers)
-        self._assessed = (now_ns, standing, headroom)
+        self._assessed = (now_ns, standing, loads, headroom)
         return headroom
 
     def _said(self) -> dict[str, str]:
@@ -159,6 +172,18 @@ class Lookout:
                 self._rejected[reason] = (count, now_ns)
         seen = self._rejected.items()
         return {reason: count for reason, (count, at) in seen if now_ns - at < REJECTED_NS}
+
+
+def _loads(report: NodeReport) -> list[float]:
+    """How full each resource is; -1 = unknown."""
+    ratios = (resource.utilization for resource in report.resources)
+    return [-1.0 if ratio is None else ratio for ratio in ratios]
+
+
+def _moved(before: list[float], now: list[float]) -> bool:
+    if len(before) != len(now):
+        return True
+    return any(abs(a - b) >= MOVED for a, b in zip(before, now, strict=True))
 
 
 def _standing(report: NodeReport) -> tuple[object, ...]:

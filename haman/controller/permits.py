@@ -15,12 +15,14 @@ from haman.controller.settings import gate_settings
 from haman.core.decide import Decider, FailoverEnded
 from haman.core.node import NodeCore, NodeStepped
 from haman.core.permits import FailoverSeen, Heard, Permits, PermitSettings, PermitsSnapshot
-from haman.core.reports import NodeReport
+from haman.core.reports import NodeReport, PermitReport
 from haman.core.situation import Situation
 from haman.core.words import Condition, Event
 
-CALM_NS = 390_000_000
-"""Ten ms less than two reports of the default interval: a tick that comes early must not wait for one more."""
+CALM_NS = 990_000_000
+MOVING_NS = 390_000_000
+"""Ten ms less than five and two reports of the default interval: a tick that comes early must not wait
+for one more."""
 INBOX_MAX = 256
 """Messages between two steps; more are dropped, as if the network had."""
 
@@ -79,6 +81,11 @@ class PermitSide:
         """The permits now."""
         return self._permits.snapshot()
 
+    @property
+    def report(self) -> PermitReport:
+        """What peers must know of them."""
+        return self._permits.report
+
     def hear(self, peer: str, packet: Packet) -> bool:
         """Keep a message for the next step; False = the packet is about something else."""
         if not isinstance(packet, PermitPacket):
@@ -87,15 +94,16 @@ class PermitSide:
             self._inbox.append(Heard(peer, packet.message))
         return True
 
-    def due(self, now_ns: int) -> bool:
+    def due(self, now_ns: int, *, moving: bool = False) -> bool:
         """Whether it is time to `step` though nothing has happened.
 
-        In service nothing is up to time alone, but what has a deadline: half a second is soon enough.
+        In service nothing is up to time alone, but what has a deadline: a second is soon enough, half a
+        second while something is `moving`.
         """
         deadline_ns = self._core.deadline_ns
         if not self._calm or (deadline_ns is not None and now_ns >= deadline_ns):
             return True
-        return now_ns - self._stepped_ns >= CALM_NS
+        return now_ns - self._stepped_ns >= (MOVING_NS if moving else CALM_NS)
 
     def step(
         self,

@@ -230,7 +230,7 @@ class Senses:
         try:
             await self._probe_for_ever(prober)
         finally:
-            await prober.close()
+            prober.close()
 
     async def _probe_for_ever(self, prober: Prober) -> None:
         ticker = Ticker(prober.interval_s)

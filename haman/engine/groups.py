@@ -187,10 +187,10 @@ class Groups:
                 self._told_own[key] = now_ns
                 self.announce_once(key)
 
-    def step(self, key: Key, event: Input, now_ns: int) -> None:
-        """Give an input to one member, and carry out what comes of it."""
+    def step(self, key: Key, event: Input, now_ns: int) -> bool:
+        """Give an input to one member, and carry out what comes of it; as `turn`."""
         group = self._groups[self.members[key].group]
-        self._carry_out(group, group.core.step(key, event, now_ns), now_ns)
+        return self._carry_out(group, group.core.step(key, event, now_ns), now_ns)
 
     @property
     def deadline_ns(self) -> int | None:
@@ -198,23 +198,31 @@ class Groups:
         due = [at for g in self._groups.values() if (at := g.core.deadline_ns) is not None]
         return min(due, default=None)
 
-    def turn(self, now_ns: int) -> None:
-        """Look at what was received, then at the time."""
+    def turn(self, now_ns: int) -> bool:
+        """Look at what was received, then at the time.
+
+        Returns:
+            Whether no more came of it than adverts that were sent.
+        """
+        adverts_alone = not self._claims
         inbox, self._inbox = self._inbox, []
         for group in self._groups.values():
             silence_ns = now_ns - group.last_sent_ns
             if group.last_sent_ns and silence_ns > group.silent_ns:
+                adverts_alone = False
                 self._after_silence(group, silence_ns, inbox, now_ns)
         for key, advert in inbox:
             if key in self.members:
-                self.step(key, advert, now_ns)
+                adverts_alone &= self.step(key, advert, now_ns)
         claims, self._claims = self._claims, []
         for claim in claims:
             self._contest(claim, now_ns)
         for group in self._groups.values():
             due_ns = group.core.deadline_ns
             if due_ns is not None and now_ns >= due_ns:
-                self._carry_out(group, group.core.step(None, TimePassed(), now_ns), now_ns)
+                outputs = group.core.step(None, TimePassed(), now_ns)
+                adverts_alone &= self._carry_out(group, outputs, now_ns)
+        return adverts_alone
 
     def _after_silence(
         self,
@@ -237,14 +245,17 @@ class Groups:
 
     def _carry_out(
         self, group: _Running, outputs: Iterable[tuple[Key, Output]], now_ns: int
-    ) -> None:
+    ) -> bool:
+        adverts_alone = True
         for key, output in outputs:
             if isinstance(output, SendAdvertisement):
                 self._wires.send(self.members[key].wire, output)
                 if output.advertisement.priority:
                     group.last_sent_ns = now_ns
             else:
+                adverts_alone = False
                 self._carry_out_one(key, output, now_ns)
+        return adverts_alone
 
     def _carry_out_one(self, key: Key, output: Output, now_ns: int) -> None:
         member = self.members[key]

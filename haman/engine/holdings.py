@@ -166,8 +166,12 @@ class Holdings:
         self._interfaces.dump_began()
         self._verify = self._dirty = True
 
-    def observed(self, message: Message) -> None:
-        """A change that the monitor saw; own ones come by here as well."""
+    def observed(self, message: Message) -> bool:
+        """A change that the monitor saw; own ones come by here as well.
+
+        Returns:
+            Whether there is something to be done about it.
+        """
         match message:
             case AddressRemoved(address):
                 place = address.place
@@ -178,13 +182,14 @@ class Holdings:
                 # Every renewal comes by here: of those held, not more than one look-up.
                 place = address.place
                 if place in self._held or any(place in h.places for h in self._holdings.values()):
-                    return
+                    return False
                 name = self._interfaces.name(address.ifindex)
                 known = (name, address.address) in self._configured
                 if known or address.protocol == ADDRESS_MARK:
                     self._verify = self._dirty = True
             case _:
                 pass
+        return self._dirty
 
     def answered(self, answer: Reconciled, now_ns: int) -> None:
         """The worker carried out orders."""

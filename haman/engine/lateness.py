@@ -55,7 +55,7 @@ class Lateness:
         self._forget(now_ns)
         count = sum(part.count for part in self._slices)
         max_ns = max(part.max_ns for part in self._slices)
-        counts = [sum(column) for column in zip(*(p.counts for p in self._slices), strict=True)]
+        counts = list(map(sum, zip(*(p.counts for p in self._slices), strict=True)))
         cumulative, buckets = 0, []
         for bound_s, here in zip(_COARSE_S, self._coarse, strict=False):
             cumulative += here

@@ -13,6 +13,8 @@ HASTY_MAX: Final = 1000
 REST_NS: Final = 1_000_000
 QUIET: Final = object()
 """What a callback returns that leaves nothing to be done: heartbeats, by the hundred a second."""
+ADVERTS: Final = object()
+"""What a callback returns that took in adverts, and nothing else."""
 
 
 class Readable(Protocol):
@@ -38,12 +40,14 @@ class Loop:
         self._hasty = 0
         self.late_ns = 0
         """By how much the present turn missed its instant; 0 if it came before."""
+        self.adverts_alone = False
+        """Nothing brought the present turn but time, and adverts."""
 
     def watch(self, readable: Readable, callback: Callable[[], object]) -> None:
         """Call back, level-triggered, when `readable` is readable or broken.
 
         A callback that returns `QUIET` says that no turn is needed for what it took in, nor any
-        earlier one than before.
+        earlier one than before; one that returns `ADVERTS`, that the turn has no more to look at.
         """
         self._callbacks[readable.fileno()] = callback
         self._epoll.register(readable, select.EPOLLIN)
@@ -67,12 +71,14 @@ class Loop:
             self.late_ns = max(now_ns - due_ns, 0)
             if now_ns >= due_ns:
                 self.lateness.add(self.late_ns, now_ns)
-            quiet = now_ns < due_ns
+            quiet, self.adverts_alone = now_ns < due_ns, True
             for descriptor, _ in ready:
                 # One callback may have closed what another event of this batch is about.
                 callback = self._callbacks.get(descriptor)
-                if callback is not None and callback() is not QUIET:
-                    quiet = False
+                if callback is None or (left := callback()) is QUIET:
+                    continue
+                quiet = False
+                self.adverts_alone &= left is ADVERTS
             if quiet:
                 continue
             due_ns = self._spaced(turn(clock.monotonic_ns()))

@@ -37,7 +37,7 @@ from haman.engine.holdings import Holdings
 from haman.engine.identity import prepare
 from haman.engine.interfaces import Interfaces
 from haman.engine.lastwords import LastWords
-from haman.engine.loop import Loop
+from haman.engine.loop import QUIET, Loop
 from haman.engine.members import members, read_passwords
 from haman.engine.parting import Parting
 from haman.engine.reload import Load, Reload
@@ -141,10 +141,12 @@ class Engine:
         self._ending = Ending(self._anycast, self._exabgp, parting)
         self._diversions = Diversions(self._loop, self._interfaces, self._reporter)
         self._watchdog = Watchdog(config.engine, self._notifier, self._reporter)
-        turned = (self._groups, self._vips, self._handovers, self._bfd, self._anycast)
+        turned = (self._vips, self._handovers, self._bfd, self._anycast)
         self._turned = (*turned, self._diversions, self._ending)
         more = (self._holdings, self._announcer, self._exabgp, self._watchdog)
         self._timed = (*self._turned, *more)
+        self._others_at_ns = 0
+        """When anything but an advert is due."""
         self._generation = 0
         self._ready = False
         self._stop_by_ns: int | None = None
@@ -187,6 +189,9 @@ class Engine:
     def _turn(self, now_ns: int) -> int | None:
         if self._loop.late_ns > self._late_ns:
             self._tell_late(self._loop.late_ns)
+        adverts_alone = self._groups.turn(now_ns) and self._loop.adverts_alone
+        if adverts_alone and now_ns < self._others_at_ns and not self._reporter.changed:
+            return self._first(self._others_at_ns, self._groups.deadline_ns)
         for part in self._turned:
             part.turn(now_ns)
         # Everything above only wanted addresses; now they are asked for, all in one go.
@@ -202,6 +207,11 @@ class Engine:
         deadlines = [*(p.deadline_ns for p in self._timed), self._report_at_ns, self._stop_by_ns]
         if self._stop_by_ns is None:
             deadlines += [self._supervisor.deadline_ns, self._sentry.deadline_ns]
+        self._others_at_ns = self._first(*deadlines)
+        return self._first(self._others_at_ns, self._groups.deadline_ns)
+
+    @staticmethod
+    def _first(*deadlines: int | None) -> int:
         return min(at_ns for at_ns in deadlines if at_ns is not None)
 
     def _end(self) -> int:
@@ -265,8 +275,8 @@ class Engine:
 
     # ---- the kernel ----------------------------------------------------------------------------
 
-    def _monitored(self) -> None:
-        matters = False
+    def _monitored(self) -> object:
+        matters = stirs = False
         for _ in range(_MONITOR_READS_MAX):
             messages = self._monitor.read()
             if messages is None:
@@ -274,16 +284,18 @@ class Engine:
                 text = "the kernel's messages came faster than they were read: all is read again"
                 self._reporter.noise("netlink-overrun", text)
                 self._holdings.resync()
+                stirs = True
                 continue
             if not messages:
                 break
             for message in messages:
                 matters |= self._interfaces.apply(message)
-                self._holdings.observed(message)
+                stirs |= self._holdings.observed(message)
         if matters:
             now_ns = clock.monotonic_ns()
             self._vips.evaluate(now_ns)
             self._anycast.evaluate(now_ns)
+        return None if matters or stirs else QUIET
 
     def _reconciled(self) -> None:
         now_ns = clock.monotonic_ns()

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from socket import AF_INET, AF_INET6
 
@@ -9,7 +10,7 @@ from haman.core.frames import arp_request, gratuitous_arp, unsolicited_na
 from haman.core.vrrp.messages import AdvertisementReceived, SendAdvertisement
 from haman.core.vrrp.packet import VrrpError, decode, encode
 from haman.engine.interfaces import Interfaces
-from haman.engine.loop import Loop
+from haman.engine.loop import ADVERTS, Loop
 from haman.engine.reporter import Reporter
 from haman.system.netlink import IFF_NOARP, Link
 from haman.system.sockets import Claimed, FrameSocket, NeighbourSocket, VrrpSocket, ip_packet
@@ -19,6 +20,9 @@ Wire = tuple[str, int]
 
 Packets = tuple[tuple[IPv4Address | IPv6Address, bytes], ...]
 """An advert as it goes out: destination and whole IP packet, one for each."""
+
+_decoded = lru_cache(maxsize=64)(decode)
+"""A router says the same all the time."""
 
 _ETHERNET = 1
 _MAC_BYTES = 6
@@ -160,18 +164,18 @@ class Wires:
             else:
                 self._reporter.counters["advertisements_sent"] += 1
 
-    def _read(self, wire: Wire) -> None:
+    def _read(self, wire: Wire) -> object:
         opened = self._sockets[wire]
         try:
             datagrams = opened.receive()
         except OSError as error:
             # Pending errors of a raw socket (ENETDOWN …) are cleared by being read.
             self._failed("receiving", wire[0], error)
-            return
+            return None
         for datagram in datagrams:
             source, destination = datagram.source, datagram.destination
             try:
-                advertisement = decode(
+                advertisement = _decoded(
                     datagram.payload, source=source, destination=destination, ttl=datagram.ttl
                 )
             except VrrpError as error:
@@ -179,6 +183,7 @@ class Wires:
                 continue
             self._reporter.counters["advertisements_received"] += 1
             self._received(wire, AdvertisementReceived(advertisement, source, destination))
+        return ADVERTS
 
     def discarded(self, reason: str, text: str) -> None:
         """A packet was dropped."""

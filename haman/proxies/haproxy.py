@@ -1,6 +1,10 @@
-"""HAProxy's stats socket: one connection per question, two commands in it.
+"""HAProxy's stats socket: two commands in one question, over a connection that is kept.
 
-A connection that is kept (`prompt`) saves nothing, and after a reload stays with the dying worker.
+To connect costs more than to ask, so the connection stays in HAProxy's interactive mode (`prompt`). It
+leads to the worker that listened when it was made; one that says that it is stopping is left, and the
+question asked again of who listens now. Whatever else is wrong with a kept connection has the same end,
+and what timed out is never read later: the connection is closed.
+
 `show stat -1 1 -1` lists frontends only: all of them with servers costs HAProxy's thread
 milliseconds. What is not read, because it lies (measured with 2.6): SslRate and CumSslConns count
 accepts and not handshakes (the latter, those to servers as well: it is `begun`); SslFrontendSessionReuse_pct is made of them; Idle_pct is a mean over
@@ -16,33 +20,33 @@ HAProxy management guide, 9.1 (CSV format) and 9.3 (show info, show stat).
 
 import asyncio
 import csv
+import re
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from haman.proxies.answers import Answer, Unavailable
 from haman.proxies.asking import LIMIT_BYTES, READ_BYTES, TIMEOUT_S, MalformedError, bounded
 
 COMMANDS = b"show info;show stat -1 1 -1\n"
+COUNTED = ("pxname", "conn_tot", "ssl_sess", "ssl_reused_sess", "ssl_failed_handshake")
+_FIELDS = re.compile(
+    "^(Name|Version|Pid|Stopping|Nbthread|CurrConns|Maxconn|Run_queue|PoolFailed|CumSslConns): *(.*)$",
+    re.MULTILINE,
+)
+STAY = b"prompt;"
+PROMPT = b"> "
+KEPT_S = 10.0
+"""A connection is made anew after so long, whoever listened when it was made."""
 
 
 def parse_info(text: str) -> dict[str, str]:
-    """`show info`: one "Name: value" per line.
-
-    Raises:
-        MalformedError: a line is something else.
-    """
-    fields: dict[str, str] = {}
-    for line in text.splitlines():
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise MalformedError(f"show info: {line[:60]!r} is no field")
-        fields[name] = value.strip()
-    return fields
+    """`show info`: one "Name: value" per line, of which those are taken that are asked for here."""
+    return dict(_FIELDS.findall(text))
 
 
-def parse_stat(text: str) -> list[dict[str, str]]:
-    """`show stat`: CSV rows by the names in the header, whatever their order and number.
+def parse_stat(text: str, names: Iterable[str]) -> dict[str, list[str]]:
+    """`show stat`: of each row, the columns of these names; those that there are, in any order.
 
     Raises:
         MalformedError: no header, or a row of another length.
@@ -50,13 +54,22 @@ def parse_stat(text: str) -> list[dict[str, str]]:
     if not text.startswith("# "):
         raise MalformedError(f"show stat: {text[:60]!r} is no header")
     try:
-        header, *rows = csv.reader(text[2:].splitlines(), strict=True)
+        header, *rows = _rows(text[2:])
     except csv.Error as error:
         raise MalformedError(f"show stat: {error}") from error
     for row in rows:
         if len(row) != len(header):
             raise MalformedError(f"show stat: {len(row)} fields in a row of {len(header)}")
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    places = {name: header.index(name) for name in names if name in header}
+    return {name: [row[place] for row in rows] for name, place in places.items()}
+
+
+def _rows(text: str) -> list[list[str]]:
+    """CSV; mostly without quotes, and then a comma is all there is to it."""
+    lines = text.splitlines()
+    if '"' in text:
+        return list(csv.reader(lines, strict=True))
+    return [line.split(",") for line in lines]
 
 
 def parse(text: str) -> Answer:
@@ -69,7 +82,7 @@ def parse(text: str) -> Answer:
     if not between or not stat_text.endswith("\n\n"):
         raise MalformedError("the answer was cut short")
     info = parse_info(info_text)
-    frontends = parse_stat(stat_text.strip("\n"))
+    frontends = parse_stat(stat_text.strip("\n"), COUNTED)
     if info.get("Name") != "HAProxy":
         raise MalformedError("show info: Name is not HAProxy")
     return Answer(
@@ -90,17 +103,18 @@ def parse(text: str) -> Answer:
     )
 
 
-def _missing(frontends: list[dict[str, str]], version: str) -> dict[str, str]:
-    if not frontends:
+def _missing(frontends: dict[str, list[str]], version: str) -> dict[str, str]:
+    if not frontends.get("pxname"):
         return {"tls": "no frontend is listed, so that nobody counts handshakes"}
-    if "ssl_sess" not in frontends[0]:
+    if "ssl_sess" not in frontends:
         return {"tls": f"HAProxy {version} does not count handshakes; 2.4 and later do"}
     return {}
 
 
 def _complete(answer: bytearray) -> bool:
     """Both answers are there, each with its empty line; no need to wait for the end of the stream."""
-    return answer.endswith(b"\n\n") and answer.find(b"\n\n") < len(answer) - 2
+    ends = answer.endswith((b"\n\n", b"\n\n" + PROMPT))
+    return ends and answer.find(b"\n\n") < answer.rfind(b"\n\n")
 
 
 def number(fields: dict[str, str], name: str, least: int = 0) -> int:
@@ -109,30 +123,34 @@ def number(fields: dict[str, str], name: str, least: int = 0) -> int:
     Raises:
         MalformedError: there is none, or it is below `least`.
     """
-    text = fields.get(name, "")
+    return _count(name, fields.get(name, ""), least)
+
+
+def _count(name: str, text: str, least: int = 0) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise MalformedError(f"{name} is {text[:60]!r}")
     return int(text)
 
 
-def _total(frontends: list[dict[str, str]], name: str) -> int | None:
+def _total(frontends: dict[str, list[str]], name: str) -> int | None:
     """The sum over all frontends; None where there is no such column (those of TLS: before 2.4)."""
-    if not frontends or name not in frontends[0]:
+    if not frontends.get(name):
         return None
-    return sum(number(frontend, name) for frontend in frontends if frontend[name])
+    return sum(_count(name, text) for text in frontends[name] if text)
 
 
-@dataclass(frozen=True, slots=True)
 class HaproxySocket:
     """The stats socket of one HAProxy.
 
-    Attributes:
+    Args:
         path: of the unix socket.
         timeout_s: for the whole question.
     """
 
-    path: str
-    timeout_s: float = TIMEOUT_S
+    def __init__(self, path: str, timeout_s: float = TIMEOUT_S) -> None:
+        self.path = path
+        self._timeout_s = timeout_s
+        self._kept: _Session | None = None
 
     @property
     def source(self) -> str:
@@ -141,41 +159,111 @@ class HaproxySocket:
 
     async def ask(self) -> Answer | Unavailable:
         """One question; whatever the other end does, an answer or a reason within the time-out."""
-        return await bounded(self._ask(), self.source, self.timeout_s)
+        return await bounded(self._ask(), self.source, self._timeout_s)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        session, self._kept = self._kept, None
+        if session is not None:
+            session.close()
 
     async def _ask(self) -> Answer:
-        return parse(decoded(await exchange(self.path, COMMANDS, _complete)))
+        session, self._kept = self._kept, None
+        if session is not None:
+            with suppress(OSError, MalformedError):
+                answer = await self._over(session)
+                if not answer.stopping:
+                    return answer
+        return await self._over(await _Session.open(self.path))
+
+    async def _over(self, session: "_Session") -> Answer:
+        """Ask over a connection, and keep it if it is good for the next question."""
+        try:
+            answer = parse(decoded(await session.ask()))
+        except BaseException:
+            session.close()
+            raise
+        if session.lasts and not answer.stopping:
+            self._kept = session
+        else:
+            session.close()
+        return answer
 
 
-async def exchange(
-    path: str, commands: bytes, complete: Callable[[bytearray], bool], *, last: bool = False
-) -> bytes:
-    """Send commands over a connection of their own; the caller bounds the time.
+class _Session:
+    """One connection, which stays open for more than one question."""
 
-    Args:
-        path: of the unix socket.
-        commands: to send.
-        complete: whether the answer is whole, so that the end of the stream need not be awaited.
-        last: say that nothing more will be asked. A master's socket ends a session only then.
+    def __init__(self, connected: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket = connected
+        self._until_s = self._loop.time() + KEPT_S
+        self._first = STAY
+        self._ended = False
+
+    @classmethod
+    async def open(cls, path: str) -> "_Session":
+        """Connect.
+
+        Raises:
+            OSError: the socket cannot be used.
+        """
+        return cls(await connected(path))
+
+    @property
+    def lasts(self) -> bool:
+        """Whether there can be another question."""
+        return not self._ended and self._loop.time() < self._until_s
+
+    async def ask(self) -> bytearray:
+        """One question: as much as came until the answer was whole or the stream at its end.
+
+        Raises:
+            OSError: the connection is broken.
+            OverflowError: more than LIMIT_BYTES came.
+        """
+        await self._loop.sock_sendall(self._socket, self._first + COMMANDS)
+        self._first = b""
+        answer = await received(self._socket, _complete)
+        self._ended = not _complete(answer)
+        # A prompt follows every command; that of the question before may come with this answer.
+        return answer.lstrip(b"\n" + PROMPT).replace(b"\n\n" + PROMPT, b"\n\n")
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+
+async def connected(path: str) -> socket.socket:
+    """A connection; the caller bounds the time, and closes it.
 
     Raises:
         OSError: the socket cannot be used.
+    """
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        await asyncio.get_running_loop().sock_connect(opened, path)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+async def received(asked: socket.socket, complete: Callable[[bytearray], bool]) -> bytearray:
+    """What comes until it is complete, or the stream ends; the caller bounds the time.
+
+    Raises:
+        OSError: the connection is broken.
         OverflowError: more than LIMIT_BYTES came.
     """
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asked:
-        await loop.sock_connect(asked, path)
-        await loop.sock_sendall(asked, commands)
-        if last:
-            asked.shutdown(socket.SHUT_WR)
-        answer = bytearray()
-        while not complete(answer) and (chunk := await loop.sock_recv(asked, READ_BYTES)):
-            answer += chunk
-            if len(answer) > LIMIT_BYTES:
-                raise OverflowError
-        return bytes(answer)
+    answer = bytearray()
+    while not complete(answer) and (chunk := await loop.sock_recv(asked, READ_BYTES)):
+        answer += chunk
+        if len(answer) > LIMIT_BYTES:
+            raise OverflowError
+    return answer
 
 
-def decoded(answer: bytes) -> str:
+def decoded(answer: bytes | bytearray) -> str:
     """As text; what is no UTF-8 will be malformed."""
     return answer.decode("utf-8", errors="replace")

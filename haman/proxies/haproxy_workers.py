@@ -13,12 +13,20 @@ that it has asked everything (seen with 2.6).
 
 import asyncio
 import itertools
+import socket
 from dataclasses import dataclass, replace
 
 from haman.core.processes import ProcessId
 from haman.proxies.answers import Answer, Unavailable
 from haman.proxies.asking import TIMEOUT_S, MalformedError, bounded
-from haman.proxies.haproxy import HaproxySocket, decoded, exchange, number, parse_info
+from haman.proxies.haproxy import (
+    HaproxySocket,
+    connected,
+    decoded,
+    number,
+    parse_info,
+    received,
+)
 from haman.proxies.process import ProcessSet, ProcessTable
 
 ASKED_MAX = 8
@@ -64,7 +72,8 @@ class HaproxyWorkers:
         )
 
     async def close(self) -> None:
-        """Nothing is kept between questions."""
+        """Let go of the stats socket."""
+        await self.stats.close()
 
     async def _connections(self, old: tuple[ProcessId, ...]) -> int | str:
         """The connections of all old workers, or why they are not known."""
@@ -105,8 +114,11 @@ async def _worker(path: str, pid: int) -> Answer:
         OSError, OverflowError: the socket cannot be used.
         MalformedError: the worker is not known to the master, or it is no HAProxy.
     """
-    asked = f"@!{pid} show info\n".encode()
-    text = decoded(await exchange(path, asked, lambda answer: answer.endswith(b"\n\n"), last=True))
+    with await connected(path) as asked:
+        question = f"@!{pid} show info\n".encode()
+        await asyncio.get_running_loop().sock_sendall(asked, question)
+        asked.shutdown(socket.SHUT_WR)
+        text = decoded(await received(asked, lambda answer: answer.endswith(b"\n\n")))
     if not text.endswith("\n\n"):
         raise MalformedError("the answer was cut short")
     info = parse_info(text.strip("\n"))

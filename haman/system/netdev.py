@@ -100,6 +100,7 @@ class Overflows:
 
     def __init__(self, pid: int) -> None:
         self._file = KeptFile(f"/proc/{pid}/net/netstat")
+        self._names, self._place = b"", 0
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -108,5 +109,6 @@ class Overflows:
     def sample(self) -> int:
         """ListenOverflows, cumulative."""
         names, _, rest = self._file.read().partition(b"\nTcpExt:")
-        values = rest.partition(b"\n")[0].split()
-        return int(values[names.split().index(b"ListenOverflows") - 1])
+        if names != self._names:
+            self._names, self._place = names, names.split().index(b"ListenOverflows") - 1
+        return int(rest.partition(b"\n")[0].split(None, self._place + 1)[self._place])

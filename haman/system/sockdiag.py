@@ -10,6 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
@@ -214,6 +215,12 @@ def _text(address: bytes) -> str:
     return str(IPv4Address(address) if len(address) == 4 else IPv6Address(address))
 
 
+@lru_cache(maxsize=1024)
+def _place(address: bytes, port: int) -> str:
+    """Of a listener: the same ones are told again and again."""
+    return _with_port(_text(address), port)
+
+
 def _with_port(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
@@ -264,4 +271,4 @@ def _listener(data: bytes, offset: int) -> Listener:
     waiting, backlog, _, inode = _QUEUES.unpack_from(data, offset + _AT_QUEUES)
     source = data[offset + _AT_SOURCE : offset + _AT_DESTINATION]
     address = source[:4] if data[offset + _AT_FAMILY] == socket.AF_INET else source
-    return Listener(_with_port(_text(address), port), port, waiting, backlog, inode)
+    return Listener(_place(address, port), port, waiting, backlog, inode)

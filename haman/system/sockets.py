@@ -82,6 +82,7 @@ class VrrpSocket:
     def __init__(self, interface: str, ifindex: int, family: socket.AddressFamily) -> None:
         self.family = family
         self.ifindex = ifindex
+        self._last: tuple[IPAddress | None, tuple[str | int, ...]] = (None, ())
         self._socket = socket.socket(family, socket.SOCK_RAW, _VRRP)
         try:
             self._set_up(interface)
@@ -125,10 +126,10 @@ class VrrpSocket:
         Raises:
             OSError: link down, no route, no permission, queue full.
         """
-        address: tuple[str, int] | tuple[str, int, int, int] = (str(destination), 0)
-        if self.family == socket.AF_INET6:
-            address = (str(destination), 0, 0, self.ifindex)
-        self._socket.sendto(packet, socket.MSG_DONTWAIT, address)
+        if destination is not self._last[0]:  # to spell one takes as long as to send to it
+            scope = (0, self.ifindex) if self.family == socket.AF_INET6 else ()
+            self._last = (destination, (str(destination), 0, *scope))
+        self._socket.sendto(packet, socket.MSG_DONTWAIT, self._last[1])
 
     def receive(self) -> list[Datagram]:
         """What waits, at most 64 datagrams.

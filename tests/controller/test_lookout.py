@@ -9,7 +9,7 @@ from haman.controller.lookout import INTERVAL_NS, Lookout
 from haman.core.announcements import AnycastReport
 from haman.core.anycast_alerts import BgpPicture
 from haman.core.reports import NodeReport, PeerView
-from haman.core.words import Condition, Stance
+from haman.core.words import Condition, Stance, Utilization
 from haman.system.link import ControllerEnd, EngineEnd, pair
 from tests.controller.rig import EDGE, SteppingClock, config
 
@@ -62,12 +62,19 @@ def test_headroom_of_many_nodes_is_reckoned_anew_at_a_bounded_cost(tmp_path: Pat
         lookout = Lookout(config(tmp_path, "lb1", vips=(), anycast=(EDGE,)))
         names = [f"lb{n}" for n in range(2, 33)]
 
-        def look(now_ns: int, own: Condition = Condition.IN_SERVICE, *, heard: bool = True):
+        def look(
+            now_ns: int,
+            own: Condition = Condition.IN_SERVICE,
+            *,
+            heard: bool = True,
+            cpu: float = 0.5,
+        ):
             views = tuple(
                 PeerView(name, report(name, 50.0), 1.0, fresh=heard or name != "lb32")
                 for name in names
             )
-            mine = replace(report("lb1", 50.0), condition=own)
+            load = (Utilization("cpu", cpu, 1.0, "cores"),)
+            mine = replace(report("lb1", 50.0), condition=own, resources=load)
             more = {
                 "isolated": False,
                 "rejected": {},
@@ -79,9 +86,13 @@ def test_headroom_of_many_nodes_is_reckoned_anew_at_a_bounded_cost(tmp_path: Pat
             return lookout.look(mine, views, side, None, now_ns=now_ns, at_ns=now_ns, **more)[0]
 
         first = look(0)
-        assert look(INTERVAL_NS) is first
-        anew = look(3 * INTERVAL_NS)
+        assert look(INTERVAL_NS, cpu=0.6) is first
+        assert look(3 * INTERVAL_NS, cpu=0.505) is first, "it has hardly moved"
+        anew = look(3 * INTERVAL_NS, cpu=0.6)
         assert anew is not first
-        drained = look(3 * INTERVAL_NS, Condition.DRAINED)
+        assert look(7 * INTERVAL_NS, cpu=0.6) is anew
+        assert look(8 * INTERVAL_NS, cpu=0.6) is not anew, "nothing is older than that"
+        anew = look(11 * INTERVAL_NS, cpu=0.7)
+        drained = look(11 * INTERVAL_NS, Condition.DRAINED, cpu=0.7)
         assert drained is not anew
-        assert look(3 * INTERVAL_NS, Condition.DRAINED, heard=False) is not drained
+        assert look(11 * INTERVAL_NS, Condition.DRAINED, heard=False, cpu=0.7) is not drained

@@ -55,7 +55,11 @@ def probe(address: str, **settings: object) -> Probe:
 
 
 async def result(settings: Probe) -> Answered | NotAnswered:
-    return await Prober(settings).probe()
+    prober = Prober(settings)
+    try:
+        return await prober.probe()
+    finally:
+        prober.close()
 
 
 async def why(settings: Probe) -> str:
@@ -90,6 +94,7 @@ async def test_every_tls_probe_is_a_full_handshake(server_tls) -> None:
         prober = Prober(probe(address, tls=True))
         for _ in range(3):
             assert isinstance(await prober.probe(), Answered)
+        prober.close()
     assert server_tls.session_stats()["accept_good"] == 3
     assert server_tls.session_stats()["hits"] == 0
 

@@ -68,6 +68,7 @@ def adapter(box: Box, tmp_path: Path) -> HaproxyWorkers:
 
 async def ask(asked: HaproxyWorkers) -> Answer:
     answer = await asked.ask()
+    await asked.close()
     assert isinstance(answer, Answer), answer
     return answer
 
@@ -107,7 +108,7 @@ async def test_before_the_first_answer_nobody_is_old(box, tmp_path) -> None:
     ("behaviour", "words"),
     [
         (hangs, "no answer within 250 ms"),
-        (master((11, 5)), "is no field"),
+        (master((11, 5)), "Pid is ''"),
         (says("garbage"), "cut short"),
         (says(INFO.format(pid=11, used=7) + "\n"), "process 11 answered for 13"),
     ],
