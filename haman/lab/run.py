@@ -3,10 +3,11 @@
 import select
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -18,11 +19,12 @@ from haman.lab.lab import Lab
 from haman.lab.paths import spans
 from haman.lab.probe import Order, Result
 from haman.lab.prober import END_SUFFIX
-from haman.lab.runtime import LabError
+from haman.lab.runtime import LabError, Runtime
 from haman.lab.serving import serves
 from haman.lab.tenure import tenures
 from haman.lab.verdict import Record, Said, StepDone
 
+Told = TypeVar("Told")
 CLIENT = "client"
 RESULT = "/run/lab/probe.json"
 READY_TIMEOUT_S = 15
@@ -32,6 +34,8 @@ COMES_HOME_S = 5.0
 """A preferred node that came back has its address again by then."""
 LATE_S = 10
 """What shall come of a drill may come later, on a machine that does other things too."""
+AFTER_S = 1.0
+"""Clients go on for so long after that, to meet what it does to them."""
 PATIENCE_S = 10
 """For an agent that has just been started again to answer."""
 
@@ -64,7 +68,7 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         router.start()
     watch.start(lab.runtime.pids)
     nodes = lab.services.nodes
-    began = {node: agent.last_event(lab.runtime, node) for node in nodes}
+    began = at_once(partial(agent.last_event, lab.runtime), nodes)
     gauges = Gauges(lab.runtime, nodes)
     try:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -72,7 +76,10 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         with gauges, Client(lab, order_of(lab, drill)) as client:
             steps, end_s = take_steps(lab, drill, client.started_ns, say)
             time.sleep(max(0.0, end_s - time.monotonic()))
-            kernel.wait_until(partial(ended_well, lab, drill.expect), LATE_S, poll_s=0.1)
+            gauges.end()
+            well = partial(ended_well, lab, drill.expect, began)
+            if not well() and kernel.wait_until(well, LATE_S, poll_s=0.1):
+                time.sleep(AFTER_S)
             result = client.result()
     finally:
         changes = watch.stop()
@@ -80,7 +87,12 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
     addresses = {vip.name: vip.addresses for vip in lab.vips}
     for node in to_be_asked(drill.expect):
         kernel.wait_until(partial(agent.answers, lab.runtime, node), PATIENCE_S, poll_s=0.1)
-    told = {node: agent.status(lab.runtime, node) for node in nodes}
+    told = at_once(partial(agent.status, lab.runtime), nodes)
+    # Whoever does not answer the one question in time is not asked the other.
+    journals = at_once(
+        lambda node: agent.events_since(lab.runtime, node, began[node]),
+        [node for node in nodes if told[node] is not None],
+    )
     return Record(
         drill=drill,
         at=at,
@@ -104,9 +116,7 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
             service: {node: agent.stance(lab.runtime, node, service) for node in nodes}
             for service, nodes in drill.expect.stances.items()
         },
-        events={
-            node: agent.events_since(lab.runtime, node, number) for node, number in began.items()
-        },
+        events={node: journals.get(node, ()) for node in nodes},
         alerts={
             node: tuple(sorted({alert.code for alert in status.alerts}))
             for node, status in told.items()
@@ -121,6 +131,14 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         },
         gauges=tuple(gauges.read),
     )
+
+
+def at_once(ask: Callable[[str], Told], nodes: Sequence[str]) -> Mapping[str, Told]:
+    """What each node says to a question; those that do not answer are waited for together."""
+    if not nodes:
+        return {}
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        return dict(zip(nodes, pool.map(ask, nodes), strict=True))
 
 
 def recover(lab: Lab) -> None:
@@ -161,8 +179,14 @@ def wait_until_calm(lab: Lab) -> None:
             )
 
 
-def ended_well(lab: Lab, expect: Expect) -> bool:
-    """Whether everybody is what the drill expects in the end."""
+def ended_well(lab: Lab, expect: Expect, began: Mapping[str, int]) -> bool:
+    """Whether everybody is, and has said, what the drill expects in the end.
+
+    Args:
+        lab: where.
+        expect: what.
+        began: the last event in each node's journal before the drill.
+    """
     held = lab.holders() if expect.holder else {}
     wanted = {vip: (node,) if node else () for vip, node in expect.holder.items()}
     if any(held.get(vip) != nodes for vip, nodes in wanted.items()):
@@ -170,10 +194,28 @@ def ended_well(lab: Lab, expect: Expect) -> bool:
     sent = lab.announcers() if expect.announcers else {}
     if any(set(sent.get(name, ())) != set(nodes) for name, nodes in expect.announcers.items()):
         return False
-    return all(
+    stances = all(
         agent.stance(lab.runtime, node, service) == stance
         for service, stances in expect.stances.items()
         for node, stance in stances.items()
+    )
+    return stances and all(
+        _has_said(lab.runtime, node, expect, began.get(node, 0))
+        for node in {*expect.conditions, *expect.alerts, *expect.events}
+    )
+
+
+def _has_said(runtime: Runtime, node: str, expect: Expect, began: int) -> bool:
+    told = agent.status(runtime, node)
+    if told is None:
+        return False
+    condition = next((n.condition for n in told.nodes if n.name == node), "")
+    alerts = {alert.code for alert in told.alerts}
+    events = expect.events.get(node, ())
+    return (
+        expect.conditions.get(node, condition) == condition
+        and alerts.issuperset(expect.alerts.get(node, ()))
+        and (not events or set(events) <= set(agent.events_since(runtime, node, began)))
     )
 
 
