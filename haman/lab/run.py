@@ -30,6 +30,7 @@ RESULT = "/run/lab/probe.json"
 READY_TIMEOUT_S = 15
 END_SLACK_S = 10
 SERVES_TIMEOUT_S = 20
+HOME_TIMEOUT_S = 30
 COMES_HOME_S = 5.0
 """A preferred node that came back has its address again by then."""
 LATE_S = 10
@@ -150,16 +151,30 @@ def recover(lab: Lab) -> None:
         LabError: an address did not come back to its preferred node.
     """
     faults.heal(lab.runtime)
-    if lab.vips and not kernel.wait_until(lab.settled, COMES_HOME_S):
-        # What the operator moved away stays away until the operator moves it again.
-        for vip in lab.vips:
-            for holder in lab.holders()[vip.name]:
-                if holder != vip.nodes[0]:
-                    words = ["haman", "failover", vip.name, "--to", vip.nodes[0], "--plain"]
-                    lab.runtime.exec(holder, words)
+    began_s = time.monotonic()
+
+    def at_home() -> bool:
+        if not lab.settled() and (_moved_away(lab) or time.monotonic() > began_s + COMES_HOME_S):
+            _call_home(lab)
+        return lab.settled()
+
+    kernel.wait_until(at_home, HOME_TIMEOUT_S, poll_s=0.1)
     wait_until_calm(lab)
     for node in lab.runtime.pids:
         lab.runtime.exec(node, ["ip", "neighbour", "flush", "all"])
+
+
+def _call_home(lab: Lab) -> None:
+    """What an operator or a permit moved away stays away until the operator moves it again."""
+    for vip in lab.vips:
+        for holder in lab.holders()[vip.name]:
+            if holder != vip.nodes[0]:
+                words = ["haman", "failover", vip.name, "--to", vip.nodes[0], "--plain", "--force"]
+                lab.runtime.exec(holder, words)
+
+
+def _moved_away(lab: Lab) -> bool:
+    return any(agent.yields(lab.runtime, vip.nodes[0], vip.name) for vip in lab.vips)
 
 
 def wait_until_calm(lab: Lab) -> None:
