@@ -5,13 +5,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from haman.lab.lab import Lab
-    from haman.lab.verdict import Record
 
 RUNTIME = click.option(
     "--runtime",
@@ -20,6 +15,7 @@ RUNTIME = click.option(
     show_default=True,
     help="What runs the nodes: namespaces alone, or containers that containerlab deploys.",
 )
+LAB = click.option("--lab", "name", default="", help="Which lab, where several are up.")
 
 
 @click.group()
@@ -51,7 +47,8 @@ def make_cluster_key(path: Path) -> None:
     keys.write_key_file(path, keys.generate())
 
 
-def _say() -> Callable[[str], None]:
+def progress() -> Callable[[str], None]:
+    """What tells a person about each step, on standard error."""
     return lambda text: click.echo(f"{text} …", err=True)
 
 
@@ -67,7 +64,9 @@ def up(file: Path, runtime: str, *, keep: bool) -> None:
     with _plainly():
         from haman.lab import lab as labs
 
-        running = labs.up(file, make_cluster_key, runtime=runtime, keep=keep, say=_say())
+        running = labs.up(
+            file, make_cluster_key, runtime=runtime, stays=True, keep=keep, say=progress()
+        )
         for line in running.where():
             click.echo(line)
         click.echo(
@@ -89,19 +88,26 @@ def keys(file: Path) -> None:
 
 
 @lab.command()
-def down() -> None:
-    """Take this checkout's lab down."""
+@click.option("--lab", "name", default="", help="This one alone.")
+def down(name: str) -> None:
+    """Take this checkout's labs down."""
     with _plainly():
         from haman.lab import lab as labs
 
-        name = labs.down(Path.cwd())
-        click.echo(f"lab {name} is down" if name else "no lab is up in this checkout")
+        gone = labs.down(Path.cwd(), name)
+        for lab_name in gone:
+            click.echo(f"lab {lab_name} is down")
+        if not gone:
+            click.echo(
+                f"{f'lab {name}' if name else 'no lab'} is {'not ' if name else ''}up in this checkout"
+            )
 
 
 @lab.command("exec", context_settings={"ignore_unknown_options": True})
+@LAB
 @click.argument("node")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def exec_(node: str, command: Sequence[str]) -> None:
+def exec_(name: str, node: str, command: Sequence[str]) -> None:
     """Run COMMAND inside NODE.
 
     It has this terminal, and its exit status is passed on.
@@ -109,15 +115,16 @@ def exec_(node: str, command: Sequence[str]) -> None:
     with _plainly():
         from haman.lab import lab as labs
 
-        inside = labs.attach(Path.cwd()).runtime.spawn(node, command)
+        inside = labs.attach(Path.cwd(), name).runtime.spawn(node, command)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command
     status = inside.wait()
     sys.exit(128 - status if status < 0 else status)
 
 
 @lab.command()
-def status() -> None:
-    """Show this checkout's lab.
+@LAB
+def status(name: str) -> None:
+    """Show a lab of this checkout.
 
     Its nodes, their processes, and who holds what.
     """
@@ -125,7 +132,7 @@ def status() -> None:
         from haman.lab import kernel
         from haman.lab import lab as labs
 
-        running = labs.attach(Path.cwd())
+        running = labs.attach(Path.cwd(), name)
         click.echo(f"lab {running.topology.name} from {running.topology.path}")
         for node, pid in running.runtime.pids.items():
             inside = [name for number, name in kernel.processes_beside(pid) if number != pid]
@@ -149,6 +156,9 @@ def status() -> None:
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Folder for the reports of several."
 )
+@click.option(
+    "--beside-sim", is_flag=True, help="Of several: those that the model can show there, too."
+)
 @click.option("--slack", type=click.FloatRange(1, 100), default=1, help="Widens bounds of time.")
 @click.option("--no-heal", is_flag=True, help="Leave the lab as the faults made it.")
 @click.option("--list", "only_list", is_flag=True, help="Tell what the drills are, as JSON.")
@@ -166,6 +176,7 @@ def drill(
     slack: float,
     seed: int,
     every: bool,
+    beside_sim: bool,
     no_heal: bool,
     only_list: bool,
     events: bool,
@@ -179,139 +190,34 @@ def drill(
     """
     if every:
         files = (*files, *sorted(Path("lab/drills").glob("*.toml")))
+    from haman.cli import lab_drills
+
     if only_list:
-        _list(files)
+        lab_drills.tell_offers(files)
         return
     if not files:
         raise click.UsageError("name drills, or --all where there is lab/drills")
     if events and (len(files) > 1 or every or runtime == "sim"):
         raise click.UsageError("--events is of one drill, and not in simulation")
-    files = tuple(map(_drill_file, files))
+    if beside_sim and (runtime == "sim" or not (len(files) > 1 or every)):
+        raise click.UsageError("--beside-sim is of several drills, and not in simulation")
+    files = tuple(map(lab_drills.named_file, files))
     with _plainly():
         if len(files) > 1 or every:
-            _drills(files, runtime, topology, report, slack=slack, seed=seed)
+            lab_drills.several(
+                files, runtime, topology, report, slack=slack, seed=seed, beside=beside_sim
+            )
         elif runtime == "sim":
-            _one_simulated(files[0], slack, seed)
+            lab_drills.one_simulated(files[0], slack, seed)
         elif events:
-            _attended_drill(files[0], runtime, slack, heal=not no_heal)
+            lab_drills.one_attended(files[0], runtime, slack, heal=not no_heal)
         else:
-            _one_drill(files[0], runtime, slack, heal=not no_heal)
-
-
-def _drill_file(named: Path) -> Path:
-    shipped = Path("lab/drills", f"{named}.toml")
-    return shipped if len(named.parts) == 1 and not named.exists() and shipped.exists() else named
-
-
-def _one_simulated(file: Path, slack: float, seed: int) -> None:
-    from haman.lab import report, suite
-    from haman.lab.drill import relaxed
-
-    ((topology, (described,)),) = suite.read_all([file])
-    (outcome,) = suite.simulate_all(topology, [relaxed(described, slack)], seed=seed)
-    if outcome.record is None:
-        click.echo(f"haman lab: {outcome.skipped or outcome.error}", err=True)
-        sys.exit(1)
-    click.echo(report.to_text(outcome.record))
-    if outcome.unjudged:
-        click.echo(f"\nnot judged in the model: {', '.join(outcome.unjudged)}")
-    sys.exit(0 if outcome.ok else 1)
-
-
-def _list(files: tuple[Path, ...]) -> None:
-    import msgspec
-
-    from haman.cli.drill_events import offers
-
-    click.echo(msgspec.json.format(msgspec.json.encode(offers(files)), indent=2))
-
-
-def _attended_drill(file: Path, runtime: str, slack: float, *, heal: bool) -> None:
-    from haman.cli.drill_events import DrillEvents
-    from haman.lab import run
-    from haman.lab.drill import relaxed
-    from haman.lab.suite import read_all
-
-    ((topology, (described,)),) = read_all([file])
-    with DrillEvents(described) as told:
-        with _lab_for(topology, runtime, told.say) as running:
-            try:
-                record = run.run(running, relaxed(described, slack), say=told.say)
-            finally:
-                if heal:
-                    told.healing()
-                    run.recover(running)
-            files = _written(running, record)
-        well = told.judged(record, files)
-    sys.exit(0 if well else 1)
-
-
-def _one_drill(file: Path, runtime: str, slack: float, *, heal: bool) -> None:
-    from haman.lab import report, run
-    from haman.lab.drill import relaxed
-    from haman.lab.suite import read_all
-    from haman.lab.verdict import judge
-
-    ((topology, (described,)),) = read_all([file])
-    with _lab_for(topology, runtime) as running:
-        try:
-            record = run.run(running, relaxed(described, slack), say=_say())
-            click.echo(report.to_text(record))
-            click.echo(f"\nreport: {_written(running, record)[0]}")
-        finally:
-            if heal:
-                run.recover(running)
-    sys.exit(0 if report.passed(judge(record)) else 1)
-
-
-def _written(running: "Lab", record: "Record") -> tuple[str, ...]:
-    """Write the reports of a drill; where they are, the page first."""
-    from haman.lab import report
-    from haman.lab.files import write
-
-    base = running.folder / "drills" / record.drill.name
-    write(base.with_suffix(".json"), report.to_json(record))
-    write(base.with_suffix(".html"), report.to_html(record))
-    return str(base.with_suffix(".html")), str(base.with_suffix(".json"))
-
-
-def _drills(
-    files: Sequence[Path],
-    runtime: str,
-    wanted: str,
-    folder: Path | None,
-    *,
-    slack: float,
-    seed: int,
-) -> None:
-    from haman.lab import suite, summary
-    from haman.lab.drill import relaxed
-    from haman.lab.files import write
-    from haman.lab.state import checkout_of
-
-    say, outcomes = _say(), []
-    for topology, drills in suite.read_all(files):
-        if wanted not in {"", drills[0].topology}:
-            continue
-        wider = [relaxed(drill, slack) for drill in drills]
-        if runtime == "sim":
-            done = suite.simulate_all(topology, wider, seed=seed)
-        else:
-            done = suite.run_all(topology, wider, make_cluster_key, runtime=runtime, say=say)
-        for outcome in done:
-            say(f"{outcome.drill.name}: {'ok' if outcome.ok else '; '.join(summary.why(outcome))}")
-            outcomes.append(outcome)
-    click.echo(summary.to_table(outcomes))
-    folder = folder or checkout_of(Path.cwd()) / ".lab" / "drills"
-    write(folder / "drills.json", summary.to_json(outcomes, runtime=runtime))
-    write(folder / "drills.xml", summary.to_junit(outcomes))
-    write(folder / "drills.html", summary.to_html(outcomes, runtime=runtime))
-    click.echo(f"reports: {folder}/drills.html, drills.json, drills.xml")
-    sys.exit(0 if summary.all_well(outcomes) else 1)
+            lab_drills.one(files[0], runtime, slack, heal=not no_heal)
 
 
 @lab.command()
-def heal() -> None:
+@LAB
+def heal(name: str) -> None:
     """Undo all faults.
 
     Every process runs, every cable is in, and addresses are where they belong.
@@ -320,7 +226,7 @@ def heal() -> None:
         from haman.lab import lab as labs
         from haman.lab import run
 
-        running = labs.attach(Path.cwd())
+        running = labs.attach(Path.cwd(), name)
         run.recover(running)
         for line in running.where():
             click.echo(line)
@@ -353,12 +259,14 @@ def bench(file: Path, *, quick: bool, storm: Path | None) -> None:
 
         times = benchmark.REPETITIONS_QUICK if quick else benchmark.REPETITIONS
         if services_of(read_topology(file)).anycasts:
-            measured = anycast_bench.bench(file, make_cluster_key, repetitions=times, say=_say())
+            measured = anycast_bench.bench(
+                file, make_cluster_key, repetitions=times, say=progress()
+            )
             click.echo(anycast_bench.to_markdown(measured))
         else:
-            table = benchmark.bench(file, make_cluster_key, repetitions=times, say=_say())
+            table = benchmark.bench(file, make_cluster_key, repetitions=times, say=progress())
             click.echo(benchmark.to_markdown(table))
-            moves = handover_bench.bench(file, make_cluster_key, repetitions=times, say=_say())
+            moves = handover_bench.bench(file, make_cluster_key, repetitions=times, say=progress())
             click.echo()
             click.echo(handover_bench.to_markdown(moves))
 
@@ -375,25 +283,8 @@ def _storm(file: Path, path: Path) -> None:
         scenario = read_scenario(path)
     except BadScenarioError as error:
         raise click.UsageError(str(error)) from error
-    ran = storm_bench.compare(file, scenario, make_cluster_key, say=_say())
+    ran = storm_bench.compare(file, scenario, make_cluster_key, say=progress())
     click.echo(storm_bench.to_markdown(scenario, ran))
     written = checkout_of(file) / ".lab" / f"{scenario.name}.json"
     write(written, msgspec.json.format(msgspec.json.encode(ran)).decode())
     click.echo(f"second by second: {written}")
-
-
-@contextmanager
-def _lab_for(
-    topology: Path, runtime: str, say: Callable[[str], None] | None = None
-) -> "Iterator[Lab]":
-    """The lab that is up, or one brought up for as long as it is needed."""
-    from haman.lab import lab as labs
-    from haman.lab.state import Store, checkout_of
-
-    if Store(checkout_of(Path.cwd())).read() is not None:
-        yield labs.attach(Path.cwd())
-        return
-    try:
-        yield labs.up(topology, make_cluster_key, runtime=runtime, say=say or _say())
-    finally:
-        labs.down(topology)

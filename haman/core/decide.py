@@ -15,7 +15,8 @@ of the group (a VIP without a group is its own).
     drained, nobody else can              contend   1           no          last-resort
     failover pending                      released  –           –           failover
     its gateway is silent here, and another
-    can serve, or nobody is heard         released  –           –           cut-off
+    can serve for 1.5 s, or nobody is
+    heard                                 released  –           –           cut-off
     saturated, no permit to move it       contend   configured  no          saturated-holding
     starting, but in the election         contend   configured  no          the proxy's own
     data is late                          contend   configured  no          stale
@@ -55,6 +56,8 @@ from haman.core.situation import OperatorIntent, Situation, judge
 from haman.core.words import Condition, Reason, Role
 
 FAILOVER_NS = 5_000_000_000
+PEERS_NOTICE_NS = 1_500_000_000
+"""A gateway is asked once a second, at any phase of it; then a report must arrive."""
 _OUT_OF_SERVICE = (Condition.STARTING, Condition.FAULT, Condition.DRAINED)
 
 
@@ -133,6 +136,8 @@ class Decider:
         self._vips = vips
         self._ladders = Ladders(anycast)
         self._pending: dict[str, _Pending] = {}
+        self._cut_ns: dict[str, int] = {}
+        self._stepped_ns = 0
 
     def reconfigure(
         self, vips: tuple[ConfiguredVip, ...], anycast: tuple[ConfiguredAnycast, ...] = ()
@@ -142,6 +147,7 @@ class Decider:
         self._ladders.reconfigure(anycast)
         names = {vip.name for vip in vips}
         self._pending = {name: p for name, p in self._pending.items() if name in names}
+        self._cut_ns = {name: at for name, at in self._cut_ns.items() if name in names}
 
     @property
     def vips(self) -> tuple[ConfiguredVip, ...]:
@@ -152,6 +158,7 @@ class Decider:
     def deadline_ns(self) -> int | None:
         """When the first failover gives up or ladder moves by time; None if neither is due."""
         pending = [p.deadline_ns for p in self._pending.values()]
+        pending += [at_ns for at_ns in self._cut_ns.values() if at_ns > self._stepped_ns]
         ladders = self._ladders.deadline_ns
         return min(pending if ladders is None else [*pending, ladders], default=None)
 
@@ -168,6 +175,7 @@ class Decider:
 
     def step(self, situation: Situation, now_ns: int) -> Decision:
         """Decide for every service."""
+        self._stepped_ns = now_ns
         condition, reasons = judge(situation)
         transitions: list[Transition] = []
         stances = []
@@ -181,7 +189,7 @@ class Decider:
                 stances.append(_out_of_service(vip, condition, reasons, situation, taker))
             elif vip.name in self._pending:
                 stances.append(_released(vip, (self._pending[vip.name].reason(vip.name),)))
-            elif (cut := self._cut_off(vip.name, situation)) is not None:
+            elif (cut := self._cut_off(vip.name, situation, now_ns)) is not None:
                 stances.append(_released(vip, (cut,)))
             else:
                 yields = _is_yielded(vip.name, situation.intent, transitions)
@@ -193,16 +201,21 @@ class Decider:
             tuple(stances), condition, reasons, tuple(transitions), anycast, self._ladders.known
         )
 
-    def _cut_off(self, vip: str, situation: Situation) -> Reason | None:
+    def _cut_off(self, vip: str, situation: Situation, now_ns: int) -> Reason | None:
         """Why this node, which does not reach the gateway, lets go; None = nothing proves that it should.
 
-        A peer that reaches it proves that the fault is here. Where no peer is heard on any path and no
-        gateway, nothing else is left to be cut off. Peers that do not reach it either prove that it is
-        the gateway that is down, and then to move would help nobody.
+        A peer that reaches it proves that the fault is here, once it has had the time to notice its own
+        silence: a gateway that dies is silent for each node at another instant, and answers each at
+        another one when it comes back. Where no peer is heard on any path and no gateway, nothing else is
+        left to be cut off. Peers that do not reach it either prove that it is the gateway that is down,
+        and then to move would help nobody.
         """
         lost = _lost_gateway(self.group(vip), situation)
         heir = self.heir(vip, situation.peers) if lost is not None else None
-        if lost is None or not (heir or situation.isolated):
+        if lost is None or heir is None:
+            self._cut_ns.pop(vip, None)
+            return because.cut_off(lost, None) if lost is not None and situation.isolated else None
+        if now_ns < self._cut_ns.setdefault(vip, now_ns + PEERS_NOTICE_NS):
             return None
         return because.cut_off(lost, heir)
 

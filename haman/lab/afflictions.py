@@ -56,8 +56,9 @@ def configure(runtime: Runtime, step: Step) -> str:
         text = text.replace(old, new)
     changed = "/run/lab/haman.toml"
     runtime.path(step.node, changed).write_text(text)
-    # Ended, not told to read again: not all that a file says can change while an agent runs.
-    remember(runtime, step.node, f"umount {CONFIGURATION}; pkill -TERM {AGENT}")
+    # Ended, not told to read again: not all that a file says can change while an agent runs. And killed,
+    # for an agent that ends in order serves its tail first.
+    remember(runtime, step.node, f"umount {CONFIGURATION}; pkill -KILL {AGENT}")
     must(
         runtime,
         step.node,

@@ -58,6 +58,13 @@ def stance(runtime: Runtime, node: str, service: str) -> str:
     return next((member.stance for member in members if member.node == node), "")
 
 
+def yields(runtime: Runtime, node: str, vip: str) -> bool:
+    """Whether a node says that a VIP was moved away from it, and that it does not take it back."""
+    told = status(runtime, node)
+    members = (m for s in told.services if s.name == vip for m in s.members) if told else ()
+    return any(m.node == node and any(r.code == "yielded" for r in m.reasons) for m in members)
+
+
 def last_event(runtime: Runtime, node: str) -> int:
     """The number of the last event in a node's journal; 0 where no agent answers."""
     return max((event.seq for event in _events(runtime, node, -1)), default=0)

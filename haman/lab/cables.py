@@ -1,5 +1,6 @@
 """Faults of cables and frames: on the switch that a node is plugged into, so that it notices nothing."""
 
+import shlex
 from collections.abc import Callable, Mapping
 
 from haman.lab.drill import Step
@@ -79,23 +80,28 @@ def mend(runtime: Runtime, step: Step) -> str:
 
 
 def heal(runtime: Runtime) -> None:
-    """All cables are in, all ports forward."""
+    """All cables are in, all ports forward, and every node has the routes of its file."""
+    lines: dict[str, list[str]] = {node: [] for node in runtime.pids}
     for cable in runtime.topology.links:
         for end in (cable.a, cable.b):
-            must(runtime, end.node, f"ip link set dev {end.interface} up")
+            lines[end.node].append(f"ip link set dev {end.interface} up")
             # Refused where the interface is no bridge port: then there is nothing to undo.
-            runtime.exec(end.node, ["bridge", "link", "set", "dev", end.interface, "state", "3"])
-
-    for node in runtime.pids:
-        _route_again(runtime, node)
+            lines[end.node].append(f"bridge link set dev {end.interface} state 3 2>&- || :")
+    for node, wanted in lines.items():
+        routes = map(shlex.join, _routes(runtime, node))
+        must(runtime, node, ["sh", "-ec", "\n".join([*wanted, *routes])])
 
 
 def _route_again(runtime: Runtime, name: str) -> None:
     """Give a node the routes of its file, which went with an interface that was down."""
+    for command in _routes(runtime, name):
+        must(runtime, name, command)
+
+
+def _routes(runtime: Runtime, name: str) -> list[tuple[str, ...]]:
     node = runtime.topology.node(name)
-    for command in node.exec if node else ():
-        if command[0] == "ip" and "route" in command:
-            must(runtime, name, command)
+    commands = node.exec if node else ()
+    return [command for command in commands if command[0] == "ip" and "route" in command]
 
 
 def _lose(runtime: Runtime, step: Step, sender: str, receiver: str) -> None:

@@ -28,7 +28,8 @@ RESTART_S = 15.0
 FOLLOWS_S = 5.0
 NEAR_S = 60.0
 """What tells a clock that jumped from one that did not."""
-STOP = "pkill -TERM -o -f 'haman(.cli)? agent'"
+STOP = "pkill -KILL -o -f 'haman(.cli)? agent'"
+"""The engine: its guard lets go of what it held, and nobody waits for a tail."""
 ENDED = "while pgrep -f 'haman(.cli)? agent' >/dev/null; do sleep 0.05; done"
 CUSTOMIZE = f"""
 import os

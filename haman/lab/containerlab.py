@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from haman.lab import kernel
 from haman.lab.runtime import LabError, Runtime, terminal
-from haman.lab.state import LabState, NodeState, Store
-from haman.lab.topology import BadFileError, Problem, Topology
+from haman.lab.state import LabState, NodeState, Store, begun
+from haman.lab.topology import BadFileError, Problem, Topology, missing_sources
 
 TOOLS: tuple[str, ...] = ("containerlab", "docker", "nsenter", "setpriv")
 DEPLOY_TIMEOUT_S = 180
@@ -46,7 +47,8 @@ def start(topology: Topology, store: Store) -> Runtime:
     """Deploy a topology.
 
     Raises:
-        BadFileError: nodes that would be managed, images that Docker does not have, all at once.
+        BadFileError: nodes that would be managed, images that Docker does not have, binds of files that are
+            not there, all at once.
         LabError: Docker or containerlab refused, or a lab of that name is deployed elsewhere.
     """
     _demand_daemon()
@@ -55,9 +57,13 @@ def start(topology: Topology, store: Store) -> Runtime:
             f"containerlab runs a lab called {topology.name} already ({len(ids)} containers); "
             f"`containerlab destroy --name {topology.name}` ends it"
         )
-    if problems := [*_managed(topology), *_missing_images(topology)]:
+    if problems := [
+        *_managed(topology),
+        *_missing_images(topology),
+        *missing_sources(topology),
+    ]:
         raise BadFileError(problems)
-    state = LabState(topology.name, str(topology.path), "containerlab")
+    state = begun(topology.name, topology.path, "containerlab")
     # First, so that `down` knows what to destroy if this process is killed half way.
     store.write(state)
     try:
@@ -67,7 +73,7 @@ def start(topology: Topology, store: Store) -> Runtime:
         stop(state, store)
         store.forget(state)
         raise
-    state = LabState(state.name, state.topology, state.runtime, nodes, ready=True)
+    state = replace(state, nodes=nodes, ready=True)
     store.write(state)
     return attach(topology, state)
 
@@ -133,7 +139,7 @@ def _nodes(topology: Topology) -> tuple[NodeState, ...]:
                 f"{node.name}: its container does not run; "
                 f"`docker logs clab-{topology.name}-{node.name}` says more"
             )
-        nodes.append(NodeState(node.name, pid, ticks, 0, 0))
+        nodes.append(NodeState(node.name, pid, ticks))
     return tuple(nodes)
 
 

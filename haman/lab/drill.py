@@ -241,18 +241,24 @@ def read_drill(path: Path) -> Drill:
     Raises:
         BadFileError: with every problem of the file.
     """
+    drill, problems = read_leniently(path)
+    if drill is None or problems:
+        raise BadFileError(problems)
+    return drill
+
+
+def read_leniently(path: Path) -> tuple[Drill | None, list[Problem]]:
+    """What can be made of a file, a wrong value counting as absent, and every problem of it."""
     try:
         tables = tomli.loads(path.read_text())
     except OSError as error:
-        raise BadFileError([Problem(path, "", error.strerror or str(error))]) from error
+        return None, [Problem(path, "", error.strerror or str(error))]
     except (UnicodeDecodeError, tomli.TOMLDecodeError) as error:
-        raise BadFileError([Problem(path, "", str(error))]) from error
+        return None, [Problem(path, "", str(error))]
     findings = Findings()
     drill: Drill = build(Drill, tables, findings)
     _check(drill, findings)
-    if findings.found:
-        raise BadFileError([Problem(path, key, message) for key, message in findings.found])
-    return drill
+    return drill, [Problem(path, key, message) for key, message in findings.found]
 
 
 def _check(drill: Drill, findings: Findings) -> None:

@@ -40,13 +40,19 @@ class Gauges:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ask no more; an answer that is under way is waited for."""
-        self._end.set()
+        """An answer that is under way is waited for."""
+        self.end()
         self._thread.join()
+
+    def end(self) -> None:
+        """Ask no more."""
+        self._end.set()
 
     def _ask(self) -> None:
         while not self._end.wait(EVERY_S):
             for node in self._nodes:
+                if self._end.is_set():
+                    return
                 with contextlib.suppress(OSError, UnreachableError, RefusedError):
                     self._note(node)
 

@@ -1,4 +1,4 @@
-"""A lab of this checkout: up, attach, down, and what its nodes' own configuration says they serve."""
+"""The labs of a checkout: up, attach, down, and what their nodes' own configuration says they serve."""
 
 import os
 import shutil
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from haman.core.words import Stance
-from haman.lab import agent, containerlab, holders, kernel, keys, netns, routers, routes
+from haman.lab import agent, containerlab, holders, kernel, keys, left, netns, routers, routes
 from haman.lab.paths import Hop
 from haman.lab.runtime import LabError, Runtime
 from haman.lab.services import Anycast, Services, Vip, login_hosts, services_of
@@ -144,6 +146,7 @@ def up(
     make_cluster_key: Callable[[Path], None],
     *,
     runtime: str = "netns",
+    stays: bool = False,
     keep: bool = False,
     say: Callable[[str], None] = print,
 ) -> Lab:
@@ -153,14 +156,16 @@ def up(
         path: the topology's file.
         make_cluster_key: writes a new cluster key file.
         runtime: one of `runtime.RUNTIMES`.
+        stays: it is not this process that takes it down.
         keep: leave nodes up that do not come to serve, to be looked into.
         say: told about each step that a person waits for.
 
     Raises:
         BadFileError: the topology cannot be used.
-        LabError: a lab is up already, the host lacks something, or the nodes do not come to serve.
+        LabError: the lab is up already, the host lacks something, or the nodes do not come to serve.
     """
-    return bring_up(read_topology(path), make_cluster_key, runtime=runtime, keep=keep, say=say)
+    topology = read_topology(path)
+    return bring_up(topology, make_cluster_key, runtime=runtime, stays=stays, keep=keep, say=say)
 
 
 def bring_up(
@@ -169,6 +174,7 @@ def bring_up(
     *,
     services: Services | None = None,
     runtime: str = "netns",
+    stays: bool = False,
     keep: bool = False,
     say: Callable[[str], None] = print,
 ) -> Lab:
@@ -179,13 +185,14 @@ def bring_up(
         make_cluster_key: writes a new cluster key file.
         runtime: one of `runtime.RUNTIMES`.
         services: what the nodes serve, where their configuration is not haman's.
+        stays: it is not this process that takes it down.
         keep: leave nodes up that do not come to serve.
         say: told about each step that a person waits for.
     """
     demand_host(runtime)
     store = Store(checkout_of(topology.path))
-    with store.locked():
-        _make_way(store, say)
+    with store.locked(topology.name):
+        _make_way(store, topology.name, say)
         folder = store.folder(topology.name)
         shutil.rmtree(folder / "logs", ignore_errors=True)
         keys.prepare(folder / "keys", make_cluster_key, login_hosts(topology))
@@ -194,14 +201,18 @@ def bring_up(
         say(f"starting {len(topology.nodes)} nodes of lab {topology.name}")
         nodes = LAUNCHERS[runtime].start(topology, store)
     lab = Lab(topology, nodes, folder, served)
-    if served.vips or served.anycasts:
-        say("waiting for the addresses to be served")
-        try:
+    try:
+        if served.vips or served.anycasts:
+            say("waiting for the addresses to be served")
             lab.wait_until_settled()
-        except BaseException:
-            if not keep:
-                down(topology.path)
-            raise
+    except BaseException:
+        if keep:
+            _let_stay(store, topology.name)
+        else:
+            down(topology.path)
+        raise
+    if stays:
+        _let_stay(store, topology.name)
     return lab
 
 
@@ -219,39 +230,79 @@ def prepare_keys(path: Path, make_cluster_key: Callable[[Path], None]) -> Path:
     return folder
 
 
-def attach(near: Path) -> Lab:
-    """The lab that is up in the checkout around `near`.
+def attach(near: Path, name: str = "") -> Lab:
+    """A lab that is up.
+
+    Args:
+        near: the topology's file, or a folder of the checkout.
+        name: which, where several are up.
 
     Raises:
-        LabError: there is none, or a crash left one half dead.
+        LabError: there is none, or there are several, or a crash left one half dead.
     """
     store = Store(checkout_of(near))
-    state = store.read()
-    demand_host(state.runtime if state else "netns")
-    if state is None:
-        raise LabError("no lab is up in this checkout; `haman lab up FILE` brings one up")
-    if not state.healthy():
+    known = _found(store, near, name)
+    if not known:
+        named = f"lab {name}" if name else "no lab"
         raise LabError(
-            f"lab {state.name} did not come up or lost a node; `haman lab down` cleans up"
+            f"{named} is {'not ' if name else ''}up in this checkout; `haman lab up FILE` brings one up"
         )
+    if len(known) > 1:
+        names = ", ".join(state.name for state in known)
+        raise LabError(f"several labs are up in this checkout ({names}): say which with --lab NAME")
+    (state,) = known
+    demand_host(state.runtime)
+    if not state.usable():
+        what = "was left by a command that was killed" if state.healthy() else "lost a node"
+        if not state.ready:
+            what = "did not come up"
+        raise LabError(f"lab {state.name} {what}; `haman lab down` cleans up")
     topology = read_topology(Path(state.topology))
     runtime = LAUNCHERS[state.runtime].attach(topology, state)
     return Lab(topology, runtime, store.folder(state.name), services_of(topology))
 
 
-def down(near: Path) -> str | None:
-    """Take this checkout's lab down; its name, or None when there was none."""
+def names_up(near: Path) -> tuple[str, ...]:
+    """The labs of a checkout, or the one of a topology's file, that can be attached to."""
     store = Store(checkout_of(near))
-    state = store.read() if store.root.exists() else None
-    if state is None:
-        return None
-    demand_host(state.runtime)
-    with store.locked():
-        state = store.read()
-        if state is None:
-            return None
-        _take_down(store, state)
-        return state.name
+    return tuple(state.name for state in _found(store, near, "") if state.usable())
+
+
+def down(near: Path, name: str = "") -> tuple[str, ...]:
+    """Take labs down, and end what crashes left of them; the names of those that there were.
+
+    Args:
+        near: a topology's file, for its lab; a folder, for all labs of the checkout.
+        name: this one alone.
+
+    Raises:
+        LabError: not root, or something did not end.
+    """
+    store = Store(checkout_of(near))
+    gone = []
+    for known in _found(store, near, name):
+        demand_host(known.runtime)
+        with store.locked(known.name):
+            state = store.read(known.name)
+            if state is not None:
+                _take_down(store, state)
+                gone.append(state.name)
+    # Of labs whose state somebody removed, too.
+    folder = store.folder(name) if name else store.root
+    if (name or near.is_dir()) and (lost := left.processes(folder)):
+        netns.end(folder)
+        gone += sorted({marked.name for marked in lost.values()})
+    return tuple(gone)
+
+
+def _found(store: Store, near: Path, name: str) -> tuple[LabState, ...]:
+    """The labs of a checkout that are asked for, running or left behind."""
+    wanted = "" if near.is_dir() else str(near.resolve())
+    return tuple(
+        state
+        for state in store.labs()
+        if name in {"", state.name} and wanted in {"", state.topology}
+    )
 
 
 def demand_host(runtime: str) -> None:
@@ -269,17 +320,22 @@ def demand_host(runtime: str) -> None:
         raise LabError(f"this host lacks {', '.join(named)}")
 
 
-def _make_way(store: Store, say: Callable[[str], None]) -> None:
-    """Refuse a second lab; clean up after one that crashed."""
-    state = store.read()
+def _make_way(store: Store, name: str, say: Callable[[str], None]) -> None:
+    """Refuse to bring up what is up; clean up after what crashed."""
+    state = store.read(name)
     if state is None:
         return
-    if state.healthy():
-        raise LabError(
-            f"lab {state.name} is already up in this checkout; `haman lab down` takes it down"
-        )
-    say(f"cleaning up after lab {state.name}, which did not end well")
+    if state.usable():
+        raise LabError(f"lab {name} is already up in this checkout; `haman lab down` takes it down")
+    say(f"cleaning up after lab {name}, which did not end well")
     _take_down(store, state)
+
+
+def _let_stay(store: Store, name: str) -> None:
+    """The lab is nobody's but the checkout's from now on."""
+    state = store.read(name)
+    if state is not None:
+        store.write(replace(state, runner=0, runner_ticks=0))
 
 
 def _take_down(store: Store, state: LabState) -> None:

@@ -1,37 +1,42 @@
 """Cables between nodes: veth pairs made inside the nodes, so the host's namespace is never touched."""
 
 import subprocess
+from collections.abc import Mapping, Sequence
 
 from haman.lab.runtime import LabError
 from haman.lab.topology import Link
 
 
-def plug(link: Link, pids: dict[str, int]) -> None:
-    """Create a link and set both ends up.
+def plug(links: Sequence[Link], pids: Mapping[str, int]) -> None:
+    """Create all links and set every interface up, the loopbacks too: they are born down.
 
-    The pair is born in the namespace of one end with its peer in the other's; it dies with either.
+    A pair is born in the namespace of one end with its peer in the other's; it dies with either.
+
+    Raises:
+        LabError: a pair cannot be made; the text is the kernel's.
     """
-    a, b = link.a, link.b
-    _ip(
-        pids[a.node],
-        *("link", "add", a.interface, "type", "veth"),
-        *("peer", "name", b.interface, "netns", str(pids[b.node])),
-    )
-    for end in (a, b):
-        _ip(pids[end.node], "link", "set", end.interface, "up")
+    make: dict[str, list[str]] = {node: [] for node in pids}
+    lift: dict[str, list[str]] = {node: ["link set lo up"] for node in pids}
+    for a, b in ((link.a, link.b) for link in links):
+        peer = f"peer name {b.interface} netns {pids[b.node]}"
+        make[a.node].append(f"link add {a.interface} type veth {peer}")
+        for end in (a, b):
+            lift[end.node].append(f"link set {end.interface} up")
+    for lines in (make, lift):
+        for node, wanted in lines.items():
+            _ip(node, pids[node], wanted)
 
 
-def loopback_up(pid: int) -> None:
-    """A new namespace is born with its loopback down."""
-    _ip(pid, "link", "set", "lo", "up")
-
-
-def _ip(pid: int, *words: str) -> None:
+def _ip(node: str, pid: int, lines: Sequence[str]) -> None:
+    """Run lines of ip-batch in the network namespace of a process."""
+    if not lines:
+        return
     done = subprocess.run(
-        ["nsenter", "--target", str(pid), "--net", "ip", *words],
+        ["nsenter", "--target", str(pid), "--net", "ip", "-batch", "-"],
+        input="\n".join(lines) + "\n",
         check=False,
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise LabError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+        raise LabError(f"{node}: ip: {' '.join(done.stderr.split())} ({'; '.join(lines)})")

@@ -3,27 +3,31 @@
 Each node has its own network, mounts, PIDs, host name and IPC. Its `/etc` and `/var/lib` are
 overlays whose changes live in memory, its `/run` is empty at first, and the rest of the file system
 is the host's. A node lives as long as its holder (`unshare --kill-child`), and everything inside
-dies with process 1, so that nothing can be left behind but the holder's number, which the state
-file names together with its start time.
+dies with process 1, so that nothing can be left behind but the holder, which carries the lab's mark.
 """
 
 import os
 import select
 import shlex
-import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from haman.lab import kernel, links
+from msgspec.structs import replace
+
+from haman.lab import kernel, left, links
 from haman.lab.runtime import NAMESPACES, LabError, Runtime, terminal
-from haman.lab.state import LabState, NodeState, Store
-from haman.lab.topology import Bind, Node, Topology
+from haman.lab.state import LabState, NodeState, Store, begun
+from haman.lab.topology import BadFileError, Bind, Node, Problem, Topology, missing_sources
 
 READY_TIMEOUT_S = 10
 DOWN_TIMEOUT_S = 5
+AT_ONCE = 4
+STATUS_MAX = 100
+"""Of a shell that tells by its status how far it came; 126 and above have meanings of their own."""
 WRITABLE = ("/etc/", "/run/", "/var/lib/")
 TOOLS: tuple[str, ...] = ("unshare", "nsenter", "mount", "ip")
 
@@ -42,8 +46,16 @@ echo {name} >/etc/hostname
 printf '127.0.0.1 localhost\\n::1 localhost\\n127.0.1.1 %s\\n' {name} >/etc/hosts
 {binds}
 {sysctls}
-exec {python} -m haman.lab.init {ready}
+exec {python} -m haman.lab.init "$1"
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """The process that a node lives as long as, and a pipe that says when process 1 is ready."""
+
+    pid: int
+    ready: IO[str]
 
 
 def environment(node: Node) -> dict[str, str]:
@@ -56,44 +68,39 @@ def environment(node: Node) -> dict[str, str]:
 
 
 def start(topology: Topology, store: Store) -> Runtime:
-    """Bring all nodes and links up and run each node's `exec`.
-
-    The state file is written as nodes appear, so that a crash half way can be cleaned up.
+    """Bring all nodes and links up and run each node's `exec`, the nodes side by side.
 
     Raises:
+        BadFileError: binds that cannot be, all at once.
         LabError: something of the host's refused; what was started is taken down again.
     """
-    state = LabState(topology.name, str(topology.path.resolve()), "netns")
-    logs = store.folder(topology.name) / "logs"
+    if problems := [*missing_sources(topology), *_misplaced(topology)]:
+        raise BadFileError(problems)
+    state = begun(topology.name, topology.path.resolve(), "netns")
+    folder = store.folder(topology.name)
+    logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    nodes: list[NodeState] = []
-    pipes: dict[str, IO[str]] = {}
+    # First, so that a crash half way can be cleaned up: what belongs to it is told by its mark.
+    store.write(state)
+    scripts = {node.name: _script(node, logs) for node in topology.nodes}
+    holders: dict[str, _Holder] = {}
     try:
         for node in topology.nodes:
-            holder, pipe = _hold(node, logs)
-            pipes[node.name] = pipe
-            nodes.append(holder)
-            state = _with_nodes(state, nodes)
-            store.write(state)
-        nodes = [_ready(holder, pipes[holder.name], logs) for holder in nodes]
-        state = _with_nodes(state, nodes)
+            holders[node.name] = _hold(node, scripts[node.name], folder)
+        nodes = tuple(_ready(name, holder, logs) for name, holder in holders.items())
+        state = replace(state, nodes=nodes)
         runtime = attach(topology, state)
-        pids = dict(runtime.pids)
-        for pid in pids.values():
-            links.loopback_up(pid)
-        for link in topology.links:
-            links.plug(link, pids)
-        for node in topology.nodes:
-            for command in node.exec:
-                _run_exec(runtime, node.name, command)
+        links.plug(topology.links, runtime.pids)
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            list(pool.map(lambda node: _run_execs(runtime, node), topology.nodes))
     except BaseException:
         stop(state, store)
         store.forget(state)
         raise
     finally:
-        for pipe in pipes.values():
-            pipe.close()
-    store.write(_with_nodes(state, nodes, ready=True))
+        for holder in holders.values():
+            holder.ready.close()
+    store.write(replace(state, ready=True))
     return runtime
 
 
@@ -107,50 +114,44 @@ def attach(topology: Topology, state: LabState) -> Runtime:
 
 
 def stop(state: LabState, store: Store) -> None:
-    """End every node that is still the one we started; everything inside dies with it.
+    """End everything that carries the lab's mark, and with it all that the nodes run.
 
     Raises:
         LabError: a process did not die in time.
     """
-    del store  # what the nodes wrote there is for people to read
-    for node in state.nodes:
-        for pid, ticks in ((node.pid, node.start_ticks), (node.holder, node.holder_ticks)):
-            if ticks and kernel.start_ticks(pid) == ticks:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-    gone = kernel.wait_until(
-        lambda: not any(_left(node) for node in state.nodes), timeout_s=DOWN_TIMEOUT_S
-    )
-    if not gone:
-        left = ", ".join(f"{n.name} (pid {n.pid})" for n in state.nodes if _left(n))
-        raise LabError(f"these nodes did not die within {DOWN_TIMEOUT_S} s: {left}")
+    end(store.folder(state.name))
 
 
-def _left(node: NodeState) -> bool:
-    return node.alive() or kernel.start_ticks(node.holder) == node.holder_ticks
+def end(folder: Path) -> None:
+    """As `stop`, of a lab, or of all labs below a folder, of which nothing else is known.
+
+    Raises:
+        LabError: a process did not die in time.
+    """
+    if stayed := left.ended(folder, DOWN_TIMEOUT_S):
+        numbers = ", ".join(map(str, stayed))
+        raise LabError(f"{folder}: these processes did not die in {DOWN_TIMEOUT_S} s: {numbers}")
+    left.remove_groups()
 
 
-def _with_nodes(state: LabState, nodes: Sequence[NodeState], *, ready: bool = False) -> LabState:
-    return LabState(state.name, state.topology, state.runtime, tuple(nodes), ready)
-
-
-def _hold(node: Node, logs: Path) -> tuple[NodeState, IO[str]]:
-    """Start a node's holder; what is known of it, and a pipe that says when process 1 is ready."""
-    ready_read, ready_write = os.pipe()
-    script = PREPARE.format(
+def _script(node: Node, logs: Path) -> str:
+    """What sets a node up; the number of the pipe that is told when it is ready is its first argument."""
+    return PREPARE.format(
         logs=shlex.quote(str(logs)),
         name=shlex.quote(node.name),
         binds="\n".join(_bind(bind) for bind in node.binds),
         sysctls="\n".join(_sysctl(key, value) for key, value in node.sysctls.items()),
         python=shlex.quote(sys.executable),
-        ready=ready_write,
     )
+
+
+def _hold(node: Node, script: str, folder: Path) -> _Holder:
+    """Start a node's holder."""
+    ready_read, ready_write = os.pipe()
     unshare = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
-    unshare += ["--propagation", "private", "sh", "-c", script]
+    unshare += ["--propagation", "private", "sh", "-c", script, "sh", str(ready_write)]
     try:
-        with (logs / f"{node.name}-init.log").open("ab") as log:
+        with (folder / "logs" / f"{node.name}-init.log").open("ab") as log:
             # The shell leaves at once, so that the holder is an orphan that nobody here must reap.
             launched = subprocess.run(
                 ["sh", "-c", f"{shlex.join(unshare)} >&2 & echo $!"],
@@ -159,7 +160,7 @@ def _hold(node: Node, logs: Path) -> tuple[NodeState, IO[str]]:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd="/",
-                env=environment(node),
+                env={**environment(node), left.MARK: str(folder.resolve())},
                 pass_fds=(ready_write,),
                 start_new_session=True,
             )
@@ -168,33 +169,41 @@ def _hold(node: Node, logs: Path) -> tuple[NodeState, IO[str]]:
         raise
     finally:
         os.close(ready_write)
-    holder = int(launched.stdout)
-    ticks = kernel.start_ticks(holder) or 0
-    return NodeState(node.name, 0, 0, holder, ticks), os.fdopen(ready_read)
+    return _Holder(int(launched.stdout), os.fdopen(ready_read))
 
 
-def _ready(node: NodeState, ready: IO[str], logs: Path) -> NodeState:
+def _ready(name: str, holder: _Holder, logs: Path) -> NodeState:
     """Wait until process 1 of a node serves."""
-    log = logs / f"{node.name}-init.log"
-    if not select.select([ready], [], [], READY_TIMEOUT_S)[0]:
-        raise LabError(f"{node.name}: not ready within {READY_TIMEOUT_S} s; see {log}")
-    if not ready.readline():
+    log = logs / f"{name}-init.log"
+    if not select.select([holder.ready], [], [], READY_TIMEOUT_S)[0]:
+        raise LabError(f"{name}: not ready within {READY_TIMEOUT_S} s; see {log}")
+    if not holder.ready.readline():
         said = log.read_text(errors="replace").splitlines()[-2:]
-        raise LabError(f"{node.name}: cannot be started: {' '.join(said) or 'it said nothing'}")
-    inside = kernel.children(node.holder)
+        raise LabError(f"{name}: cannot be started: {' '.join(said) or 'it said nothing'}")
+    inside = kernel.children(holder.pid)
     ticks = kernel.start_ticks(inside[0]) if inside else None
     if ticks is None:
-        raise LabError(f"{node.name}: ended at once; see {log}")
-    return NodeState(node.name, inside[0], ticks, node.holder, node.holder_ticks)
+        raise LabError(f"{name}: ended at once; see {log}")
+    return NodeState(name, inside[0], ticks)
+
+
+def _misplaced(topology: Topology) -> list[Problem]:
+    """The binds to places that a node shares with the host."""
+    places = ", ".join(WRITABLE)
+    return [
+        Problem(
+            topology.path,
+            f"topology.nodes.{node.name}.binds",
+            f"{bind.target}: nodes in namespaces have their own {places} only",
+        )
+        for node in topology.nodes
+        for bind in node.binds
+        if not bind.target.startswith(WRITABLE)
+    ]
 
 
 def _bind(bind: Bind) -> str:
     """Shell text that shows a node a file of the host's."""
-    if not bind.target.startswith(WRITABLE):
-        places = ", ".join(WRITABLE)
-        raise LabError(f"bind to {bind.target}: nodes in namespaces have their own {places} only")
-    if not bind.source.exists():
-        raise LabError(f"bind of {bind.source}: there is no such file")
     source, target = shlex.quote(str(bind.source)), shlex.quote(bind.target)
     make = f"mkdir -p {target}"
     if not bind.source.is_dir():
@@ -211,8 +220,13 @@ def _sysctl(key: str, value: str) -> str:
     return f"echo {shlex.quote(value)} >{path}"
 
 
-def _run_exec(runtime: Runtime, node: str, command: Sequence[str]) -> None:
-    done = runtime.exec(node, command)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        raise LabError(f"{node}: `{shlex.join(command)}` failed: {said}")
+def _run_execs(runtime: Runtime, node: Node) -> None:
+    """Run the commands of a node, one after the other; the status says at which it ended."""
+    for at in range(0, len(node.exec), STATUS_MAX):
+        some = node.exec[at : at + STATUS_MAX]
+        lines = [f"{shlex.join(command)} || exit {i}" for i, command in enumerate(some, 1)]
+        done = runtime.exec(node.name, ["sh", "-c", "\n".join(lines)])
+        if done.returncode:
+            command = some[min(max(done.returncode, 1), len(some)) - 1]
+            said = (done.stderr or done.stdout).strip()
+            raise LabError(f"{node.name}: `{shlex.join(command)}` failed: {said}")

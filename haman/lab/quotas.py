@@ -4,15 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from haman.lab import kernel
+from haman.lab import kernel, left
 from haman.lab.lab import Lab
 from haman.lab.runtime import LabError
 
 PERIOD_US = 20_000
 QUOTA_US_MIN = 1000
 """The kernel takes no less."""
-ROOTS = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
-"""Where control groups are: version 1, version 2."""
 
 
 def proxies(lab: Lab, node: str) -> list[int]:
@@ -37,7 +35,7 @@ def limited(lab: Lab, cores: Mapping[str, float]) -> Iterator[None]:
     made = []
     try:
         for node, share in cores.items():
-            group = _made(f"haman-lab-{lab.runtime.pids[node]}")
+            group = _made(lab.runtime.pids[node])
             made.append(group)
             _limit(group, max(QUOTA_US_MIN, round(share * PERIOD_US)))
             for pid in proxies(lab, node):
@@ -50,13 +48,13 @@ def limited(lab: Lab, cores: Mapping[str, float]) -> Iterator[None]:
             group.rmdir()
 
 
-def _made(name: str) -> Path:
-    for root in ROOTS:
-        if (root / "cgroup.procs").exists():
-            group = root / name
-            group.mkdir(exist_ok=True)
-            return group
-    raise LabError("the storm needs CPU quotas, and there are no control groups in /sys/fs/cgroup")
+def _made(pid: int) -> Path:
+    group = left.group(pid)
+    if group is None:
+        raise LabError(
+            "the storm needs CPU quotas, and there are no control groups in /sys/fs/cgroup"
+        )
+    return group
 
 
 def _limit(group: Path, quota_us: int) -> None:

@@ -3,10 +3,11 @@
 import select
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -18,20 +19,24 @@ from haman.lab.lab import Lab
 from haman.lab.paths import spans
 from haman.lab.probe import Order, Result
 from haman.lab.prober import END_SUFFIX
-from haman.lab.runtime import LabError
+from haman.lab.runtime import LabError, Runtime
 from haman.lab.serving import serves
 from haman.lab.tenure import tenures
 from haman.lab.verdict import Record, Said, StepDone
 
+Told = TypeVar("Told")
 CLIENT = "client"
 RESULT = "/run/lab/probe.json"
 READY_TIMEOUT_S = 15
 END_SLACK_S = 10
 SERVES_TIMEOUT_S = 20
+HOME_TIMEOUT_S = 30
 COMES_HOME_S = 5.0
 """A preferred node that came back has its address again by then."""
 LATE_S = 10
 """What shall come of a drill may come later, on a machine that does other things too."""
+AFTER_S = 1.0
+"""Clients go on for so long after that, to meet what it does to them."""
 PATIENCE_S = 10
 """For an agent that has just been started again to answer."""
 
@@ -64,7 +69,7 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         router.start()
     watch.start(lab.runtime.pids)
     nodes = lab.services.nodes
-    began = {node: agent.last_event(lab.runtime, node) for node in nodes}
+    began = at_once(partial(agent.last_event, lab.runtime), nodes)
     gauges = Gauges(lab.runtime, nodes)
     try:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -72,7 +77,10 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
         with gauges, Client(lab, order_of(lab, drill)) as client:
             steps, end_s = take_steps(lab, drill, client.started_ns, say)
             time.sleep(max(0.0, end_s - time.monotonic()))
-            kernel.wait_until(partial(ended_well, lab, drill.expect), LATE_S, poll_s=0.1)
+            gauges.end()
+            well = partial(ended_well, lab, drill.expect, began)
+            if not well() and kernel.wait_until(well, LATE_S, poll_s=0.1):
+                time.sleep(AFTER_S)
             result = client.result()
     finally:
         changes = watch.stop()
@@ -80,7 +88,12 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
     addresses = {vip.name: vip.addresses for vip in lab.vips}
     for node in to_be_asked(drill.expect):
         kernel.wait_until(partial(agent.answers, lab.runtime, node), PATIENCE_S, poll_s=0.1)
-    told = {node: agent.status(lab.runtime, node) for node in nodes}
+    told = at_once(partial(agent.status, lab.runtime), nodes)
+    # Whoever does not answer the one question in time is not asked the other.
+    journals = at_once(
+        lambda node: agent.events_since(lab.runtime, node, began[node]),
+        [node for node in nodes if told[node] is not None],
+    )
     return Record(
         drill=drill,
         at=at,
@@ -104,9 +117,7 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
             service: {node: agent.stance(lab.runtime, node, service) for node in nodes}
             for service, nodes in drill.expect.stances.items()
         },
-        events={
-            node: agent.events_since(lab.runtime, node, number) for node, number in began.items()
-        },
+        events={node: journals.get(node, ()) for node in nodes},
         alerts={
             node: tuple(sorted({alert.code for alert in status.alerts}))
             for node, status in told.items()
@@ -123,6 +134,14 @@ def run(lab: Lab, drill: Drill, *, say: Callable[[str], None] = print) -> Record
     )
 
 
+def at_once(ask: Callable[[str], Told], nodes: Sequence[str]) -> Mapping[str, Told]:
+    """What each node says to a question; those that do not answer are waited for together."""
+    if not nodes:
+        return {}
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        return dict(zip(nodes, pool.map(ask, nodes), strict=True))
+
+
 def recover(lab: Lab) -> None:
     """Undo all faults and wait until the lab is as it was when it came up.
 
@@ -132,16 +151,30 @@ def recover(lab: Lab) -> None:
         LabError: an address did not come back to its preferred node.
     """
     faults.heal(lab.runtime)
-    if lab.vips and not kernel.wait_until(lab.settled, COMES_HOME_S):
-        # What the operator moved away stays away until the operator moves it again.
-        for vip in lab.vips:
-            for holder in lab.holders()[vip.name]:
-                if holder != vip.nodes[0]:
-                    words = ["haman", "failover", vip.name, "--to", vip.nodes[0], "--plain"]
-                    lab.runtime.exec(holder, words)
+    began_s = time.monotonic()
+
+    def at_home() -> bool:
+        if not lab.settled() and (_moved_away(lab) or time.monotonic() > began_s + COMES_HOME_S):
+            _call_home(lab)
+        return lab.settled()
+
+    kernel.wait_until(at_home, HOME_TIMEOUT_S, poll_s=0.1)
     wait_until_calm(lab)
     for node in lab.runtime.pids:
         lab.runtime.exec(node, ["ip", "neighbour", "flush", "all"])
+
+
+def _call_home(lab: Lab) -> None:
+    """What an operator or a permit moved away stays away until the operator moves it again."""
+    for vip in lab.vips:
+        for holder in lab.holders()[vip.name]:
+            if holder != vip.nodes[0]:
+                words = ["haman", "failover", vip.name, "--to", vip.nodes[0], "--plain", "--force"]
+                lab.runtime.exec(holder, words)
+
+
+def _moved_away(lab: Lab) -> bool:
+    return any(agent.yields(lab.runtime, vip.nodes[0], vip.name) for vip in lab.vips)
 
 
 def wait_until_calm(lab: Lab) -> None:
@@ -161,8 +194,14 @@ def wait_until_calm(lab: Lab) -> None:
             )
 
 
-def ended_well(lab: Lab, expect: Expect) -> bool:
-    """Whether everybody is what the drill expects in the end."""
+def ended_well(lab: Lab, expect: Expect, began: Mapping[str, int]) -> bool:
+    """Whether everybody is, and has said, what the drill expects in the end.
+
+    Args:
+        lab: where.
+        expect: what.
+        began: the last event in each node's journal before the drill.
+    """
     held = lab.holders() if expect.holder else {}
     wanted = {vip: (node,) if node else () for vip, node in expect.holder.items()}
     if any(held.get(vip) != nodes for vip, nodes in wanted.items()):
@@ -170,10 +209,28 @@ def ended_well(lab: Lab, expect: Expect) -> bool:
     sent = lab.announcers() if expect.announcers else {}
     if any(set(sent.get(name, ())) != set(nodes) for name, nodes in expect.announcers.items()):
         return False
-    return all(
+    stances = all(
         agent.stance(lab.runtime, node, service) == stance
         for service, stances in expect.stances.items()
         for node, stance in stances.items()
+    )
+    return stances and all(
+        _has_said(lab.runtime, node, expect, began.get(node, 0))
+        for node in {*expect.conditions, *expect.alerts, *expect.events}
+    )
+
+
+def _has_said(runtime: Runtime, node: str, expect: Expect, began: int) -> bool:
+    told = agent.status(runtime, node)
+    if told is None:
+        return False
+    condition = next((n.condition for n in told.nodes if n.name == node), "")
+    alerts = {alert.code for alert in told.alerts}
+    events = expect.events.get(node, ())
+    return (
+        expect.conditions.get(node, condition) == condition
+        and alerts.issuperset(expect.alerts.get(node, ()))
+        and (not events or set(events) <= set(agent.events_since(runtime, node, began)))
     )
 
 

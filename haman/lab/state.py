@@ -1,10 +1,11 @@
-"""What a checkout remembers of its lab: `.lab/<name>/state.json`, and a lock against two at once.
+"""What a checkout remembers of its labs: `.lab/<name>/state.json`, and a lock against two `up` of one.
 
-A checkout has one lab at a time. The folder also holds what the lab generates (keys, rendered
-configuration) and what it leaves (logs, reports).
+The folder also holds what the lab generates (keys, rendered configuration) and what it leaves (logs,
+reports). Labs of different names may be up at once, each in its own folder.
 """
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +17,11 @@ from haman.lab.runtime import LabError
 
 
 class NodeState(msgspec.Struct, frozen=True):
-    """Process 1 of a node and the process that holds it; start times tell a reused number apart."""
+    """Process 1 of a node; its start time tells a reused number apart."""
 
     name: str
     pid: int
     start_ticks: int
-    holder: int
-    holder_ticks: int
 
     def alive(self) -> bool:
         """Whether the node is still the one that was started."""
@@ -30,17 +29,40 @@ class NodeState(msgspec.Struct, frozen=True):
 
 
 class LabState(msgspec.Struct, frozen=True):
-    """A lab that was started. `ready` false: `up` has not come to its end."""
+    """A lab that was started.
+
+    Attributes:
+        ready: its nodes are up.
+        runner: the process that takes the lab down when it is done with it; 0 = it stays.
+        runner_ticks: when that process began.
+    """
 
     name: str
     topology: str
     runtime: str
     nodes: tuple[NodeState, ...] = ()
     ready: bool = False
+    runner: int = 0
+    runner_ticks: int = 0
 
     def healthy(self) -> bool:
         """Whether every node of a lab that came up still lives."""
         return self.ready and all(node.alive() for node in self.nodes)
+
+    def abandoned(self) -> bool:
+        """Whether the process that wanted to take it down is gone."""
+        return self.runner != 0 and kernel.start_ticks(self.runner) != self.runner_ticks
+
+    def usable(self) -> bool:
+        """Whether it is somebody's, and all of it is there."""
+        return self.healthy() and not self.abandoned()
+
+
+def begun(name: str, topology: Path, runtime: str) -> LabState:
+    """A lab that this process has begun to bring up, and will take down."""
+    me = os.getpid()
+    ticks = kernel.start_ticks(me) or 0
+    return LabState(name, str(topology), runtime, runner=me, runner_ticks=ticks)
 
 
 def checkout_of(path: Path) -> Path:
@@ -66,33 +88,39 @@ class Store:
         return self.root / name
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the checkout's lab for one `up` or `down`.
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold a lab for one `up` or `down`.
 
         Raises:
             LabError: somebody else is at it.
         """
-        self.root.mkdir(exist_ok=True)
-        with (self.root / "lock").open("w") as lock:
+        folder = self.folder(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise LabError(
-                    f"{self.root}: another `haman lab` is bringing a lab up or down here; "
+                    f"{folder}: another `haman lab` is bringing this lab up or down; "
                     "wait for it to end"
                 ) from None
             yield
 
-    def read(self) -> LabState | None:
-        """The lab of this checkout, running or left behind by a crash; None when there is none."""
-        for path in sorted(self.root.glob("*/state.json")):
-            try:
-                return msgspec.json.decode(path.read_bytes(), type=LabState)
-            except FileNotFoundError:
-                continue  # it went down meanwhile
-            except msgspec.DecodeError as error:
-                raise LabError(f"{path}: is not a lab's state ({error}); remove it") from error
-        return None
+    def read(self, name: str) -> LabState | None:
+        """The lab of that name, running or left behind by a crash; None when there is none."""
+        path = self.folder(name) / "state.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=LabState)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise LabError(f"{path}: is not a lab's state ({error}); remove it") from error
+
+    def labs(self) -> tuple[LabState, ...]:
+        """All labs of this checkout, running or left behind by a crash."""
+        names = sorted(path.parent.name for path in self.root.glob("*/state.json"))
+        found = (self.read(name) for name in names)
+        return tuple(state for state in found if state is not None)
 
     def write(self, state: LabState) -> None:
         """Replace the state at once, so that a reader never sees half of it."""

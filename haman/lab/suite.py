@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from haman.lab import run, simulation
-from haman.lab.drill import Drill, read_drill
+from haman.lab.drill import Drill, read_leniently
 from haman.lab.fit import misfits
 from haman.lab.lab import Lab, down, up
 from haman.lab.report import passed
@@ -60,8 +60,11 @@ def read_all(paths: Sequence[Path]) -> tuple[tuple[Path, tuple[Drill, ...]], ...
     problems: list[Problem] = []
     found: list[tuple[Path, Drill]] = []
     for path in paths:
+        drill, wrong = read_leniently(path)
+        problems += wrong
+        if drill is None or not drill.topology:
+            continue
         try:
-            drill = read_drill(path)
             topology = topology_of(path, drill)
             problems += misfits(path, drill, read_topology(topology))
             found.append((topology, drill))

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from haman.lab import report, strip
+from haman.lab.compare import Compared
 from haman.lab.probe import failures
 from haman.lab.suite import Outcome
 from haman.lab.verdict import judge, timeline
@@ -51,10 +52,11 @@ def _count(outcomes: Sequence[Outcome]) -> str:
     return f"{sum(o.ok for o in done)} of {len(done)} drills passed{left}"
 
 
-def to_json(outcomes: Sequence[Outcome], *, runtime: str) -> str:
-    """All verdicts and records."""
+def to_json(outcomes: Sequence[Outcome], *, runtime: str, compared: Sequence[Compared] = ()) -> str:
+    """All verdicts and records; `compared` with the model's."""
     document = {
         "runtime": runtime,
+        "beside_sim": compared,
         "passed": all_well(outcomes),
         "drills": [
             {

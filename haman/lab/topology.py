@@ -130,6 +130,18 @@ def read_topology(path: Path) -> Topology:
     return _Reader(path).read()
 
 
+def missing_sources(topology: Topology) -> list[Problem]:
+    """The binds whose file is not there, once what a lab makes for itself was made."""
+    return [
+        Problem(
+            topology.path, f"topology.nodes.{node.name}.binds", f"there is no file {bind.source}"
+        )
+        for node in topology.nodes
+        for bind in node.binds
+        if not bind.source.exists()
+    ]
+
+
 def suggestion(word: str, known: Sequence[str]) -> str:
     """`; did you mean …?`, or nothing."""
     near = difflib.get_close_matches(word, known, 1)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from haman.core.decide import Decider
-from haman.core.facts import VipReport
+from haman.core.decide import PEERS_NOTICE_NS, Decider
+from haman.core.facts import VipReport, VipStance
 from haman.core.heirs import ConfiguredVip
 from haman.core.reports import NodeReport, PeerView
 from haman.core.situation import Situation
@@ -21,6 +21,12 @@ def peer(*, reaches: bool = True, fresh: bool = True) -> PeerView:
     return PeerView("lb2", NodeReport("lb2", "", "1", Condition.IN_SERVICE, vips=(said,)), 1, fresh)
 
 
+def decided(decider: Decider, situation: Situation) -> VipStance:
+    """What comes of a situation that lasts."""
+    decider.step(situation, 0)
+    return decider.step(situation, PEERS_NOTICE_NS).stances[0]
+
+
 @pytest.mark.parametrize(
     ("situation", "contends", "code", "says"),
     [
@@ -34,11 +40,26 @@ def peer(*, reaches: bool = True, fresh: bool = True) -> PeerView:
 def test_it_lets_go_only_where_something_proves_that_it_should(
     situation: Situation, contends: bool, code: str, says: str
 ) -> None:
-    stance = Decider((WEB,)).step(situation, 0).stances[0]
+    stance = decided(Decider((WEB,)), situation)
     assert stance.contend is contends
     assert stance.reasons[0].code == code
     assert "10.77.0.1" in stance.reasons[0].text
     assert says in stance.reasons[0].text
+
+
+def test_a_peer_is_believed_to_reach_it_once_it_had_the_time_to_notice_its_own_silence() -> None:
+    decider, situation = Decider((WEB,)), replace(HERE, peers=(peer(),))
+    assert decider.step(situation, 0).stances[0].contend
+    assert decider.deadline_ns == PEERS_NOTICE_NS
+    assert decider.step(situation, PEERS_NOTICE_NS - 1).stances[0].contend
+    # It is the gateway that died: the peer's third question is unanswered, too.
+    neither = replace(HERE, peers=(peer(reaches=False),))
+    assert decider.step(neither, PEERS_NOTICE_NS).stances[0].contend
+    # It comes back, and answers the peer first.
+    assert decider.step(situation, 2 * PEERS_NOTICE_NS).stances[0].contend
+    assert decider.deadline_ns == 3 * PEERS_NOTICE_NS
+    assert not decider.step(situation, 3 * PEERS_NOTICE_NS).stances[0].contend
+    assert decider.deadline_ns is None
 
 
 def test_a_group_is_let_go_together() -> None:
@@ -46,7 +67,9 @@ def test_a_group_is_let_go_together() -> None:
     both = (*HERE.roles, VipReport("mail", Role.ACTIVE, 150, 1))
     theirs = tuple(VipReport(name, Role.BACKUP, 100, 1) for name in ("web", "mail"))
     other = PeerView("lb2", NodeReport("lb2", "", "1", Condition.IN_SERVICE, vips=theirs), 1, True)
-    stances = Decider(group).step(replace(HERE, roles=both, peers=(other,)), 0).stances
+    decider, situation = Decider(group), replace(HERE, roles=both, peers=(other,))
+    decider.step(situation, 0)
+    stances = decider.step(situation, PEERS_NOTICE_NS).stances
     assert [stance.contend for stance in stances] == [False, False]
 
 

@@ -84,7 +84,7 @@ def test_the_very_file_is_deployed_and_nodes_are_found_by_their_labels(host: Hos
     assert f"containerlab deploy --topo {host.topology.path} below {host.store.folder('two')}" in (
         host.asked()
     )
-    state = host.store.read()
+    state = host.store.read("two")
     assert state is not None
     assert (state.runtime, state.healthy()) == ("containerlab", True)
     assert [node.pid for node in state.nodes] == [running.pids["a"], running.pids["b"]]
@@ -93,7 +93,7 @@ def test_the_very_file_is_deployed_and_nodes_are_found_by_their_labels(host: Hos
 
 def test_destroying_leaves_no_container_and_no_file(host: Host) -> None:
     containerlab.start(host.topology, host.store)
-    state = host.store.read()
+    state = host.store.read("two")
     assert state is not None
     left = host.store.folder("two") / "clab-two"
     left.mkdir()
@@ -108,7 +108,7 @@ def test_a_lab_of_that_name_that_runs_already_is_left_alone(host: Host) -> None:
     with pytest.raises(LabError, match="runs a lab called two already"):
         containerlab.start(host.topology, host.store)
     assert host.has("deployed")
-    assert host.store.read() is None
+    assert host.store.read("two") is None
 
 
 def test_missing_images_are_told_with_their_nodes_before_anything_starts(host: Host) -> None:
@@ -146,7 +146,7 @@ def test_a_deployment_that_fails_is_told_and_taken_down(host: Host) -> None:
     host.set("broken")
     with pytest.raises(LabError, match="no such interface"):
         containerlab.start(host.topology, host.store)
-    assert host.store.read() is None
+    assert host.store.read("two") is None
 
 
 def test_a_command_that_failed_inside_a_node_fails_the_deployment(host: Host) -> None:
@@ -155,7 +155,7 @@ def test_a_command_that_failed_inside_a_node_fails_the_deployment(host: Host) ->
     with pytest.raises(LabError, match='command="ip link" node=a'):
         containerlab.start(host.topology, host.store)
     assert not host.has("deployed")
-    assert host.store.read() is None
+    assert host.store.read("two") is None
 
 
 def test_a_container_that_does_not_run_is_named(host: Host) -> None:

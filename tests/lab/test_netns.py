@@ -10,6 +10,7 @@ import pytest
 from haman.lab import faults, init, kernel, lab, state
 from haman.lab.drill import Step
 from haman.lab.runtime import LabError
+from haman.lab.topology import BadFileError
 from tests.lab.labs import checkout, make_key, quiet
 
 pytestmark = pytest.mark.privileged
@@ -37,6 +38,17 @@ def sleeper(running: lab.Lab) -> int | None:
     pid = running.runtime.pids["a"]
     found = [number for number, name in kernel.processes_beside(pid) if name == "sleep"]
     return found[0] if found else None
+
+
+def inodes(running: lab.Lab) -> set[int]:
+    """The namespaces of a lab's nodes."""
+    kinds = ("net", "mnt", "pid", "uts", "ipc")
+    pids = running.runtime.pids.values()
+    return {Path(f"/proc/{pid}/ns/{kind}").stat().st_ino for pid in pids for kind in kinds}
+
+
+def alive(running: lab.Lab) -> list[int]:
+    return [pid for pid in running.runtime.pids.values() if kernel.start_ticks(pid) is not None]
 
 
 def host_links() -> set[str]:
@@ -131,32 +143,68 @@ def test_down_ends_everything_inside(tmp_path: Path) -> None:
     assert kernel.wait_until(lambda: sleeper(running) is not None, 5)
     inside = sleeper(running)
     assert inside is not None
-    assert lab.down(path) == "two"
+    assert lab.down(path) == ("two",)
     assert kernel.start_ticks(inside) is None
     assert all(kernel.start_ticks(pid) is None for pid in running.runtime.pids.values())
-    assert lab.down(path) is None
+    assert lab.down(path) == ()
     with pytest.raises(LabError, match="no lab is up"):
         lab.attach(path)
 
 
-def test_a_second_lab_in_a_checkout_is_refused_and_the_first_lives_on(two: lab.Lab) -> None:
-    other = two.topology.path.with_name("other.clab.yml")
-    other.write_text(two.topology.path.read_text().replace("name: two", "name: other"))
+def test_a_lab_that_is_up_is_not_brought_up_again(two: lab.Lab) -> None:
+    other = two.topology.path.with_name("copy.clab.yml")
+    other.write_text(two.topology.path.read_text())
     for path in (two.topology.path, other):
         with pytest.raises(LabError, match="lab two is already up in this checkout"):
             lab.up(path, make_key, say=quiet)
-    assert lab.attach(other).runtime.pids == two.runtime.pids
+    assert lab.attach(two.topology.path).runtime.pids == two.runtime.pids
+
+
+def test_two_topologies_of_a_checkout_are_up_at_once_and_never_touch(two: lab.Lab) -> None:
+    first, tree = two.topology.path, two.topology.path.parent
+    second = tree / "other.clab.yml"
+    second.write_text(first.read_text().replace("name: two", "name: other"))
+    other = lab.up(second, make_key, say=quiet)
+    try:
+        assert not inodes(other) & inodes(two)
+        out(other, "a", "ip", "address", "add", "10.99.0.77/24", "dev", "eth1")
+        assert "10.99.0.77" not in out(two, "a", "ip", "address")
+        assert lab.attach(second).runtime.pids == other.runtime.pids
+        assert lab.attach(tree, "two").runtime.pids == two.runtime.pids
+        with pytest.raises(LabError, match=r"several labs are up .*\(other, two\).*--lab"):
+            lab.attach(tree)
+    finally:
+        assert lab.down(second) == ("other",)
+    assert alive(other) == []
+    assert lab.attach(tree).runtime.pids == two.runtime.pids
+    assert out(two, "a", "hostname") == "a"
+
+
+def test_down_in_a_checkout_takes_all_of_its_labs_down_or_the_one_that_is_named(
+    tmp_path: Path,
+) -> None:
+    path = checkout(tmp_path / "tree")
+    third = path.with_name("third.clab.yml")
+    third.write_text(path.read_text().replace("name: two", "name: third"))
+    running = [lab.up(each, make_key, say=quiet) for each in (path, third)]
+    try:
+        assert lab.down(path.parent, "third") == ("third",)
+        assert lab.attach(path.parent).topology.name == "two"
+        running.append(lab.up(third, make_key, say=quiet))
+    finally:
+        assert lab.down(path.parent) == ("third", "two")
+    assert [alive(each) for each in running] == [[], [], []]
 
 
 def test_labs_of_two_checkouts_never_touch(tmp_path: Path, two: lab.Lab) -> None:
     path = checkout(tmp_path / "elsewhere")
     other = lab.up(path, make_key, say=quiet)
     try:
-        assert not set(other.runtime.pids.values()) & set(two.runtime.pids.values())
+        assert not inodes(other) & inodes(two)
         out(other, "a", "ip", "address", "add", "10.99.0.77/24", "dev", "eth1")
         assert "10.99.0.77" not in out(two, "a", "ip", "address")
     finally:
-        assert lab.down(path) == "two"
+        assert lab.down(path) == ("two",)
     assert out(two, "a", "hostname") == "a"
 
 
@@ -182,9 +230,9 @@ def test_a_reused_process_number_is_not_killed(tmp_path: Path) -> None:
     path = checkout(tmp_path / "tree")
     me = os.getpid()
     store = state.Store(path.parent)
-    node = state.NodeState("a", me, 1, me, 1)
+    node = state.NodeState("a", me, 1)
     store.write(state.LabState("two", str(path), "netns", (node,), ready=True))
-    assert lab.down(path) == "two"
+    assert lab.down(path) == ("two",)
 
 
 def test_an_exec_that_fails_takes_the_lab_down_again(tmp_path: Path) -> None:
@@ -192,15 +240,19 @@ def test_an_exec_that_fails_takes_the_lab_down_again(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("10.99.0.2/24", "10.99.0.2/99"))
     with pytest.raises(LabError, match="b: `ip address add"):
         lab.up(path, make_key, say=quiet)
-    assert lab.down(path) is None
+    assert lab.down(path) == ()
 
 
-def test_a_bind_that_cannot_be_says_why(tmp_path: Path) -> None:
+def test_binds_that_cannot_be_are_told_all_at_once_before_anything_starts(tmp_path: Path) -> None:
     path = checkout(tmp_path / "tree")
     text = path.read_text()
-    path.write_text(text.replace("processes.toml:/etc", "nothing.toml:/etc"))
-    with pytest.raises(LabError, match=r"nothing\.toml: there is no such file"):
+    more = '"nothing.toml:/etc/x", "processes.toml:/usr/lib/x", "processes.toml:/etc/lab'
+    path.write_text(text.replace('"processes.toml:/etc/lab', more))
+    with pytest.raises(BadFileError) as caught:
         lab.up(path, make_key, say=quiet)
-    path.write_text(text.replace(":/etc/lab/processes.toml", ":/usr/lib/x"))
-    with pytest.raises(LabError, match="have their own /etc/"):
-        lab.up(path, make_key, say=quiet)
+    told = [str(problem) for problem in caught.value.problems]
+    assert len(told) == 2
+    assert all(line.startswith(f"{path}: topology.nodes.a.binds: ") for line in told)
+    assert told[0].endswith("nothing.toml")
+    assert "/usr/lib/x: nodes in namespaces have their own /etc/" in told[1]
+    assert lab.down(path) == ()

@@ -8,9 +8,12 @@ import pytest
 
 from haman.cli.lab import make_cluster_key
 from haman.lab import lab, report, run
+from haman.lab.compare import differences
 from haman.lab.drill import read_drill, relaxed
+from haman.lab.simulation import simulate
 from haman.lab.verdict import judge
 from tests.lab.labs import SLACK, quiet
+from tests.lab.test_simulation import SHOWN
 
 pytestmark = [pytest.mark.privileged, pytest.mark.real("haproxy")]
 
@@ -50,3 +53,8 @@ def test_drill(pair: lab.Lab, path: Path) -> None:
     finally:
         run.recover(pair)
     assert report.passed(judge(record)), report.to_text(record)
+    if path.stem in SHOWN:
+        modelled = simulate(pair.topology, drill)
+        judged, apart = differences(record, modelled)
+        assert judged == len(judge(modelled))
+        assert apart == ()

@@ -35,7 +35,7 @@ def two(
     running = lab.up(path, make_key, runtime=request.param, say=quiet)
     yield running
     pids = running.runtime.pids.values()
-    assert lab.down(path) == "contract"
+    assert lab.down(path) == ("contract",)
     assert all(kernel.start_ticks(pid) is None for pid in pids)
     assert not list(path.parent.glob("clab-*"))
 

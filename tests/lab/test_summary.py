@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from msgspec.structs import replace
 
-from haman.lab import summary
+from haman.lab import compare, summary
 from haman.lab.drill import Expect
 from haman.lab.gauges import Gauge
 from haman.lab.suite import Outcome
@@ -84,3 +84,28 @@ def test_the_page_needs_nothing_else_and_shows_every_drill() -> None:
     assert not [
         word for word in ("http://", "https://", "<script", "<link", "url(") if word in page
     ]
+
+
+def test_the_same_drill_on_the_lab_and_in_the_model_are_shown_beside_each_other() -> None:
+    expect = Expect(holder={"web": "lb2"}, outage_ms_max=50, moves_max=1)
+    on_lab, in_model = record(expect), record(Expect(holder={"web": "lb2"}, outage_ms_max=50))
+    drilled = outcome("good", record=on_lab)
+    same = compare.compared([drilled], [outcome("good", record=in_model)])
+    assert [(each.judged, each.apart) for each in same] == [(2, ())]
+    assert (
+        compare.to_table(same).splitlines()[-1] == "1 drills on both: 2 of 2 verdicts are the same"
+    )
+
+    # The same expectation, and another world: there the address never moves.
+    still = replace(in_model, tenures={a: spans[:1] for a, spans in on_lab.tenures.items()})
+    (apart,) = compare.compared([drilled], [outcome("good", record=still)])
+    assert (apart.lab, apart.model, apart.judged) == (True, False, 2)
+    assert [each.name for each in apart.apart] == ["holder of web"]
+    lines = compare.to_table([apart]).splitlines()
+    assert "holder of web, expected lb2: lb2 on the lab" in lines[2]
+    assert lines[-1] == "1 drills on both: 1 of 2 verdicts are the same"
+
+
+def test_what_one_of_the_two_did_not_do_is_not_compared() -> None:
+    skipped = outcome("elsewhere", record=None, skipped="the model has no disk")
+    assert compare.compared([outcome("elsewhere"), skipped], [skipped]) == ()
