@@ -240,6 +240,13 @@ def test_a_report_of_as_many_vips_as_a_link_can_have_fits_and_loses_nothing() ->
     assert decode(body) == report
 
 
+def test_what_was_looked_up_in_a_report_is_not_sent_along() -> None:
+    before = encode(Report(REPORT))
+    assert REPORT.vip("web") is REPORT.vips[0]
+    assert REPORT.vip("dns") is None
+    assert encode(Report(REPORT)) == before
+
+
 def test_a_report_that_fits_as_it_is_can_be_read_by_any_version() -> None:
     assert encode(Report(REPORT)) == msgspec.msgpack.encode(Report(REPORT))
 
