@@ -98,9 +98,7 @@ class Holdings:
         self._initial = True
         self._renew_at_ns: int | None = None
         self._retry_at_ns: int | None = None
-        self._all_places: frozenset[InterfaceAddress] | None = (
-            None  # of all holdings; None = unknown
-        )
+        self._all_places: frozenset[InterfaceAddress] | None = None  # None = to be found anew
         self._missing_since_ns: dict[Key, int] = {}  # wanted, and not confirmed; few, as a rule
 
     # ---- what virtual routers and anycast services ask -----------------------------------------
@@ -248,7 +246,8 @@ class Holdings:
     def check_overdue(self, now_ns: int) -> None:
         """Give up what the kernel has not confirmed in time."""
         for key, since_ns in list(self._missing_since_ns.items()):
-            if now_ns - since_ns >= CONFIRM_WITHIN_NS:
+            # To give one up may drop others of its group.
+            if now_ns - since_ns >= CONFIRM_WITHIN_NS and key in self._missing_since_ns:
                 names = _names(self._holdings[key].places - self._held)
                 self._fail(key, f"the kernel has not confirmed {names} for 3 s")
 
