@@ -49,10 +49,11 @@ lint: $(STAMP) ## ruff and mypy, both clean or it fails
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-bench: $(STAMP)-peers ## haman beside keepalived, and its anycast: two tables, in some minutes
-	@$(SUDO) $(VENV)/bin/haman lab bench lab/pair.clab.yml $(BENCH)
+bench: $(STAMP)-peers ## haman beside keepalived, and its anycast: five tables, some 25 minutes; into lab/results and README
+	@$(SUDO) $(VENV)/bin/haman lab bench lab/pair.clab.yml --results lab/results $(BENCH)
 	@echo
-	@$(SUDO) $(VENV)/bin/haman lab bench lab/anycast.clab.yml $(BENCH)
+	@$(SUDO) $(VENV)/bin/haman lab bench lab/anycast.clab.yml --results lab/results $(BENCH)
+	@$(PYTHON) -m haman.lab.tables README.md
 
 SEEDS := 10000
 sim: $(STAMP) ## Seeded runs of faulty clusters, on all cores: SEEDS=10000 of them, from seed 1

@@ -235,16 +235,25 @@ def heal(name: str) -> None:
 @lab.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("lab/pair.clab.yml"))
 @click.option("--quick", is_flag=True, help="Fewer repetitions.")
+@click.option("--only", multiple=True, metavar="TABLE", help="Of the tables, this one; repeatable.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for what was measured, a JSON file for each table.",
+)
 @click.option(
     "--storm",
     type=click.Path(path_type=Path),
     metavar="SCENARIO",
     help="Play a scenario of `haman simulate` with real clients, under three policies.",
 )
-def bench(file: Path, *, quick: bool, storm: Path | None) -> None:
-    """Measure fault by fault and print the table.
+def bench(
+    file: Path, *, quick: bool, only: tuple[str, ...], results: Path | None, storm: Path | None
+) -> None:
+    """Measure fault by fault and print the tables.
 
-    On the pair lab haman and keepalived side by side, faults first, then planned moves; on the anycast lab how soon the router lets a
+    On the pair lab haman and keepalived side by side: faults, planned moves, adverts while all cores are
+    overloaded, and 1 to 255 virtual routers; on the anycast lab how soon the router lets a
     node go and what clients notice. With --storm, on the anycast lab: clients ask for more than one
     node can do, and what is served if it holds, if a script withdraws it, and if haman moves load.
     """
@@ -252,23 +261,9 @@ def bench(file: Path, *, quick: bool, storm: Path | None) -> None:
         if storm is not None:
             _storm(file, storm)
             return
-        from haman.lab import anycast_bench, handover_bench
-        from haman.lab import bench as benchmark
-        from haman.lab.services import services_of
-        from haman.lab.topology import read_topology
+        from haman.cli.lab_bench import measure
 
-        times = benchmark.REPETITIONS_QUICK if quick else benchmark.REPETITIONS
-        if services_of(read_topology(file)).anycasts:
-            measured = anycast_bench.bench(
-                file, make_cluster_key, repetitions=times, say=progress()
-            )
-            click.echo(anycast_bench.to_markdown(measured))
-        else:
-            table = benchmark.bench(file, make_cluster_key, repetitions=times, say=progress())
-            click.echo(benchmark.to_markdown(table))
-            moves = handover_bench.bench(file, make_cluster_key, repetitions=times, say=progress())
-            click.echo()
-            click.echo(handover_bench.to_markdown(moves))
+        measure(file, make_cluster_key, progress(), only=only, folder=results, quick=quick)
 
 
 def _storm(file: Path, path: Path) -> None:

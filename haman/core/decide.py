@@ -48,7 +48,7 @@ from haman.core import because
 from haman.core.announcements import AnycastStance
 from haman.core.because import LAST_RESORT_PRIORITY
 from haman.core.facts import VipStance
-from haman.core.heirs import CONTENDS, ConfiguredVip, best_peer, comes_next, group_of
+from haman.core.heirs import CONTENDS, ConfiguredVip, best_peer, comes_next, groups_of
 from haman.core.ladder import ConfiguredAnycast
 from haman.core.ladders import Ladders
 from haman.core.reports import PeerView
@@ -133,7 +133,7 @@ class Decider:
     def __init__(
         self, vips: tuple[ConfiguredVip, ...], anycast: tuple[ConfiguredAnycast, ...] = ()
     ) -> None:
-        self._vips = vips
+        self._vips, self._groups = vips, groups_of(vips)
         self._ladders = Ladders(anycast)
         self._pending: dict[str, _Pending] = {}
         self._cut_ns: dict[str, int] = {}
@@ -143,7 +143,7 @@ class Decider:
         self, vips: tuple[ConfiguredVip, ...], anycast: tuple[ConfiguredAnycast, ...] = ()
     ) -> None:
         """Take over a new set of services; what is pending for one that is gone is forgotten."""
-        self._vips = vips
+        self._vips, self._groups = vips, groups_of(vips)
         self._ladders.reconfigure(anycast)
         names = {vip.name for vip in vips}
         self._pending = {name: p for name, p in self._pending.items() if name in names}
@@ -169,7 +169,7 @@ class Decider:
 
     def order(self, failover: FailoverOrdered, now_ns: int) -> None:
         """Begin a failover; the next `step` releases the VIP, and the others of its group."""
-        for vip in group_of(self._vips, failover.vip):
+        for vip in self.group(failover.vip):
             deadline_ns = now_ns + FAILOVER_NS
             self._pending[vip.name] = _Pending(failover.to, deadline_ns)
 
@@ -221,11 +221,11 @@ class Decider:
 
     def group(self, vip: str) -> tuple[ConfiguredVip, ...]:
         """The VIPs that move together with `vip`, itself first; () = not configured."""
-        return group_of(self._vips, vip)
+        return self._groups.get(vip, ())
 
     def heir(self, vip: str, peers: tuple[PeerView, ...]) -> str | None:
         """The peer to tell when `vip` is let go; None = nobody can take it."""
-        return best_peer(group_of(self._vips, vip), peers, prefer=self._preferred(vip))
+        return best_peer(self.group(vip), peers, prefer=self._preferred(vip))
 
     def _preferred(self, vip: str) -> str:
         pending = self._pending.get(vip)
@@ -235,7 +235,7 @@ class Decider:
         self, vip: str, condition: Condition, situation: Situation, now_ns: int
     ) -> list[Transition]:
         pending = self._pending.get(vip)
-        active = any(r.vip == vip and r.role is Role.ACTIVE for r in situation.roles)
+        active = _is_active(vip, situation)
         if pending is None:
             return [YieldEnded(vip)] if active and vip in situation.intent.yielded else []
         # While this node's own release is not done, an active peer is a conflict, not a taker.
@@ -250,7 +250,13 @@ def _is_kept(vip: str, situation: Situation) -> bool:
     """Starting, and in the election since before."""
     if situation.condition is not Condition.STARTING:
         return False
-    return any(r.vip == vip and r.role in CONTENDS for r in situation.roles)
+    own = situation.vip(vip)
+    return own is not None and own.role in CONTENDS
+
+
+def _is_active(vip: str, situation: Situation) -> bool:
+    own = situation.vip(vip)
+    return own is not None and own.role is Role.ACTIVE
 
 
 def _out_of_service(
@@ -276,8 +282,8 @@ def _contending(
 ) -> VipStance:
     holds: list[Reason] = []
     if situation.condition is Condition.SATURATED:
-        role = next((r.role for r in situation.roles if r.vip == vip.name), None)
-        holding = situation.permits.holding
+        own, holding = situation.vip(vip.name), situation.permits.holding
+        role = own.role if own is not None else None
         holds.append(because.saturated_holding(vip.name, situation.resources, role, holding))
     if situation.is_late:
         holds.append(because.STALE)
@@ -300,8 +306,8 @@ def _contending(
 
 
 def _lost_gateway(group: tuple[ConfiguredVip, ...], situation: Situation) -> Reason | None:
-    names = {vip.name for vip in group}
-    return next((r.cut_off for r in situation.roles if r.vip in names and r.cut_off), None)
+    own = (situation.vip(vip.name) for vip in group)
+    return next((r.cut_off for r in own if r is not None and r.cut_off), None)
 
 
 def _moved_from(vip: str, situation: Situation) -> str:
@@ -309,7 +315,7 @@ def _moved_from(vip: str, situation: Situation) -> str:
 
     Without it the best of the others would preempt whom the operator has chosen.
     """
-    if any(r.vip == vip and r.role is Role.ACTIVE for r in situation.roles):
+    if _is_active(vip, situation):
         return ""
     for peer in sorted(situation.peers, key=attrgetter("name")):
         seen = peer.report.vip(vip) if peer.fresh and peer.report is not None else None

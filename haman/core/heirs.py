@@ -78,8 +78,7 @@ def can_serve(group: tuple[ConfiguredVip, ...], report: NodeReport) -> bool:
     """Whether a node that reports this contends for every VIP of `group`, and clients reach it."""
     if report.condition not in _CAN_SERVE:
         return False
-    said = {vip.vip: vip for vip in report.vips}
-    return all(contends(said.get(vip.name)) for vip in group)
+    return all(contends(report.vip(vip.name)) for vip in group)
 
 
 def contends(said: VipReport | None) -> bool:
@@ -89,9 +88,12 @@ def contends(said: VipReport | None) -> bool:
     return said.role in CONTENDS or (said.role is Role.TAIL and said.priority > 0)
 
 
-def group_of(vips: tuple[ConfiguredVip, ...], name: str) -> tuple[ConfiguredVip, ...]:
-    """The VIPs that move together with `name`, itself first; () = not configured."""
-    own = tuple(vip for vip in vips if vip.name == name)
-    if not own or not own[0].group:
-        return own
-    return own + tuple(v for v in vips if v.group == own[0].group and v.name != name)
+def groups_of(vips: tuple[ConfiguredVip, ...]) -> dict[str, tuple[ConfiguredVip, ...]]:
+    """The VIPs that move together with each, itself first; a VIP without a group moves alone."""
+    together: dict[str, list[ConfiguredVip]] = {}
+    for vip in vips:
+        together.setdefault(vip.group, []).append(vip)
+    return {
+        vip.name: (vip, *(v for v in together[vip.group] if v is not vip)) if vip.group else (vip,)
+        for vip in vips
+    }

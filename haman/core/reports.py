@@ -1,6 +1,7 @@
 """What a node tells its peers about itself, and how a peer's word is kept."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.facts import VipReport
@@ -59,7 +60,7 @@ class PermitReport:
     reserved_clients: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: it has an index of its own
 class NodeReport:
     """Everything one node says of itself; sent a few times a second, and at once on a change.
 
@@ -108,7 +109,11 @@ class NodeReport:
 
     def vip(self, name: str) -> VipReport | None:
         """What this node is to the VIP `name`; None if it is not configured for it."""
-        return next((v for v in self.vips if v.vip == name), None)
+        return self._vips.get(name)
+
+    @cached_property
+    def _vips(self) -> dict[str, VipReport]:
+        return {vip.vip: vip for vip in self.vips}
 
     def service(self, name: str) -> AnycastReport | None:
         """What this node is to the anycast service `name`; None if it is not configured for it."""

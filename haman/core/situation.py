@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from haman.core import because
 from haman.core.announcements import Announcement, HeldAddresses
@@ -31,7 +32,7 @@ class OperatorIntent:
     yielded: frozenset[str] = field(default_factory=frozenset)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: it has an index of its own
 class Situation:
     """Everything that a decision depends upon, at one instant.
 
@@ -71,6 +72,14 @@ class Situation:
     engine_age_ms: float = 0.0
     permits: Standing = field(default_factory=Standing)
     tails: Mapping[str, TailStanding] = field(default_factory=dict)
+
+    def vip(self, name: str) -> VipReport | None:
+        """What the engine last said of this node and a VIP; None = it has not spoken of it."""
+        return self._roles.get(name)
+
+    @cached_property
+    def _roles(self) -> dict[str, VipReport]:
+        return {role.vip: role for role in self.roles}
 
     @property
     def engine_lost(self) -> bool:

@@ -53,7 +53,9 @@ class Announcer:
     def announce(self, key: Key, *, count: int, refresh_s: float, now_ns: int) -> None:
         """Begin a burst; the first frames go out before this returns."""
         burst = _Burst(now_ns, count, round(refresh_s * 1e9), sent=1)
-        self._bursts[key] = burst
+        self.stop(key)
+        if burst.due_ns is not None:
+            self._bursts[key] = burst
         self._send(key)
 
     def stop(self, key: Key) -> None:
@@ -68,11 +70,13 @@ class Announcer:
 
     def send_due(self, now_ns: int) -> None:
         """Send what is due; a late call sends one frame per address, not those that were missed."""
-        for key, burst in self._bursts.items():
+        for key, burst in tuple(self._bursts.items()):
             due_ns = burst.due_ns
             if due_ns is None or due_ns > now_ns:
                 continue
             while due_ns is not None and due_ns <= now_ns:
                 burst.sent += 1
                 due_ns = burst.due_ns
+            if due_ns is None:
+                del self._bursts[key]
             self._send(key)

@@ -4,10 +4,17 @@ Outputs are carried out at once and in order: an advert is on the wire before th
 asked for an address.
 
 After a stall see `haman.core.vrrp.stall`.
+
+A node may have hundreds of groups, and each advert that comes in is a turn: what is due is found in a
+queue. A group waits in it at the instant that it was last queued for, or earlier: most deadlines move
+on with the next advert, and the queue is not told of it.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from haman.core.vrrp.group import Group, Key
@@ -51,6 +58,7 @@ class _Running:
     silent_ns: int
     lease_ns: int
     last_sent_ns: int = 0
+    queued_ns: int | None = None
 
 
 class Groups:
@@ -83,6 +91,9 @@ class Groups:
         self._inbox: list[tuple[Key, AdvertisementReceived]] = []
         self._claims: list[Claimed] = []
         self._told_own: dict[Key, int] = {}
+        self._owners: dict[tuple[str, IPv4Address | IPv6Address], Key] = {}
+        self._queue: list[tuple[int, int, _Running]] = []
+        self._queued = itertools.count()  # of two that are due at once, the one queued first
 
     # ---- configuration -------------------------------------------------------------------------
 
@@ -101,6 +112,7 @@ class Groups:
         old_members, old = self.members, self._groups
         self.members, self._groups = members, {}
         self._routes = {member.identity: key for key, member in members.items()}
+        self._owners = {(m.interface, a.ip): k for k, m in members.items() for a in m.addresses}
         grouped: dict[GroupKey, list[Key]] = {}
         for key, member in members.items():
             grouped.setdefault(member.group, []).append(key)
@@ -114,6 +126,9 @@ class Groups:
                 configs = {key: router_config(key) for key in keys}
                 self._groups[name] = self._running(Group(name[1], configs, now_ns), keys)
                 anew |= set(keys)
+        self._queue = []
+        for group in self._groups.values():
+            self._wait(group)
         return anew, self._retire(old.values(), old_members, now_ns)
 
     def _running(self, core: Group, keys: Iterable[Key], last_sent_ns: int = 0) -> _Running:
@@ -170,33 +185,51 @@ class Groups:
 
     def _contest(self, claim: Claimed, now_ns: int) -> None:
         """A second holder, if this node is the active one: tell of it, and tell the link who is."""
-        for key, member in self.members.items():
-            if member.interface != claim.interface:
-                continue
-            if claim.address not in {a.ip for a in member.addresses}:
-                continue
-            now = self.snapshot(member.group)[key]
-            if now.role is not Role.ACTIVE or now.config.yields_to or now.config.takes_from:
-                continue
-            mac = claim.mac.hex(":")
-            text = (
-                f"{mac} on {claim.interface} says that it has {claim.address}, which is held here"
-            )
-            self._reporter.noise("conflict-detected", text, about=mac, service=key[0])
-            if now_ns - self._told_own.get(key, 0) >= NS_PER_S:
-                self._told_own[key] = now_ns
-                self.announce_once(key)
+        key = self._owners.get((claim.interface, claim.address))
+        if key is None:
+            return
+        now = self.snapshot(self.members[key].group)[key]
+        if now.role is not Role.ACTIVE or now.config.yields_to or now.config.takes_from:
+            return
+        mac = claim.mac.hex(":")
+        text = f"{mac} on {claim.interface} says that it has {claim.address}, which is held here"
+        self._reporter.noise("conflict-detected", text, about=mac, service=key[0])
+        if now_ns - self._told_own.get(key, 0) >= NS_PER_S:
+            self._told_own[key] = now_ns
+            self.announce_once(key)
 
     def step(self, key: Key, event: Input, now_ns: int) -> bool:
         """Give an input to one member, and carry out what comes of it; as `turn`."""
         group = self._groups[self.members[key].group]
-        return self._carry_out(group, group.core.step(key, event, now_ns), now_ns)
+        outputs = group.core.step(key, event, now_ns)
+        self._wait(group)
+        return self._carry_out(group, outputs, now_ns)
+
+    def _wait(self, group: _Running) -> None:
+        """Have the group found when it is due."""
+        due_ns = group.core.deadline_ns
+        if due_ns is not None and (group.queued_ns is None or due_ns < group.queued_ns):
+            group.queued_ns = due_ns
+            heappush(self._queue, (due_ns, next(self._queued), group))
+
+    def _due(self, now_ns: int) -> list[_Running]:
+        """The groups that are due; they wait no more."""
+        due = []
+        while self._queue and self._queue[0][0] <= now_ns:
+            at_ns, _, group = heappop(self._queue)
+            if group.queued_ns != at_ns:
+                continue  # queued again for an earlier instant, and seen then
+            group.queued_ns = None
+            if (group.core.deadline_ns or now_ns + 1) <= now_ns:
+                due.append(group)
+            else:
+                self._wait(group)
+        return due
 
     @property
     def deadline_ns(self) -> int | None:
         """When `turn` is due at the latest."""
-        due = [at for g in self._groups.values() if (at := g.core.deadline_ns) is not None]
-        return min(due, default=None)
+        return self._queue[0][0] if self._queue else None
 
     def turn(self, now_ns: int) -> bool:
         """Look at what was received, then at the time.
@@ -206,7 +239,9 @@ class Groups:
         """
         adverts_alone = not self._claims
         inbox, self._inbox = self._inbox, []
-        for group in self._groups.values():
+        # Who was silent for too long has been due for longer.
+        overdue = self._queue and now_ns >= self._queue[0][0]
+        for group in self._groups.values() if overdue else ():
             silence_ns = now_ns - group.last_sent_ns
             if group.last_sent_ns and silence_ns > group.silent_ns:
                 adverts_alone = False
@@ -217,11 +252,10 @@ class Groups:
         claims, self._claims = self._claims, []
         for claim in claims:
             self._contest(claim, now_ns)
-        for group in self._groups.values():
-            due_ns = group.core.deadline_ns
-            if due_ns is not None and now_ns >= due_ns:
-                outputs = group.core.step(None, TimePassed(), now_ns)
-                adverts_alone &= self._carry_out(group, outputs, now_ns)
+        for group in self._due(now_ns):
+            outputs = group.core.step(None, TimePassed(), now_ns)
+            self._wait(group)
+            adverts_alone &= self._carry_out(group, outputs, now_ns)
         return adverts_alone
 
     def _after_silence(
@@ -239,7 +273,9 @@ class Groups:
         why = lost_by_stall(silence_ns, group.lease_ns, other.source if other else None)
         if why is not None:
             group.last_sent_ns = 0
-            self._carry_out(group, begin_again(group.core, why, now_ns), now_ns)
+            outputs = begin_again(group.core, why, now_ns)
+            self._wait(group)
+            self._carry_out(group, outputs, now_ns)
 
     # ---- outputs -------------------------------------------------------------------------------
 

@@ -56,7 +56,6 @@ class _Holding:
     places: frozenset[InterfaceAddress] = frozenset()
     prefix_routes: dict[InterfaceAddress, bool] = field(default_factory=dict)
     generation: int = 0
-    missing_since_ns: int | None = None
     refusals: int = 0
     confirmed: bool = False
 
@@ -99,6 +98,8 @@ class Holdings:
         self._initial = True
         self._renew_at_ns: int | None = None
         self._retry_at_ns: int | None = None
+        self._all_places: frozenset[InterfaceAddress] | None = None  # None = to be found anew
+        self._missing_since_ns: dict[Key, int] = {}  # wanted, and not confirmed; few, as a rule
 
     # ---- what virtual routers and anycast services ask -----------------------------------------
 
@@ -116,6 +117,7 @@ class Holdings:
         else:
             routes = old.prefix_routes if old else {}
             self._holdings[claim.key] = _Holding(claim, now_ns, prefix_routes=routes)
+            self._all_places = None
         self._dirty = True
 
     def drop(self, key: Key, now_ns: int) -> None:
@@ -126,7 +128,7 @@ class Holdings:
         holding.wanted = False
         holding.confirmed = False
         holding.since_ns = now_ns
-        holding.missing_since_ns = None
+        self._missing_since_ns.pop(key, None)
         holding.generation = self._generation + 1
         self._dirty = True
 
@@ -181,7 +183,7 @@ class Holdings:
             case AddressAdded(address):
                 # Every renewal comes by here: of those held, not more than one look-up.
                 place = address.place
-                if place in self._held or any(place in h.places for h in self._holdings.values()):
+                if place in self._held or place in self._places():
                     return False
                 name = self._interfaces.name(address.ifindex)
                 known = (name, address.address) in self._configured
@@ -190,6 +192,12 @@ class Holdings:
             case _:
                 pass
         return self._dirty
+
+    def _places(self) -> frozenset[InterfaceAddress]:
+        """Those asked for, and those on their way out."""
+        if self._all_places is None:
+            self._all_places = frozenset(p for h in self._holdings.values() for p in h.places)
+        return self._all_places
 
     def answered(self, answer: Reconciled, now_ns: int) -> None:
         """The worker carried out orders."""
@@ -225,14 +233,14 @@ class Holdings:
                 continue
             missing = holding.places - self._held
             if holding.places and not missing:
-                holding.missing_since_ns, holding.refusals = None, 0
+                self._missing_since_ns.pop(key, None)
+                holding.refusals = 0
                 if not holding.confirmed:
                     holding.confirmed = True
                     self._became_acquired(key, now_ns)
                 continue
             holding.confirmed = False
-            if holding.missing_since_ns is None:
-                holding.missing_since_ns = now_ns
+            self._missing_since_ns.setdefault(key, now_ns)
             texts = [refusals[place] for place in missing if place in refusals]
             if texts:
                 holding.refusals += 1
@@ -242,15 +250,15 @@ class Holdings:
 
     def check_overdue(self, now_ns: int) -> None:
         """Give up what the kernel has not confirmed in time."""
-        for key, holding in list(self._holdings.items()):
-            since_ns = holding.missing_since_ns
-            if holding.wanted and since_ns is not None and now_ns - since_ns >= CONFIRM_WITHIN_NS:
-                names = _names(holding.places - self._held)
+        for key, since_ns in list(self._missing_since_ns.items()):
+            # To give one up may drop others of its group.
+            if now_ns - since_ns >= CONFIRM_WITHIN_NS and key in self._missing_since_ns:
+                names = _names(self._holdings[key].places - self._held)
                 self._fail(key, f"the kernel has not confirmed {names} for 3 s")
 
     def _fail(self, key: Key, text: str) -> None:
         self._holdings[key].refusals = 0
-        self._holdings[key].missing_since_ns = None
+        self._missing_since_ns.pop(key, None)
         self._failed(key, Reason("address-not-installed", text))
 
     def _became_acquired(self, key: Key, now_ns: int) -> None:
@@ -278,6 +286,7 @@ class Holdings:
         ]
         for key in gone:
             holding = self._holdings.pop(key)
+            self._all_places = None
             service = key[0]
             if service in self._told_acquired and not self._of(service):
                 kind = self._told_acquired.pop(service)
@@ -312,11 +321,7 @@ class Holdings:
     @property
     def deadline_ns(self) -> int | None:
         """When `flush` has something to do because of time."""
-        overdue = [
-            h.missing_since_ns + CONFIRM_WITHIN_NS
-            for h in self._holdings.values()
-            if h.wanted and h.missing_since_ns is not None
-        ]
+        overdue = (since_ns + CONFIRM_WITHIN_NS for since_ns in self._missing_since_ns.values())
         times = [t for t in (self._renew_at_ns, self._retry_at_ns) if t is not None]
         return min((*times, *overdue), default=None)
 
@@ -352,16 +357,17 @@ class Holdings:
 
     def _wanted(self, now_ns: int) -> dict[InterfaceAddress, Lease]:
         wanted = {}
-        for holding in self._holdings.values():
+        for key, holding in self._holdings.items():
             if not holding.wanted:
                 continue
             claim = holding.claim
             link = self._interfaces.link(claim.interface)
             places = claim.places(link.index) if link else frozenset()
             if places != holding.places:
+                self._all_places = None
                 holding.places = places
                 holding.confirmed = False
-                holding.missing_since_ns = now_ns
+                self._missing_since_ns[key] = now_ns
             for place in places:
                 if place not in holding.prefix_routes:
                     # A tail's has none: the kernel (6.18) does not remove that of IPv6 on `lo` again.
@@ -370,10 +376,10 @@ class Holdings:
                 wanted[place] = Lease(claim.lease_s, holding.prefix_routes[place])
         return wanted
 
-    def _covered(self) -> set[InterfaceAddress]:
+    def _covered(self) -> frozenset[InterfaceAddress]:
         """What the guard shall remove: nothing that is an unguarded claim's, wanted or going."""
         left = {p for h in self._holdings.values() if not h.claim.guarded for p in h.places}
-        return ({p for h in self._holdings.values() for p in h.places} | self._held) - left
+        return (self._places() | self._held) - left
 
 
 def _names(places: Iterable[InterfaceAddress]) -> str:

@@ -35,11 +35,28 @@ class Interfaces:
     """
 
     def __init__(self, excluded: Iterable[str] = ()) -> None:
-        self.excluded = frozenset(excluded)
+        self._excluded = frozenset(excluded)
+        self._known_own: dict[tuple[int, int], tuple[InterfaceAddress, ...]] = {}
+        self._known_sources: dict[tuple[int, int, bool], IPv4Address | IPv6Address | None] = {}
         self._links: dict[int, Link] = {}
         self._by_name: dict[str, int] = {}
         self._addresses: dict[InterfaceAddress, InterfaceAddress] = {}
         self._replay: list[Message] | None = None
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        """Addresses that are never taken as a source."""
+        return self._excluded
+
+    @excluded.setter
+    def excluded(self, addresses: frozenset[str]) -> None:
+        self._excluded = addresses
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was derived of addresses before is void."""
+        self._known_own.clear()
+        self._known_sources.clear()
 
     def dump_began(self) -> None:
         """A full dump was asked for: keep what arrives from now on."""
@@ -51,6 +68,7 @@ class Interfaces:
         if replay is not None and len(replay) >= _REPLAY_MAX:
             return False
         self._links, self._by_name, self._addresses = {}, {}, {}
+        self._forget()
         for link in links:
             self._apply(LinkChanged(link))
         for address in addresses:
@@ -72,7 +90,7 @@ class Interfaces:
             case LinkChanged(link):
                 matters = self._links.get(link.index) != link
             case AddressAdded(address) | AddressRemoved(address):
-                matters = address.address not in self.excluded
+                matters = address.address not in self._excluded
             case _:
                 matters = True
         self._apply(message)
@@ -92,12 +110,20 @@ class Interfaces:
                     del self._by_name[gone.name]
                 for key in [k for k in self._addresses if k.ifindex == link.index]:
                     del self._addresses[key]
+                self._forget()
             case AddressAdded(address):
                 self._addresses[address.place] = address
+                self._changed(address)
             case AddressRemoved(address):
                 self._addresses.pop(address.place, None)
+                self._changed(address)
             case _:
                 pass  # answers to requests are not for the monitor
+
+    def _changed(self, address: InterfaceAddress) -> None:
+        # Those of services come by with each renewal, by the hundred, and are nobody's own.
+        if address.address not in self._excluded:
+            self._forget()
 
     def link(self, name: str) -> Link | None:
         """The interface of this name now."""
@@ -119,7 +145,7 @@ class Interfaces:
         """Whether an address lies in a network that the interface has an address of its own in."""
         link = self.link(name)
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        own = self._own(link.index, family) if link is not None else []
+        own = self._own(link.index, family) if link is not None else ()
         return any(address in ip_network(f"{a.address}/{a.prefix}", strict=False) for a in own)
 
     def bearer(self, address: str) -> str:
@@ -160,24 +186,33 @@ class Interfaces:
         link = self.link(name)
         if link is None:
             return None
+        local = family == 6 and all(peer.is_link_local for peer in peers)
+        key = (link.index, family, local)
+        if key not in self._known_sources:
+            self._known_sources[key] = self._source(*key)
+        return self._known_sources[key]
+
+    def _source(self, ifindex: int, family: int, local: bool) -> IPv4Address | IPv6Address | None:
         if family == 4:
-            own = self._own(link.index, socket.AF_INET)
+            own = list(self._own(ifindex, socket.AF_INET))
             own.sort(key=lambda a: (bool(a.flags & IFA_F_SECONDARY), a.scope))
         else:
-            local = all(peer.is_link_local for peer in peers)
-            own = self._own(link.index, socket.AF_INET6)
-            own = [a for a in own if (a.scope == _LINK_LOCAL) == local]
+            known = self._own(ifindex, socket.AF_INET6)
+            own = [a for a in known if (a.scope == _LINK_LOCAL) == local]
         return ip_address(own[0].address) if own else None
 
-    def _own(self, ifindex: int, family: int) -> list[InterfaceAddress]:
-        return [
-            address
-            for address in self._addresses.values()
-            if address.ifindex == ifindex
-            and address.family == family
-            and address.address not in self.excluded
-            and not address.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)
-        ]
+    def _own(self, ifindex: int, family: int) -> tuple[InterfaceAddress, ...]:
+        key = (ifindex, family)
+        if key not in self._known_own:
+            self._known_own[key] = tuple(
+                address
+                for address in self._addresses.values()
+                if address.ifindex == ifindex
+                and address.family == family
+                and address.address not in self._excluded
+                and not address.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)
+            )
+        return self._known_own[key]
 
 
 def _network(address: InterfaceAddress) -> int:

@@ -75,6 +75,7 @@ class Vips:
         self._configs: dict[Key, VirtualRouterConfig] = {}
         self._gateways = Gateways(wires, reporter)
         wires.seen = self._gateways.answered
+        self._held_off: set[str] = set()
         self._host_known = False
         self._stopping = False
 
@@ -91,6 +92,7 @@ class Vips:
             keys.setdefault(key[0], []).append(key)
         old, wall_ns = self._vips, clock.wall_ns()
         self._vips = {name: old.get(name) or _Vip(name, (), wall_ns) for name in keys}
+        self._held_off &= self._vips.keys()
         for name, vip in self._vips.items():
             vip.keys = tuple(keys[name])
         # The old sources serve no virtual router that begins on another interface.
@@ -163,6 +165,7 @@ class Vips:
         hold_off_ns = min(HOLD_OFF_FIRST_NS << min(vip.failures, 8), HOLD_OFF_MAX_NS)
         vip.failures += 1
         vip.hold_off_until_ns = now_ns + hold_off_ns
+        self._held_off.add(vip.name)
         text = f"{reason.text}; tries again in {hold_off_ns // NS_PER_S} s"
         vip.failure = Reason(reason.code, text, {"retry_s": hold_off_ns // NS_PER_S})
         self._reporter.event("address-failed", text, service=vip.name, reasons=(vip.failure,))
@@ -184,16 +187,17 @@ class Vips:
     @property
     def deadline_ns(self) -> int | None:
         """When `turn` is due at the latest."""
-        until = [vip.hold_off_until_ns for vip in self._vips.values() if vip.hold_off_until_ns]
+        until = [self._vips[name].hold_off_until_ns for name in self._held_off]
         asking = self._gateways.deadline_ns
         return min(until if asking is None else [*until, asking], default=None)
 
     def turn(self, now_ns: int) -> None:
         """End hold-offs, and ask the gateways."""
         self._gateways.turn(now_ns)
-        for vip in self._vips.values():
-            if vip.hold_off_until_ns and now_ns >= vip.hold_off_until_ns:
+        for vip in [self._vips[name] for name in sorted(self._held_off)]:
+            if now_ns >= vip.hold_off_until_ns:
                 vip.hold_off_until_ns = 0
+                self._held_off.discard(vip.name)
                 self._evaluate(vip, now_ns)
 
     def evaluate_one(self, name: str, now_ns: int) -> None:

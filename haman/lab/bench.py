@@ -7,24 +7,20 @@ each time, so that neither the advert interval nor a check's period is hit at a 
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import Struct
 
 from haman.lab import run
+from haman.lab.contenders import HAMAN, KEEPALIVE, Agent, prepare
 from haman.lab.cost import Cost, cost
 from haman.lab.drill import Drill, Fault, Load, Step
-from haman.lab.files import write
 from haman.lab.lab import Lab, bring_up, down
 from haman.lab.probe import NS_PER_MS
-from haman.lab.runtime import LabError
-from haman.lab.services import CONFIGURATION, Services, services_of
-from haman.lab.topology import Bind, Topology, read_topology
+from haman.lab.topology import read_topology
 from haman.lab.verdict import Record
 
-PROCESSES = "/etc/lab/processes.toml"
-KEEPALIVED = "/etc/keepalived/keepalived.conf"
 REPETITIONS, REPETITIONS_QUICK = 7, 2
 GOLDEN = 0.6180339887
 """Multiples of it, whole parts dropped, spread evenly over any period, ours or keepalived's."""
@@ -32,24 +28,6 @@ LOAD = Load(new_per_s=1000, mode="connect")
 FIRST_STEP_S = 1.0
 ACTIVE = "lb1"
 COST_ADVERT_MS, COST_OVER_S = 100, 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """What stands between the wire and the proxy.
-
-    Attributes:
-        main: the process that speaks on the wire and holds addresses.
-        all: every process of it.
-    """
-
-    name: str
-    main: str
-    all: str
-
-
-HAMAN = Agent("haman", "haman-agent", "haman-*")
-KEEPALIVE = Agent("keepalived", "keepalived", "keepalived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,40 +150,6 @@ def single_after_ms(record: Record) -> float | None:
     return (since - record.fault_ns) / NS_PER_MS
 
 
-def prepare(topology: Topology, agent: Agent, advert_ms: int) -> tuple[Topology, Services]:
-    """The topology with an agent and an advert interval, and what its nodes then serve."""
-    folder = topology.path.parent
-    vips = services_of(topology).vips
-    services = Services(tuple(replace(vip, addresses=vip.addresses[:1]) for vip in vips))
-    proxies = {node for vip in vips for node in vip.nodes}
-    rendered = folder.parent / ".lab" / topology.name / "rendered"
-    nodes = []
-    for node in topology.nodes:
-        if node.name not in proxies:
-            nodes.append(node)
-            continue
-        own = next(bind.source for bind in node.binds if bind.target == CONFIGURATION)
-        kept = tuple(b for b in node.binds if b.target not in {CONFIGURATION, PROCESSES})
-        if agent is KEEPALIVE:
-            source = folder / "bench" / f"keepalived-{node.name}.conf"
-            text = _replaced(source, "advert_int 0.1\n", f"advert_int {advert_ms / 1000:g}\n")
-            target, listed = KEEPALIVED, folder / "bench" / "keepalived-processes.toml"
-        else:
-            old = "advert_interval_ms = 100\n"
-            text = _replaced(own, old, f"advert_interval_ms = {advert_ms}\n")
-            target = CONFIGURATION
-            listed = next(bind.source for bind in node.binds if bind.target == PROCESSES)
-        fresh = rendered / node.name / Path(target).name
-        write(fresh, text)
-        binds = (
-            *kept,
-            Bind(fresh, target, read_only=True),
-            Bind(listed, PROCESSES, read_only=True),
-        )
-        nodes.append(replace(node, binds=binds))
-    return replace(topology, nodes=tuple(nodes)), services
-
-
 def to_markdown(table: Table) -> str:
     """The table: medians, and the range behind them."""
     lines = ["| event | keepalived | haman |", "|---|---|---|"]
@@ -227,10 +171,3 @@ def _cell(figures: Sequence[float | None]) -> str:
     text = f"{median:.1f} ms ({min(came):.1f}–{max(came):.1f}, n = {len(figures)})"
     missing = len(figures) - len(came)
     return f"{text}; never: {missing}" if missing else text
-
-
-def _replaced(source: Path, old: str, new: str) -> str:
-    text = source.read_text()
-    if text.count(old) != 1:
-        raise LabError(f"{source}: must hold {old.strip()!r} once, for the benchmark to change it")
-    return text.replace(old, new)

@@ -1,8 +1,10 @@
 """What an agent costs its node at rest: processor time and memory, from the kernel's own books."""
 
+import contextlib
 import fnmatch
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -14,7 +16,7 @@ class Cost(Struct, frozen=True):
     """Of all processes of an agent together.
 
     Attributes:
-        cpu_percent: of one core.
+        cpu_percent: of one core; programs that they ran and waited for, such as a check, included.
         pss_mb: proportional set size, in 10⁶ bytes: shared pages count by their share.
     """
 
@@ -24,22 +26,52 @@ class Cost(Struct, frozen=True):
 
 def cost(pid: int, pattern: str, over_s: float) -> Cost:
     """Watch the processes called `pattern` beside process 1 of a node for a while."""
-    numbers = [n for n, name in kernel.processes_beside(pid) if fnmatch.fnmatchcase(name, pattern)]
-    before, began = sum(map(_ticks, numbers)), time.monotonic()
+    return costs({"": pid}, pattern, over_s)[""]
+
+
+def costs(pids: Mapping[str, int], pattern: str, over_s: float) -> dict[str, Cost]:
+    """As `cost`, of several nodes in the same span of time; `pids` has process 1 of each.
+
+    What ended meanwhile is left out: a verb that somebody ran, which has its agent's kind of name.
+    """
+    numbers = {
+        node: [n for n, name in kernel.processes_beside(pid) if fnmatch.fnmatchcase(name, pattern)]
+        for node, pid in pids.items()
+    }
+    before, began = {n: _spent_s(n) for own in numbers.values() for n in own}, time.monotonic()
     time.sleep(over_s)
-    used_s = (sum(map(_ticks, numbers)) - before) / os.sysconf("SC_CLK_TCK")
-    share = used_s / (time.monotonic() - began)
-    return Cost(round(100 * share, 2), round(sum(map(_pss_bytes, numbers)) / 1e6, 1))
+    after, took_s = {n: _spent_s(n) for n in before}, time.monotonic() - began
+    spent_s = {n: s - (before[n] or 0.0) for n, s in after.items() if s is not None}
+    return {
+        node: Cost(
+            round(100 * sum(spent_s.get(n, 0.0) for n in own) / took_s, 2),
+            round(sum(map(_pss_bytes, own)) / 1e6, 1),
+        )
+        for node, own in numbers.items()
+    }
 
 
-def _ticks(pid: int) -> int:
-    """User and system time: proc_pid_stat(5), fields 14 and 15."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+def _spent_s(pid: int) -> float | None:
+    """CPU time until now, to the nanosecond where the kernel keeps it so; None = it has ended.
+
+    Of each thread proc_pid_schedstat (sched-stats.rst), first field; of children that ended and were waited
+    for, proc_pid_stat(5), fields 16 and 17, in ticks.
+    """
+    process, spent_ns = Path(f"/proc/{pid}"), 0
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        for thread in (process / "task").iterdir():
+            with contextlib.suppress(OSError):  # a thread may end, and its process go on
+                spent_ns += int((thread / "schedstat").read_text().split()[0])
+    except OSError:
+        return None
+    ticks = int(fields[13]) + int(fields[14])
+    return spent_ns / 1e9 + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _pss_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0  # it has ended
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)

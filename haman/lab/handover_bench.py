@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from haman.lab import run
 from haman.lab.answers import Answers, doubled, longest_silence_ms
-from haman.lab.bench import HAMAN, KEEPALIVE, Agent, prepare
+from haman.lab.contenders import HAMAN, KEEPALIVE, Agent, prepare
 from haman.lab.drill import Drill, Load, Step
 from haman.lab.lab import Lab, bring_up, down
 from haman.lab.probe import NS_PER_MS, STEP_REACH_NS, Result, Span, longest_gap

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 from haman.core.words import Stance
 from haman.lab import agent, containerlab, holders, kernel, keys, left, netns, routers, routes
 from haman.lab.paths import Hop
-from haman.lab.runtime import LabError, Runtime
+from haman.lab.runtime import LabError, Runtime, UnsettledError
 from haman.lab.services import Anycast, Services, Vip, login_hosts, services_of
 from haman.lab.state import LabState, Store, checkout_of
 from haman.lab.topology import Topology, read_topology
 
 READY_TIMEOUT_S = 30
+FACTS_MAX = 20
+"""Of a lab with hundreds of addresses; enough to see what is wrong."""
 DEBIAN = {"unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux"}
 DEBIAN |= {"mount": "mount", "ip": "iproute2", "docker": "docker.io"}
 """Debian's package of each program that a lab needs; containerlab has none."""
@@ -115,12 +117,13 @@ class Lab:
         """Wait for each VIP to reach its preferred node, and for all announcers to be used alike.
 
         Raises:
-            LabError: it did not come to be; the text says what is where, and where the logs are.
+            UnsettledError: it did not come to be; the text says what is where, and where the logs are.
         """
         if not kernel.wait_until(self.settled, timeout_s, poll_s=0.05):
             held = (*self.where(), *self._unsettled())
-            raise LabError(
-                f"lab {self.topology.name}: {'; '.join(held)} after {timeout_s:g} s; "
+            more = f"; and {len(held) - FACTS_MAX} more" if len(held) > FACTS_MAX else ""
+            raise UnsettledError(
+                f"lab {self.topology.name}: {'; '.join(held[:FACTS_MAX])}{more} after {timeout_s:g} s; "
                 f"the nodes' logs are in {self.folder / 'logs'}"
             )
 

@@ -22,6 +22,10 @@ class LabError(Exception):
     """The lab cannot do what was asked; the text says why and what to do."""
 
 
+class UnsettledError(LabError):
+    """The nodes are up, and their services do not come to be where they belong."""
+
+
 class UnshownError(LabError):
     """What a drill is about cannot be shown here; it is skipped, and the text says why."""
 

@@ -34,7 +34,7 @@ _HOP_LIMIT: Final = 255
 _ICMPV6_FILTER, _SO_ATTACH_FILTER, _ETH_P_ARP = 1, 26, 0x0806
 _ARP_BYTES: Final = 42
 _LINK_ADDRESS = struct.Struct("=HHi12x")  # sockaddr_ll
-_WATCHED_MAX: Final = 200  # a jump of classic BPF reaches 255 steps
+_WATCHED_MAX: Final = 400  # up to 40 bytes each, once translated; optmem_max may be 20 KiB
 _BPF_LOAD_WORD, _BPF_JUMP_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06
 _RECEIVE_BYTES: Final = 2048
 _DATAGRAMS_PER_READ: Final = 64
@@ -254,7 +254,7 @@ class FrameSocket:
     def listen(self, addresses: Sequence[IPv4Address]) -> None:
         """Hear who says in ARP that it has one of these, on any interface; the kernel filters.
 
-        At most 200; of more, none is heard.
+        At most 400; of more, none is heard.
 
         Raises:
             OSError: the kernel refuses.
@@ -286,8 +286,8 @@ class FrameSocket:
 
 def _sender_filter(addresses: Sequence[int]) -> bytes:
     """Classic BPF: frames whose ARP sender address is one of these."""
-    size = len(addresses)
     steps = [(_BPF_LOAD_WORD, 0, 0, 28)]
-    steps += [(_BPF_JUMP_EQUAL, size - place, 0, a) for place, a in enumerate(addresses)]
-    steps += [(_BPF_RETURN, 0, 0, 0), (_BPF_RETURN, 0, 0, _RECEIVE_BYTES)]
+    for address in addresses:
+        steps += [(_BPF_JUMP_EQUAL, 0, 1, address), (_BPF_RETURN, 0, 0, _RECEIVE_BYTES)]
+    steps.append((_BPF_RETURN, 0, 0, 0))
     return b"".join(struct.pack("=HBBI", *step) for step in steps)

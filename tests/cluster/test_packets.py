@@ -1,5 +1,8 @@
 """Packets: what goes in comes out, nothing else gets in, and all of it fits a datagram."""
 
+import hashlib
+import zlib
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 
 from haman.cluster.packets import (
     BODY_BYTES_MAX,
+    UNPACKED_BYTES_MAX,
     Answer,
     Hello,
     Order,
@@ -23,6 +27,12 @@ from haman.core.facts import VipReport
 from haman.core.permits import PermitId
 from haman.core.reports import NodeReport, PermitReport, StormReport
 from haman.core.words import Condition, Confidence, Reason, Role, Stance, Utilization
+
+
+def words(about: object, size: int) -> str:
+    """Text that does not pack well, and is the same each time."""
+    return hashlib.shake_256(str(about).encode()).hexdigest(size // 2)
+
 
 REASON = Reason("proxy-died", "proxy haproxy pid 123 died", {"pid": 123, "age_s": 0.5, "how": "x"})
 REPORT = NodeReport(
@@ -121,7 +131,7 @@ def test_a_permit_without_its_id_is_none(message: permits.Message) -> None:
 
 
 def test_a_wordy_denial_is_cut_down() -> None:
-    wordy = tuple(Reason(f"c{n}", "y" * 2000) for n in range(10))
+    wordy = tuple(Reason(f"c{n}", words(n, 2000)) for n in range(10))
     for message in (
         permits.Answer(PERMIT, granted=False, reasons=wordy),
         permits.Revoke(PERMIT, wordy),
@@ -160,7 +170,7 @@ def test_wrong_bodies_are_none(body: bytes) -> None:
 
 
 def test_large_report_loses_data_first_then_length() -> None:
-    data: dict[str, int | float | str] = {f"n{n}": "x" * 50 for n in range(20)}
+    data: dict[str, int | float | str] = {f"n{n}": words(n, 2000) for n in range(20)}
     wordy = NodeReport(
         "lb1", "", "1", Condition.FAULT, tuple(Reason(f"c{n}", "text", data) for n in range(10))
     )
@@ -173,7 +183,7 @@ def test_large_report_loses_data_first_then_length() -> None:
         (f"c{n}", "text", {}) for n in range(10)
     ]
     long = NodeReport(
-        "lb1", "", "1", Condition.FAULT, tuple(Reason(f"c{n}", "y" * 2000) for n in range(10))
+        "lb1", "", "1", Condition.FAULT, tuple(Reason(f"c{n}", words(n, 4000)) for n in range(10))
     )
     body = encode(Report(long))
     assert body is not None
@@ -183,30 +193,73 @@ def test_large_report_loses_data_first_then_length() -> None:
 
 
 def test_report_that_stays_too_large_is_none() -> None:
-    many = tuple(VipReport(f"vip-{n}" * 20, Role.BACKUP, 1, 1) for n in range(100))
+    many = tuple(VipReport(words(n, 200), Role.BACKUP, 1, 1) for n in range(100))
     assert encode(Report(NodeReport("lb1", "", "1", Condition.FAULT, vips=many))) is None
 
 
 def test_wordy_anycast_of_a_large_node_fits() -> None:
-    """10 services of two prefixes with 8 routers, everything down and everything explained."""
-    wordy = tuple(Reason(f"session-down-{n}", "y" * 300, {"neighbor": "tor"}) for n in range(10))
+    """40 services of two prefixes with 8 routers, everything down and everything explained."""
+
+    def wordy(about: str) -> tuple[Reason, ...]:
+        return tuple(Reason(f"down-{n}", words((about, n), 600), {"to": "tor"}) for n in range(10))
+
     prefixes = ("203.0.113.100/32", "2001:db8:ffff:ffff::ffff:100/128")
     anycast = tuple(
-        AnycastReport(f"service-{n}", Stance.REDUCED, 50, 100, 1, prefixes, prefixes, 2, wordy)
-        for n in range(10)
+        AnycastReport(f"s{n}", Stance.REDUCED, 50, 100, 1, prefixes, prefixes, 2, wordy(f"s{n}"))
+        for n in range(40)
     )
     routers = tuple(
-        NeighborReport(f"tor{n}", "2001:db8:ffff:ffff::1", "down", 1, wordy, "init")
+        NeighborReport(f"tor{n}", "2001:db8:ffff:ffff::1", "down", 1, wordy(f"tor{n}"), "init")
         for n in range(8)
     )
-    body = encode(
-        Report(
-            NodeReport("lb1", "", "1", Condition.FAULT, wordy, anycast=anycast, neighbors=routers)
-        )
+    whole = NodeReport(
+        "lb1", "", "1", Condition.FAULT, wordy("lb1"), anycast=anycast, neighbors=routers
     )
+    body = encode(Report(whole))
     assert body is not None
     cut = decode(body)
     assert isinstance(cut, Report)
-    assert [len(a.reasons) for a in cut.report.anycast] == [1] * 10
+    assert [len(a.reasons) for a in cut.report.anycast] == [1] * 40
     assert [len(n.reasons) for n in cut.report.neighbors] == [1] * 8
     assert len(cut.report.reasons[0].text) == 120
+
+
+def test_a_report_of_as_many_vips_as_a_link_can_have_fits_and_loses_nothing() -> None:
+    silent = Reason("silent", "nothing was heard for 361 ms (3 × 100 ms + 60.94 ms)", {"ms": 361.0})
+    vips = tuple(
+        VipReport(f"vr{n}", Role.ACTIVE, 150, n, (silent,), (f"10.78.0.{n}/32",), "10.77.0.12", 100)
+        for n in range(1, 256)
+    )
+    own = {vip.vip: vip.held for vip in vips}
+    report = Report(
+        NodeReport("lb1", "", "1", Condition.IN_SERVICE, vips=vips, addresses=own, sources=own)
+    )
+    body = encode(report)
+    assert body is not None
+    assert len(body) <= BODY_BYTES_MAX < len(msgspec.msgpack.encode(report))
+    assert decode(body) == report
+
+
+def test_what_was_looked_up_in_a_report_is_not_sent_along() -> None:
+    before = encode(Report(REPORT))
+    assert REPORT.vip("web") is REPORT.vips[0]
+    assert REPORT.vip("dns") is None
+    assert encode(Report(REPORT)) == before
+
+
+def test_a_report_that_fits_as_it_is_can_be_read_by_any_version() -> None:
+    assert encode(Report(REPORT)) == msgspec.msgpack.encode(Report(REPORT))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        zlib.compress(msgspec.msgpack.encode(Report(REPORT)))[:-1],
+        zlib.compress(msgspec.msgpack.encode(["unknown"])),
+        b"no zlib",
+        zlib.compress(msgspec.msgpack.encode(["report", " " * UNPACKED_BYTES_MAX])),
+    ],
+    ids=["cut off", "no packet", "not packed", "a bomb"],
+)
+def test_what_is_packed_wrongly_is_none(packed: bytes) -> None:
+    assert decode(b"\xc1" + packed) is None

@@ -1,5 +1,6 @@
 """What is wanted, confirmed, renewed and given up, with a fake worker and a clock of our own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from socket import AF_INET
 
@@ -9,7 +10,7 @@ from haman.config.model import Config, Vip
 from haman.core.vrrp.group import Key
 from haman.core.words import Event, Reason
 from haman.engine.addresses import Orders, Reconciled, Refusal
-from haman.engine.holdings import NS_PER_S, REFUSALS_MAX, Holdings
+from haman.engine.holdings import CONFIRM_WITHIN_NS, NS_PER_S, REFUSALS_MAX, Holdings
 from haman.engine.interfaces import Interfaces
 from haman.engine.members import Member, members
 from haman.engine.reporter import Reporter
@@ -24,6 +25,7 @@ KEY = ("web", 4)
 class Rig:
     """The parts around `Holdings`, and what they were told."""
 
+    failed: Callable[[Key, Reason], None] | None = None
     submitted: list[Orders] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     acquired: list[Key] = field(default_factory=list)
@@ -42,7 +44,7 @@ class Rig:
             self.interfaces,
             Reporter(self.events.append),
             acquired=self.acquired.append,
-            failed=lambda _key, reason: self.failures.append(reason),
+            failed=self.failed or (lambda _key, reason: self.failures.append(reason)),
             write_page=self._write_page,
         )
         self.holdings.configure(every)
@@ -162,6 +164,25 @@ def test_an_address_that_is_never_confirmed_is_given_up(rig: Rig) -> None:
         due_ns = rig.holdings.deadline_ns or 0
         assert due_ns < 4 * NS_PER_S
     assert "not confirmed" in rig.failures[0].text
+
+
+def test_what_is_dropped_because_another_one_was_given_up_is_not_given_up_itself() -> None:
+    failed: list[Key] = []
+
+    def let_both_go(key: Key, _: Reason) -> None:
+        failed.append(key)
+        for each in both:
+            rig.holdings.drop(each, CONFIRM_WITHIN_NS)
+
+    rig = Rig(let_both_go)
+    vips = (Vip("web", "eth0", 51, ("10.0.0.1/24",)), Vip("dns", "eth0", 52, ("10.0.0.2/24",)))
+    both = members(Config(vip=vips), {})
+    rig.holdings.configure(both)
+    for member in both.values():
+        rig.holdings.hold(member, 0)
+    rig.holdings.flush(0)
+    rig.holdings.flush(CONFIRM_WITHIN_NS)
+    assert failed == [("web", 4)]
 
 
 def test_an_address_lost_on_the_way_is_verified_and_announced_again(rig: Rig) -> None:

@@ -63,6 +63,24 @@ def test_the_ipv6_source_is_link_local_unless_the_peers_are_not() -> None:
     assert host(v6("fe80::1", 253, IFA_F_TENTATIVE)).source("eth0", 6) is None
 
 
+def test_the_source_follows_every_change_of_addresses() -> None:
+    interfaces = host(v4("10.0.0.1"))
+    assert interfaces.source("eth0", 4) == ip_address("10.0.0.1")
+    interfaces.apply(AddressRemoved(v4("10.0.0.1")))
+    assert interfaces.source("eth0", 4) is None
+    interfaces.apply(AddressAdded(v4("10.0.0.2")))
+    interfaces.apply(AddressAdded(v4("10.0.0.100")))
+    assert interfaces.source("eth0", 4) == ip_address("10.0.0.2")
+    assert interfaces.addresses("eth0") == ("10.0.0.2",)
+    interfaces.excluded = frozenset({"10.0.0.2"})
+    assert interfaces.source("eth0", 4) == ip_address("10.0.0.100")
+    assert interfaces.dump_ended([ETH0], [v4("10.0.0.3")])
+    assert interfaces.source("eth0", 4) == ip_address("10.0.0.3")
+    interfaces.apply(LinkRemoved(ETH0))
+    interfaces.apply(LinkChanged(ETH0))
+    assert interfaces.source("eth0", 4) is None
+
+
 def test_troubles_are_named() -> None:
     interfaces = host()
     assert interfaces.trouble("eth0") is None

@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from haman.lab import bench
+from haman.config import reader
+from haman.lab import bench, contenders
 from haman.lab.cost import Cost
 from haman.lab.drill import Expect
 from haman.lab.runtime import LabError
@@ -59,12 +60,12 @@ def pair(tmp_path: Path):
 @pytest.mark.parametrize(
     ("agent", "target", "line"),
     [
-        (bench.KEEPALIVE, bench.KEEPALIVED, "advert_int 0.01\n"),
-        (bench.HAMAN, CONFIGURATION, "advert_interval_ms = 10\n"),
+        (contenders.KEEPALIVE, contenders.KEEPALIVED, "advert_int 0.01\n"),
+        (contenders.HAMAN, CONFIGURATION, "advert_interval_ms = 10\n"),
     ],
 )
 def test_both_agents_get_the_same_interval(pair: Path, agent, target, line) -> None:
-    prepared, services = bench.prepare(read_topology(pair), agent, 10)
+    prepared, services = contenders.prepare(read_topology(pair), agent, 10)
     assert [vip.addresses for vip in services.vips] == [("10.77.0.100",)]
     for name in ("lb1", "lb2"):
         node = prepared.node(name)
@@ -78,4 +79,38 @@ def test_a_configuration_without_the_interval_is_told(pair: Path) -> None:
     path = pair.parent / "bench" / "keepalived-lb1.conf"
     path.write_text(path.read_text().replace("advert_int 0.1", "advert_int 1"))
     with pytest.raises(LabError, match=r"must hold 'advert_int 0\.1' once"):
-        bench.prepare(read_topology(pair), bench.KEEPALIVE, 10)
+        contenders.prepare(read_topology(pair), contenders.KEEPALIVE, 10)
+
+
+@pytest.mark.parametrize(
+    ("agent", "target", "has", "count"),
+    [
+        (contenders.HAMAN, CONFIGURATION, '[[vip]]\nname = "vr{n}"\n', 255),
+        (contenders.KEEPALIVE, contenders.KEEPALIVED, "vrrp_instance vr{n} {{\n", 255),
+        (contenders.KEEPALIVE_REALTIME, contenders.KEEPALIVED, "vrrp_instance vr{n} {{\n", 3),
+    ],
+)
+def test_both_agents_get_as_many_virtual_routers(pair: Path, agent, target, has, count) -> None:
+    prepared, services = contenders.prepare(read_topology(pair), agent, 100, count)
+    assert [vip.name for vip in services.vips] == [f"vr{n}" for n in range(1, count + 1)]
+    assert services.vips[-1].addresses == (f"10.78.0.{count}",)
+    assert services.vips[0].nodes == ("lb1", "lb2")
+    node = prepared.node("lb2")
+    assert node is not None
+    text = next(bind.source for bind in node.binds if bind.target == target).read_text()
+    for n in (1, count):
+        assert text.count(has.format(n=n)) == 1
+        assert text.count(f"10.78.0.{n}/32") == 1
+    assert text.count("\n    priority 100") + text.count("\npriority = 100") == count
+    assert text.count("vrrp_rt_priority") == (agent is contenders.KEEPALIVE_REALTIME)
+    if agent is contenders.HAMAN:
+        config, problems = reader.parse(text, "lb2", hostname="lb2")
+        assert config is not None, problems
+        assert [vip.vrid for vip in config.vip] == list(range(1, count + 1))
+
+
+def test_a_configuration_with_another_form_is_told(pair: Path) -> None:
+    path = pair.parent / "bench" / "keepalived-lb1.conf"
+    path.write_text(path.read_text().replace("10.77.0.100/24", "10.77.0.100/24\n10.77.0.101/24"))
+    with pytest.raises(LabError, match="once"):
+        contenders.prepare(read_topology(pair), contenders.KEEPALIVE, 100, 2)

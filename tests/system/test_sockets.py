@@ -7,7 +7,8 @@ import pytest
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 
-from haman.system.sockets import Datagram, FrameSocket, VrrpSocket, ip_packet
+from haman.core.frames import gratuitous_arp
+from haman.system.sockets import Claimed, Datagram, FrameSocket, VrrpSocket, ip_packet
 from tests.engine.net import Lan, wait
 
 GROUPS = {4: ip_address("224.0.0.18"), 6: ip_address("ff02::12")}
@@ -77,5 +78,28 @@ def test_frames_arrive_as_they_are(lan: Lan) -> None:
     frame = b"\xff" * 6 + b"\x02\0\0\0\0\x01" + b"\x88\xb5" + b"x" * 46
     mouth.send("eth0", frame)
     assert ear.recv(100) == frame
+    ear.close()
+    mouth.close()
+
+
+@pytest.mark.privileged
+@pytest.mark.parametrize("place", [0, 254, 399])
+def test_arp_of_each_of_many_addresses_is_heard_and_no_other(lan: Lan, place: int) -> None:
+    watched = [ip_address(int(ip_address("192.168.8.1")) + n) for n in range(400)]
+    with lan.hosts[0].inside():
+        ear = FrameSocket(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).detach())
+        ear.listen(watched)
+    with lan.hosts[1].inside():
+        mouth = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    heard: list[Claimed] = []
+    for address in (ip_address("192.168.9.250"), watched[place]):
+        mouth.sendto(gratuitous_arp(address, b"\x02\0\0\0\0\x63"), ("eth0", 0))
+
+    def has_heard() -> bool:
+        heard.extend(ear.receive())
+        return bool(heard)
+
+    wait(has_heard)
+    assert [claim.address for claim in heard] == [watched[place]]
     ear.close()
     mouth.close()

@@ -13,7 +13,7 @@ says stays true all the same: after ASK_NS of asking it preempts as plain VRRP d
 from dataclasses import dataclass
 
 from haman.core.facts import VipReport
-from haman.core.heirs import ConfiguredVip, can_serve, group_of
+from haman.core.heirs import ConfiguredVip, can_serve, groups_of
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Reason, Role
 
@@ -57,11 +57,12 @@ class Preemption:
     ) -> dict[str, Reason]:
         """VIPs that are not to be preempted plainly now, and why not."""
         own = {r.vip: r.role for r in roles}
+        groups, able = groups_of(vips), _able(peers)
         wishes, reasons = {}, {}
         for vip in vips:
-            holder = _holder(vip.name, peers)
+            holder = _holder(vip.name, able)
             waits = own.get(vip.name) in (Role.BACKUP, Role.TAIL)
-            if holder is None or not waits or not _outranks(vips, vip, holder):
+            if holder is None or not waits or not _outranks(groups[vip.name], holder):
                 continue
             wish = self._wishes.get(vip.name)
             if wish is None or wish.holder != holder.node:
@@ -81,12 +82,13 @@ def asked_for(
 ) -> dict[str, str]:
     """The VIPs held here that a better node asks for, and that node: who holds is asked."""
     held = {r.vip for r in roles if r.role is Role.ACTIVE}
+    groups, able = groups_of(vips), _able(peers)
     found = {}
     for vip in vips:
-        for report in _able(peers):
+        for report in able:
             said = report.vip(vip.name)
             wishes = said is not None and any(r.code == ASKS for r in said.reasons)
-            if vip.name in held and wishes and can_serve(group_of(vips, vip.name), report):
+            if vip.name in held and wishes and can_serve(groups[vip.name], report):
                 found[vip.name] = report.node
     return found
 
@@ -96,17 +98,16 @@ def _able(peers: tuple[PeerView, ...]) -> list[NodeReport]:
     return sorted((r for r in reports if r.handover), key=lambda r: r.node)
 
 
-def _holder(vip: str, peers: tuple[PeerView, ...]) -> NodeReport | None:
-    for report in _able(peers):
+def _holder(vip: str, able: list[NodeReport]) -> NodeReport | None:
+    for report in able:
         said = report.vip(vip)
         if said is not None and said.role is Role.ACTIVE:
             return report
     return None
 
 
-def _outranks(vips: tuple[ConfiguredVip, ...], vip: ConfiguredVip, holder: NodeReport) -> bool:
+def _outranks(group: tuple[ConfiguredVip, ...], holder: NodeReport) -> bool:
     """Whether VRRP would preempt: by the least priority of the group, and only if all may."""
-    group = group_of(vips, vip.name)
-    said = holder.vip(vip.name)
+    said = holder.vip(group[0].name)
     theirs = said.priority if said is not None else 0
     return all(v.preempt for v in group) and min(v.priority for v in group) > theirs

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from haman.core.announcements import AnycastReport
-from haman.core.heirs import can_serve, group_of
+from haman.core.heirs import can_serve, groups_of
 from haman.core.ladder import SERVING, ConfiguredAnycast, Rung, servers
 from haman.core.permits.scene import VOTERS, Scene
 from haman.core.permits.standing import PermitSettings
@@ -97,8 +97,9 @@ def _moved(service: str, rung: Rung, scene: Scene) -> dict[str, float]:
 
 def _vip_moves(scene: Scene, settings: PermitSettings) -> Iterator[Move]:
     seen: set[str] = set()
+    groups = groups_of(settings.vips)
     for vip in settings.vips:
-        group = group_of(settings.vips, vip.name)
+        group = groups[vip.name]
         if vip.name in seen or not all(_active(scene.own, each.name) for each in group):
             continue
         seen |= {each.name for each in group}

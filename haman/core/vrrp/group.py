@@ -61,7 +61,7 @@ class Group:
         now_ns: the monotonic clock.
     """
 
-    __slots__ = ("_configs", "_contending", "_name", "_routers")
+    __slots__ = ("_configs", "_contending", "_deadline_ns", "_name", "_routers")
 
     def __init__(self, name: str, configs: Mapping[Key, VirtualRouterConfig], now_ns: int) -> None:
         if not configs:
@@ -74,6 +74,7 @@ class Group:
             key: VirtualRouter(config, now_ns, gated=True, breaks_ties=key == lead)
             for key, config in self._agreed().items()
         }
+        self._deadline_ns = self._first_deadline_ns()
 
     def _agreed(self) -> dict[Key, VirtualRouterConfig]:
         """Each member's configuration with what the group has in common."""
@@ -107,11 +108,16 @@ class Group:
             raise KeyError(f"group {self._name} has no member {key}")
         waited = [member for member, router in self._routers.items() if router.willing]
         outputs = self._apply(key, event, now_ns)
-        return (*outputs, *self._follow(waited, now_ns))
+        followed = self._follow(waited, now_ns)
+        self._deadline_ns = self._first_deadline_ns()
+        return (*outputs, *followed)
 
     @property
     def deadline_ns(self) -> int | None:
-        """The first deadline of any member."""
+        """The first deadline of any member; only `step` changes it."""
+        return self._deadline_ns
+
+    def _first_deadline_ns(self) -> int | None:
         deadlines = [d for r in self._routers.values() if (d := r.deadline_ns) is not None]
         return min(deadlines, default=None)
 
