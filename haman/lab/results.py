@@ -41,7 +41,7 @@ class Result(Struct, frozen=True):
     Attributes:
         name: of the table.
         at: ISO 8601, UTC.
-        kernel: its release.
+        kernel: its version, without what who built it has put behind.
         cores: of the machine.
         versions: of haman, Python, and the programs of the table.
         repetitions: as the benchmark was told.
@@ -80,7 +80,7 @@ def result_of(
     return Result(
         name,
         at.isoformat(timespec="seconds"),
-        platform.release(),
+        (_VERSION.match(platform.release()) or [""])[0],
         os.cpu_count() or 1,
         own | {program: version for program, version in asked.items() if version},
         repetitions,
