@@ -156,6 +156,11 @@ class Holdings:
         return [holding for holding in both if holding is not None]
 
     @property
+    def changed(self) -> bool:
+        """`flush` has something to do, whatever the time."""
+        return self._dirty
+
+    @property
     def empty(self) -> bool:
         """Nothing is wanted, and everything was confirmed as gone."""
         return not self._holdings and not self._dirty
@@ -168,12 +173,8 @@ class Holdings:
         self._interfaces.dump_began()
         self._verify = self._dirty = True
 
-    def observed(self, message: Message) -> bool:
-        """A change that the monitor saw; own ones come by here as well.
-
-        Returns:
-            Whether there is something to be done about it.
-        """
+    def observed(self, message: Message) -> None:
+        """A change that the monitor saw; own ones come by here as well."""
         match message:
             case AddressRemoved(address):
                 place = address.place
@@ -184,14 +185,13 @@ class Holdings:
                 # Every renewal comes by here: of those held, not more than one look-up.
                 place = address.place
                 if place in self._held or place in self._places():
-                    return False
+                    return
                 name = self._interfaces.name(address.ifindex)
                 known = (name, address.address) in self._configured
                 if known or address.protocol == ADDRESS_MARK:
                     self._verify = self._dirty = True
             case _:
                 pass
-        return self._dirty
 
     def _places(self) -> frozenset[InterfaceAddress]:
         """Those asked for, and those on their way out."""

@@ -17,6 +17,11 @@ ADVERTS: Final = object()
 """What a callback returns that took in adverts, and nothing else."""
 
 
+def earliest(*deadlines_ns: int | None) -> int:
+    """The first of those that there are; at least one is."""
+    return min(at_ns for at_ns in deadlines_ns if at_ns is not None)
+
+
 class Readable(Protocol):
     """Something with a descriptor."""
 

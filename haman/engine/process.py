@@ -37,7 +37,7 @@ from haman.engine.holdings import Holdings
 from haman.engine.identity import prepare
 from haman.engine.interfaces import Interfaces
 from haman.engine.lastwords import LastWords
-from haman.engine.loop import QUIET, Loop
+from haman.engine.loop import QUIET, Loop, earliest
 from haman.engine.members import members, read_passwords
 from haman.engine.parting import Parting
 from haman.engine.reload import Load, Reload
@@ -143,10 +143,8 @@ class Engine:
         self._watchdog = Watchdog(config.engine, self._notifier, self._reporter)
         turned = (self._vips, self._handovers, self._bfd, self._anycast)
         self._turned = (*turned, self._diversions, self._ending)
-        more = (self._holdings, self._announcer, self._exabgp, self._watchdog)
-        self._timed = (*self._turned, *more)
-        self._others_at_ns = 0
-        """When anything but an advert is due."""
+        self._timed = (*self._turned, self._holdings, self._announcer, self._exabgp, self._watchdog)
+        self._others_at_ns = 0  # when anything but an advert is due
         self._generation = 0
         self._ready = False
         self._stop_by_ns: int | None = None
@@ -187,11 +185,12 @@ class Engine:
         self._bfd.configure(config.bgp.neighbor if config.bgp else (), now_ns)
 
     def _turn(self, now_ns: int) -> int | None:
-        if self._loop.late_ns > self._late_ns:
-            self._tell_late(self._loop.late_ns)
+        if (late_ns := self._loop.late_ns) > self._late_ns:
+            text = f"the engine woke {late_ns / 1e6:.0f} ms late"
+            self._reporter.noise("engine-late", text, data={"late_ms": late_ns / 1e6})
         adverts_alone = self._groups.turn(now_ns) and self._loop.adverts_alone
         if adverts_alone and now_ns < self._others_at_ns and not self._reporter.changed:
-            return self._first(self._others_at_ns, self._groups.deadline_ns)
+            return earliest(self._others_at_ns, self._groups.deadline_ns)
         for part in self._turned:
             part.turn(now_ns)
         # Everything above only wanted addresses; now they are asked for, all in one go.
@@ -207,12 +206,8 @@ class Engine:
         deadlines = [*(p.deadline_ns for p in self._timed), self._report_at_ns, self._stop_by_ns]
         if self._stop_by_ns is None:
             deadlines += [self._supervisor.deadline_ns, self._sentry.deadline_ns]
-        self._others_at_ns = self._first(*deadlines)
-        return self._first(self._others_at_ns, self._groups.deadline_ns)
-
-    @staticmethod
-    def _first(*deadlines: int | None) -> int:
-        return min(at_ns for at_ns in deadlines if at_ns is not None)
+        self._others_at_ns = earliest(*deadlines)
+        return earliest(self._others_at_ns, self._groups.deadline_ns)
 
     def _end(self) -> int:
         if self._holdings.empty:
@@ -227,10 +222,6 @@ class Engine:
         for part in (self._wires, self._monitor, self._watchdog, self._notifier, self._loop):
             part.close()
         return 0 if self._holdings.empty else 1
-
-    def _tell_late(self, late_ns: int) -> None:
-        text = f"the engine woke {late_ns / 1e6:.0f} ms late"
-        self._reporter.noise("engine-late", text, data={"late_ms": late_ns / 1e6})
 
     # ---- signals -------------------------------------------------------------------------------
 
@@ -276,7 +267,7 @@ class Engine:
     # ---- the kernel ----------------------------------------------------------------------------
 
     def _monitored(self) -> object:
-        matters = stirs = False
+        matters = False
         for _ in range(_MONITOR_READS_MAX):
             messages = self._monitor.read()
             if messages is None:
@@ -284,18 +275,17 @@ class Engine:
                 text = "the kernel's messages came faster than they were read: all is read again"
                 self._reporter.noise("netlink-overrun", text)
                 self._holdings.resync()
-                stirs = True
                 continue
             if not messages:
                 break
             for message in messages:
                 matters |= self._interfaces.apply(message)
-                stirs |= self._holdings.observed(message)
+                self._holdings.observed(message)
         if matters:
             now_ns = clock.monotonic_ns()
             self._vips.evaluate(now_ns)
             self._anycast.evaluate(now_ns)
-        return None if matters or stirs else QUIET
+        return None if matters or self._holdings.changed else QUIET
 
     def _reconciled(self) -> None:
         now_ns = clock.monotonic_ns()

@@ -36,8 +36,8 @@ _FIELDS = re.compile(
 )
 STAY = b"prompt;"
 PROMPT = b"> "
-KEPT_S = 10.0
-"""A connection is made anew after so long, whoever listened when it was made."""
+KEPT_S = 2.0
+"""A connection is made anew after so long: its socket may be another's by now, or gone."""
 
 
 def parse_info(text: str) -> dict[str, str]:
