@@ -338,15 +338,16 @@ def heal() -> None:
 def bench(file: Path, *, quick: bool, storm: Path | None) -> None:
     """Measure fault by fault and print the table.
 
-    On the pair lab haman and keepalived side by side, faults first, then planned moves; on the anycast lab how soon the router lets a
-    node go and what clients notice. With --storm, on the anycast lab: clients ask for more than one
-    node can do, and what is served if it holds, if a script withdraws it, and if haman moves load.
+    On the pair lab haman and keepalived side by side, faults first, then planned moves; on the anycast lab haman,
+    ExaBGP with its healthcheck, and BIRD: how soon the router lets a node go, and what clients notice.
+    With --storm, on the anycast lab: clients ask for more than one node can do, and what is served if it
+    holds, if ExaBGP's healthcheck withdraws it while it is busy, and if haman moves load.
     """
     with _plainly():
         if storm is not None:
             _storm(file, storm)
             return
-        from haman.lab import anycast_bench, handover_bench
+        from haman.lab import anycast_bench, anycast_table, handover_bench
         from haman.lab import bench as benchmark
         from haman.lab.services import services_of
         from haman.lab.topology import read_topology
@@ -354,7 +355,7 @@ def bench(file: Path, *, quick: bool, storm: Path | None) -> None:
         times = benchmark.REPETITIONS_QUICK if quick else benchmark.REPETITIONS
         if services_of(read_topology(file)).anycasts:
             measured = anycast_bench.bench(file, make_cluster_key, repetitions=times, say=_say())
-            click.echo(anycast_bench.to_markdown(measured))
+            click.echo(anycast_table.to_markdown(measured))
         else:
             table = benchmark.bench(file, make_cluster_key, repetitions=times, say=_say())
             click.echo(benchmark.to_markdown(table))
