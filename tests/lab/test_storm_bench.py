@@ -39,6 +39,7 @@ def test_the_shipped_scenario_is_one_that_the_lab_can_play() -> None:
     share = storm.per_s / SCENARIO.nodes
     assert share > SCENARIO.capacities[0], "more than the small one can do"
     assert storm.per_s < 0.9 * sum(SCENARIO.capacities), "less than all can"
+    assert SCENARIO.hold_s <= 0.1, "the lab's clients hang up when they are served"
 
 
 @pytest.mark.parametrize(
