@@ -253,9 +253,10 @@ def bench(
     """Measure fault by fault and print the tables.
 
     On the pair lab haman and keepalived side by side: faults, planned moves, adverts while all cores are
-    overloaded, and 1 to 255 virtual routers; on the anycast lab how soon the router lets a
-    node go and what clients notice. With --storm, on the anycast lab: clients ask for more than one
-    node can do, and what is served if it holds, if a script withdraws it, and if haman moves load.
+    overloaded, and 1 to 255 virtual routers; on the anycast lab haman, ExaBGP with its healthcheck, and
+    BIRD: how soon the router lets a node go, and what clients notice. With --storm, on the anycast lab:
+    clients ask for more than one node can do, and what is served if it holds, if ExaBGP's healthcheck
+    withdraws it while it is busy, and if haman moves load.
     """
     with _plainly():
         if storm is not None:

@@ -1,35 +1,36 @@
 """The benchmark of the anycast lab: how soon the router lets a node go, and what clients notice.
 
-There is no peer beside haman here; what is measured is the whole way from a fault to the kernel of the
-router, FRR's share included. Each event is repeated, its instant shifted by a golden section of a
-second, so that no timer is hit at a lucky phase. An instant is when the fault is complete:
+haman, ExaBGP with its own healthcheck, and BIRD announce the same prefixes from the same nodes to the same
+router, one after the other; see `anycast_peers`. What is measured is the whole way from a fault to
+the kernel of the router, FRR's share included. Each event is repeated, its instant shifted by a golden
+section of a check's period, so that no timer is hit at a lucky phase. An instant is when the fault is complete:
 signals at once, silence when the command that makes it has ended.
 """
 
-import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import Struct
 
-from haman.api import schema
-from haman.lab import agent, routes, run
+from haman.lab import routes, run
+from haman.lab.anycast_peers import DEFAULTS, EXABGP, HAMAN, PEERS, SWIFT, Announcer, Check, prepare
 from haman.lab.bench import GOLDEN
 from haman.lab.cost import Cost, cost
 from haman.lab.drill import Drill, Fault, Load, Step
-from haman.lab.files import write
+from haman.lab.inside import remember
 from haman.lab.lab import Lab, bring_up, down
 from haman.lab.paths import gone_ns, spans
 from haman.lab.probe import NS_PER_MS, failures
-from haman.lab.runtime import LabError
-from haman.lab.services import CONFIGURATION
-from haman.lab.topology import Bind, Topology, read_topology
+from haman.lab.topology import read_topology
 from haman.lab.verdict import Record
 
+ANNOUNCERS = (*PEERS, HAMAN)
 NODE = "lb1"
-LOAD = Load(new_per_s=1000, mode="connect")
+CONNECTIONS = 300
+LOST_AFTER_MS = 8000
+"""Without an answer: longer than a host that is busy with something else takes for one."""
 FIRST_STEP_S = 1.0
 WITHDRAWN_WITHIN_S = 6.0
 COST_OVER_S = 10.0
@@ -40,23 +41,39 @@ class Trial:
     """One fault under load.
 
     Attributes:
-        bfd: the sessions have it.
+        target: of the fault: proxy or main (of the agent); "" where it concerns no process.
+        bfd: whether the sessions have it; None = where the agent can.
         after_s: how long it is watched.
         share: of the repetitions; what takes long is done less often.
+        connections: long-lived ones that exchange data meanwhile.
+        check: of ExaBGP; one that is not SWIFT is measured with ExaBGP alone.
     """
 
     name: str
     fault: Fault
-    process: str = ""
-    bfd: bool = True
-    after_s: float = 2.0
+    target: str = ""
+    bfd: bool | None = None
+    after_s: float = 3.0
     share: float = 1.0
+    connections: int = 0
+    check: Check = SWIFT
+
+    def step(self, announcer: Announcer, at_s: float) -> Step:
+        """The trial's fault on the node."""
+        if self.fault == "drain" and announcer.drain:
+            said, back = (announcer.drain,), (announcer.undrain,)
+            return Step(at_s, "run", NODE, commands=said, undo=back)
+        names = {"": "", "proxy": "haproxy", "main": announcer.main}
+        return Step(at_s, self.fault, NODE, names[self.target])
 
 
+DRAINED = "node drained under load"
 TRIALS = (
-    Trial("proxy killed", "kill", "haproxy"),
-    Trial("node silent, BFD 3 × 50 ms", "silence"),
-    Trial("node drained under load", "drain", after_s=6),
+    Trial("proxy killed", "kill", "proxy"),
+    Trial("proxy killed, healthcheck at its defaults", "kill", "proxy", after_s=10, check=DEFAULTS),
+    Trial("node silent, BFD 3 × 50 ms", "silence", bfd=True),
+    Trial(DRAINED, "drain", after_s=6, connections=CONNECTIONS),
+    Trial("agent killed (-9)", "kill", "main"),
     Trial("node silent, no BFD, hold time 9 s", "silence", bfd=False, after_s=11, share=0.4),
 )
 
@@ -69,28 +86,30 @@ class Seen(Struct, frozen=True):
         failing_ms: from the fault to the last new connection that failed, by its start; 0 = none did.
         failed: new connections that failed.
         tried: all of them, after the fault.
+        lost: long-lived connections that broke, of `established`.
     """
 
     route_ms: float | None
     failing_ms: float
     failed: int
     tried: int
+    lost: int = 0
+    established: int = 0
 
 
 class Table(Struct, frozen=True):
-    """All that was measured.
+    """All that was measured, by the agent's name.
 
     Attributes:
         withdrawn_ms: from the operator's word to the agent until the router's kernel let the node go,
             without load.
-        seen: by trial.
-        exabgp: what ExaBGP costs at rest; `relay` its helper.
+        seen: by trial, then by agent; an agent that has not what the trial is about is absent.
+        costs: at rest, of all of an agent's processes.
     """
 
-    withdrawn_ms: tuple[float | None, ...]
-    seen: dict[str, tuple[Seen, ...]]
-    exabgp: Cost
-    relay: Cost
+    withdrawn_ms: dict[str, tuple[float | None, ...]]
+    seen: dict[str, dict[str, tuple[Seen, ...]]]
+    costs: dict[str, Cost]
 
 
 def bench(
@@ -99,50 +118,77 @@ def bench(
     *,
     repetitions: int,
     say: Callable[[str], None] = print,
+    announcers: Iterable[Announcer] = ANNOUNCERS,
+    trials: Iterable[Trial] = TRIALS,
 ) -> Table:
-    """Measure every event.
+    """Measure every event for every agent, one lab after the other.
 
     Args:
         path: the anycast lab's topology.
         make_cluster_key: writes a new cluster key file.
         repetitions: of each event, fewer of those that take long.
         say: told about each step that a person waits for.
+        announcers: the agents.
+        trials: the events.
 
     Raises:
-        LabError: the lab cannot be brought up, or does not recover from a fault.
+        LabError: a lab cannot be brought up, or does not recover from a fault.
     """
-    topology = read_topology(path)
-    seen: dict[str, tuple[Seen, ...]] = {}
-    withdrawn: tuple[float | None, ...] = ()
-    costs = Cost(0.0, 0.0), Cost(0.0, 0.0)
-    for bfd in (True, False):
-        lab = bring_up(topology if bfd else without_bfd(topology), make_cluster_key, say=say)
-        try:
-            if bfd:
-                say("at rest")
-                pid = lab.runtime.pids[NODE]
-                costs = cost(pid, "exabgp", COST_OVER_S), cost(pid, "haman-relay", COST_OVER_S)
-                say(f"withdrawn, {repetitions} times")
-                withdrawn = tuple(
-                    withdrawn_after_ms(lab, i * GOLDEN % 1) for i in range(repetitions)
-                )
-            for trial in (t for t in TRIALS if t.bfd == bfd):
-                times = max(1, round(repetitions * trial.share))
-                say(f"{trial.name}, {times} times")
-                seen[trial.name] = tuple(measure(lab, trial, i * GOLDEN % 1) for i in range(times))
-        finally:
-            down(path)
-    return Table(withdrawn, seen, *costs)
+    topology, trials = read_topology(path), tuple(trials)
+    table = Table({}, {trial.name: {} for trial in trials}, {})
+    for announcer in announcers:
+        for (bfd, check), wanted in labs(announcer, trials).items():
+            prepared, services = prepare(topology, announcer, bfd=bfd, check=check)
+            lab = bring_up(prepared, make_cluster_key, services=services, say=say)
+            try:
+                if bfd == announcer.bfd and check == SWIFT:
+                    say(f"{announcer.name}: at rest")
+                    pid = lab.runtime.pids[NODE]
+                    table.costs[announcer.name] = cost(pid, announcer.all, COST_OVER_S)
+                    say(f"{announcer.name}: withdrawn, {repetitions} times")
+                    table.withdrawn_ms[announcer.name] = tuple(
+                        withdrawn_after_ms(lab, announcer, i * GOLDEN % 1)
+                        for i in range(repetitions)
+                    )
+                for trial in wanted:
+                    times = max(1, round(repetitions * trial.share))
+                    say(f"{announcer.name}: {trial.name}, {times} times")
+                    table.seen[trial.name][announcer.name] = tuple(
+                        measure(lab, announcer, trial, i * GOLDEN % 1 * trial.check.interval_s)
+                        for i in range(times)
+                    )
+            finally:
+                down(path)
+    return table
 
 
-def measure(lab: Lab, trial: Trial, phase_s: float) -> Seen:
+def labs(
+    announcer: Announcer, trials: Iterable[Trial]
+) -> dict[tuple[bool, Check], tuple[Trial, ...]]:
+    """The labs that an agent is measured in, by BFD and check, with the trials of each."""
+    found: dict[tuple[bool, Check], tuple[Trial, ...]] = {}
+    for trial in trials:
+        bfd = announcer.bfd if trial.bfd is None else trial.bfd
+        if (bfd and not announcer.bfd) or (trial.check != SWIFT and announcer is not EXABGP):
+            continue
+        found[bfd, trial.check] = (*found.get((bfd, trial.check), ()), trial)
+    return found
+
+
+def measure(lab: Lab, announcer: Announcer, trial: Trial, phase_s: float) -> Seen:
     """One repetition; the lab is whole again afterwards."""
     at_s = FIRST_STEP_S + phase_s
     described = Drill(
         name="bench",
         topology=lab.topology.name,
-        step=(Step(at_s, trial.fault, NODE, trial.process),),
-        load=LOAD,
+        step=(trial.step(announcer, at_s),),
+        load=Load(
+            connections=trial.connections,
+            new_per_s=1000,
+            mode="connect",
+            echo_interval_ms=500,
+            echo_timeout_ms=LOST_AFTER_MS,
+        ),
         duration_s=at_s + trial.after_s,
     )
     record = run.run(lab, described, say=lambda _: None)
@@ -161,17 +207,21 @@ def seen_in(record: Record, *, silent: bool) -> Seen:
         failing_ms=max(0.0, record.failing_ms - late_ms),
         failed=sum(failures(after).values()),
         tried=len(after),
+        lost=len(record.probe.lost),
+        established=record.probe.established,
     )
 
 
-def withdrawn_after_ms(lab: Lab, phase_s: float) -> float | None:
+def withdrawn_after_ms(lab: Lab, announcer: Announcer, phase_s: float) -> float | None:
     """How long after the operator's word the router's kernel has let the node go."""
+    if announcer.undrain:
+        remember(lab.runtime, NODE, announcer.undrain)
     time.sleep(phase_s)
     watch = routes.Watch(lab.routers, lab.services)
     watch.start()
     try:
         asked_ns = time.monotonic_ns()
-        agent.client(lab.runtime, NODE).act("drain", schema.Intent(node=NODE))
+        announcer.release(lab.runtime, NODE)
         time.sleep(WITHDRAWN_WITHIN_S)
     finally:
         changes = watch.stop()
@@ -184,49 +234,3 @@ def withdrawn_after_ms(lab: Lab, phase_s: float) -> float | None:
     ]
     known = [at_ns for at_ns in gone if at_ns is not None]
     return (max(known) - asked_ns) / NS_PER_MS if len(known) == len(gone) else None
-
-
-def without_bfd(topology: Topology) -> Topology:
-    """The topology with nodes that have no BFD; the router's configuration follows from theirs."""
-    folder = topology.path.parent.parent / ".lab" / topology.name / "rendered"
-    nodes = []
-    for node in topology.nodes:
-        binds = []
-        for bind in node.binds:
-            kept = bind
-            if bind.target == CONFIGURATION:
-                lines = bind.source.read_text().splitlines(keepends=True)
-                text = "".join(line for line in lines if not line.startswith("bfd = "))
-                if len(text) == sum(map(len, lines)):
-                    raise LabError(f"{bind.source}: has no line `bfd = …` to leave out")
-                kept = Bind(folder / node.name / "haman.toml", CONFIGURATION, read_only=True)
-                write(kept.source, text)
-            binds.append(kept)
-        nodes.append(replace(node, binds=tuple(binds)))
-    return replace(topology, nodes=tuple(nodes))
-
-
-def to_markdown(table: Table) -> str:
-    """The table: medians, and the range behind them."""
-    lines = ["| event | router's kernel has let the node go | last new connection that failed |"]
-    lines += ["|---|---|---|"]
-    for name, seen in table.seen.items():
-        cells = (_cell([s.route_ms for s in seen]), _cell([s.failing_ms for s in seen]))
-        if name.startswith("node drained"):  # the fault counts from the start of the verb
-            failed, tried = sum(s.failed for s in seen), sum(s.tried for s in seen)
-            cells = (_cell(table.withdrawn_ms), f"{failed} of {tried:,} failed")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    for name, spent in (("ExaBGP", table.exabgp), ("its relay", table.relay)):
-        text = f"{spent.cpu_percent:.2f} % of a core, {spent.pss_mb:.0f} MB"
-        lines.append(f"| {name} at rest: CPU, memory (PSS) | {text} | |")
-    return "\n".join(lines)
-
-
-def _cell(figures: Sequence[float | None]) -> str:
-    came = [figure for figure in figures if figure is not None]
-    if not came:
-        return "never" if figures else "-"
-    text = f"{statistics.median(came):.1f} ms"
-    text += f" ({min(came):.1f}–{max(came):.1f}, n = {len(figures)})"
-    missing = len(figures) - len(came)
-    return f"{text}; never: {missing}" if missing else text

@@ -5,7 +5,7 @@ What differs is the agent: proxy, priorities, adverts and addresses are the same
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from haman.lab.files import write
@@ -32,7 +32,7 @@ class Agent:
     name: str
     main: str
     all: str
-    options: str = ""
+    options: str = field(default="", kw_only=True)
 
 
 HAMAN = Agent("haman", "haman-agent", "haman-*")

@@ -25,7 +25,15 @@ class Cost(Struct, frozen=True):
 
 
 def cost(pid: int, pattern: str, over_s: float) -> Cost:
-    """Watch the processes called `pattern` beside process 1 of a node for a while."""
+    """Watch some processes beside process 1 of a node for a while.
+
+    What they start counts with their processor time once it has ended, as check scripts do at once.
+
+    Args:
+        pid: of process 1.
+        pattern: their name, or several with spaces between.
+        over_s: how long.
+    """
     return costs({"": pid}, pattern, over_s)[""]
 
 
@@ -35,7 +43,11 @@ def costs(pids: Mapping[str, int], pattern: str, over_s: float) -> dict[str, Cos
     What ended meanwhile is left out: a verb that somebody ran, which has its agent's kind of name.
     """
     numbers = {
-        node: [n for n, name in kernel.processes_beside(pid) if fnmatch.fnmatchcase(name, pattern)]
+        node: [
+            number
+            for number, name in kernel.processes_beside(pid)
+            if any(fnmatch.fnmatchcase(name, each) for each in pattern.split())
+        ]
         for node, pid in pids.items()
     }
     before, began = {n: _spent_s(n) for own in numbers.values() for n in own}, time.monotonic()

@@ -35,6 +35,7 @@ Fault = Literal[
     "failover",
     "clear-bgp",
     "router",
+    "run",
     "configure",
     "stranger",
     "storm",
@@ -58,6 +59,7 @@ CONCERNS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "failover": (("vip",), ("to", "force")),
     "clear-bgp": ((), ("peer",)),
     "router": (("commands",), ("undo",)),
+    "run": (("commands",), ("undo",)),
     "configure": (("replace",), ()),
     "stranger": (("vip",), ()),
     "storm": (CLIENTS, ()),
@@ -109,7 +111,7 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
         peer: the node that no longer gets the frames, or whose sessions end [all].
         percent: of the frames that are lost.
         only: the frames that are lost [all].
-        commands: lines for the router's configuration.
+        commands: lines for the router's configuration, or of shell to `run` on the node.
         undo: lines that take them back.
         replace: texts of the node's haman.toml, and what stands in their place.
         count: clients, connections, or spinning processes.

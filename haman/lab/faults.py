@@ -3,7 +3,7 @@
 A fault is one small verb; drills put them together. `kill stop cont term reload` signal processes,
 `start` has process 1 start what is down, `await` waits until a node is in service. Cables and frames are `cables`' part, what fills up or is
 wrong on a node `afflictions`', what clients and strangers do `company`'s. The rest is what operators
-say: to haman (`drain undrain failover`) and to the router (`clear-bgp router`).
+say: to haman (`drain undrain failover`), to the router (`clear-bgp router`), and in shell (`run`).
 """
 
 import contextlib
@@ -154,6 +154,15 @@ def _router(runtime: Runtime, step: Step) -> str:
     return f"{step.node} is configured: {'; '.join(step.commands)}"
 
 
+def _run(runtime: Runtime, step: Step) -> str:
+    """What a node's operator types."""
+    for line in step.undo:
+        remember(runtime, step.node, line)
+    for line in step.commands:
+        must(runtime, step.node, ["sh", "-c", line])
+    return f"on {step.node}: {'; '.join(step.commands)}"
+
+
 def _send(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):  # it died of the one before
         os.kill(pid, number)
@@ -166,6 +175,7 @@ VERBS: Mapping[str, Callable[[Runtime, Step], str]] = {
     "limit": _limit,
     "clear-bgp": _clear_bgp,
     "router": _router,
+    "run": _run,
     "clock": clock.jump,
     **cables.VERBS,
     **afflictions.VERBS,

@@ -101,7 +101,7 @@ def processes_beside(pid: int) -> list[tuple[int, str]]:
     """Number and name of each process in the PID namespace of `pid`, zombies left out.
 
     The name is the process's own (comm), but `haman-VERB` for what `haman VERB` runs, and `exabgp` and
-    `haman-relay` for what the engine and ExaBGP start.
+    `haman-relay` for what the engine and ExaBGP start; ExaBGP's healthcheck is `exabgp-healthcheck`.
     """
     namespace = Path(f"/proc/{pid}/ns/pid").stat().st_ino
     found = []
@@ -123,6 +123,8 @@ def processes_beside(pid: int) -> list[tuple[int, str]]:
 def _name(own: str, words: list[str]) -> str:
     if own.startswith("haman-"):
         return own
+    if ("exabgp", "healthcheck") in itertools.pairwise(words):
+        return "exabgp-healthcheck"
     for word, following in itertools.pairwise(words):
         if word == "-m" and following in MODULES:
             return MODULES[following]

@@ -13,7 +13,14 @@ from haman.core.words import Stance
 from haman.lab import agent, containerlab, holders, kernel, keys, left, netns, routers, routes
 from haman.lab.paths import Hop
 from haman.lab.runtime import LabError, Runtime, UnsettledError
-from haman.lab.services import Anycast, Services, Vip, login_hosts, services_of
+from haman.lab.services import (
+    CONFIGURATION,
+    Anycast,
+    Services,
+    Vip,
+    login_hosts,
+    services_of,
+)
 from haman.lab.state import LabState, Store, checkout_of
 from haman.lab.topology import Topology, read_topology
 
@@ -109,9 +116,13 @@ class Lab:
             for prefix in service.prefixes:
                 if not equal_shares(now[prefix].by_bgp, service.nodes):
                     yield f"{prefix} goes to {now[prefix]}"
-            for node in service.nodes:
+            for node in filter(self._runs_haman, service.nodes):
                 if agent.stance(self.runtime, node, service.name) != Stance.FULL:
                     yield f"{node} is not {Stance.FULL} to {service.name}"
+
+    def _runs_haman(self, name: str) -> bool:
+        node = self.topology.node(name)
+        return node is not None and any(bind.target == CONFIGURATION for bind in node.binds)
 
     def wait_until_settled(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait for each VIP to reach its preferred node, and for all announcers to be used alike.
@@ -187,7 +198,8 @@ def bring_up(
         topology: what to bring up.
         make_cluster_key: writes a new cluster key file.
         runtime: one of `runtime.RUNTIMES`.
-        services: what the nodes serve, where their configuration is not haman's.
+        services: what the nodes serve, where the caller knows better than their configuration, which
+            need not be haman's; the routers' files are then the caller's to write.
         stays: it is not this process that takes it down.
         keep: leave nodes up that do not come to serve.
         say: told about each step that a person waits for.
@@ -199,7 +211,8 @@ def bring_up(
         folder = store.folder(topology.name)
         shutil.rmtree(folder / "logs", ignore_errors=True)
         keys.prepare(folder / "keys", make_cluster_key, login_hosts(topology))
-        routers.prepare(topology)
+        if services is None:
+            routers.prepare(topology)
         served = services if services is not None else services_of(topology)
         say(f"starting {len(topology.nodes)} nodes of lab {topology.name}")
         nodes = LAUNCHERS[runtime].start(topology, store)

@@ -38,6 +38,7 @@ WHY: Mapping[str, str] = {
     "failover": "the model forwards no connections to the old holder",
     "clear-bgp": "the model's router cannot be told anything",
     "router": "the model's router cannot be told anything",
+    "run": "the model's nodes have no shell",
     "configure": "the model reads no configuration file again",
     "stranger": "the model has no packets of others",
     "storm": "the nodes of a lab share cores that handshakes take; those of the model do not",

@@ -4,41 +4,41 @@ A scenario of `haman simulate` is played by real clients against real proxies. E
 quota, so that its capacity is known: what a full handshake costs it is measured first, and the quota is
 what the scenario's capacity needs. Ceilings are configured as the model has them.
 
-    nothing   a busy node holds; what clients lose, they lose
-    naive     a script on each node withdraws it while it is saturated, and lets it return when it has
-              been well for some seconds. It does so by `drain --force`, so haman still keeps the last
-              announcer: the script is better off here than by itself
+    nothing   ExaBGP announces every node, whatever comes
+    naive     ExaBGP's own healthcheck on each node withdraws it while the proxy takes 90 % of its ceiling of
+              full handshakes or more, once a second, and announces it again below that. As in the
+              model, there is nothing beneath: what nobody announces is not routed
     haman     load moves by permit
 
-What counts is goodput: clients served in time, in each second, at the clients.
+haman runs under the third policy only. What counts is goodput: clients served in time, in each second, at the clients.
 """
 
+import os
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from haman.api import schema
+from haman.core.saturation import Thresholds
 from haman.lab import agent, quotas
+from haman.lab.anycast_peers import EXABGP, SWIFT, prepare
 from haman.lab.clients import TRIES_MAX, Order, Phase, Result
 from haman.lab.files import write
 from haman.lab.lab import Lab, bring_up, down
 from haman.lab.runtime import LabError
-from haman.lab.services import CONFIGURATION
+from haman.lab.services import CONFIGURATION, Services
 from haman.lab.topology import Bind, Topology, read_topology
 from haman.sim.fleet.fleet import Fleet
 from haman.sim.fleet.scenario import Scenario
 from haman.sim.server import TLS_KNEE
 
 CLIENT = "client"
-POLICIES = {"nothing": "", "naive": "naive", "haman": "haman"}
-"""And what the model calls them; "" = it has none such."""
+HAMAN = "haman"
+POLICIES = {"nothing": "nothing", "naive": "healthcheck", HAMAN: HAMAN}
+"""And what the model calls them."""
 BURST = Phase(1, 450)
 """So many come at once that each proxy works on a queue, and its rate is what it can do."""
 BURST_WITHIN_S = 20.0
@@ -47,15 +47,15 @@ CORES_PER_HANDSHAKE_S = 0.001
 ROUNDS = 2
 SETTLE_S = 3.0
 """After a change until its effect is whole: clients that had begun to wait end theirs."""
-HARD = 0.9
+HARD = Thresholds().hard
+CHECK = "python3 -m haman.lab.busy"
 LATE_S = 30.0
 """On a machine that is busy with something else clients come later than they should."""
-RETURN_AFTER_S = 5.0
-POLL_S = 0.25
+LATE_S_MAX = 0.5
+"""Clients that come later than this come in other numbers than the scenario has."""
 TOLD = {"stance-changed", "permit-granted", "permit-denied", "condition-changed"}
 SATURATION = """[saturation]
 client_timeout_ms = {timeout_ms}
-max_shedding = {max_shedding}
 [saturation.resource.tls]
 ceiling = {ceiling:g}
 unit = "full/s"
@@ -68,7 +68,7 @@ class Ran(Struct, frozen=True):
     Attributes:
         goodput: clients served in time, by second since the start.
         came: clients that came, by second.
-        model: what the model says of `goodput`; empty where it has no such policy.
+        model: what the model says of `goodput`.
         gave_up: clients that were never served.
         tries: of all clients.
         late_s_max: how late the clients were at worst: if much, they were the bottleneck.
@@ -104,8 +104,8 @@ def compare(
         raise LabError(f"scenario {scenario.name} {text}, service anycast")
     phases, ran = phases_of(scenario), []
     for policy, modelled in POLICIES.items():
-        ready = prepared(topology, nodes, scenario, max_shedding=int(policy == "haman"))
-        lab = bring_up(ready, make_cluster_key, say=say)
+        ready, services = playing(topology, nodes, scenario, policy)
+        lab = bring_up(ready, make_cluster_key, services=services, say=say)
         try:
             cores = cores_of(lab, nodes)
             held = ", ".join(f"{node} {share * 100:.1f} %" for node, share in cores.items())
@@ -114,8 +114,8 @@ def compare(
                 result, told = _storm(lab, scenario, phases, policy, nodes)
         finally:
             down(path)
-        series = Fleet(scenario, modelled, 1).run().series.served if modelled else ()
-        ran.append(to_ran(policy, result, tuple(series), told))
+        model = Fleet(scenario, modelled, 1).run().series.served
+        ran.append(to_ran(policy, result, tuple(model), told))
     return tuple(ran)
 
 
@@ -139,9 +139,20 @@ def _announcers(topology: Topology) -> list[str]:
     return [n.name for n in topology.nodes if any(b.target == CONFIGURATION for b in n.binds)]
 
 
-def prepared(
-    topology: Topology, nodes: dict[str, float], scenario: Scenario, *, max_shedding: int
-) -> Topology:
+def playing(
+    topology: Topology, nodes: Mapping[str, float], scenario: Scenario, policy: str
+) -> tuple[Topology, Services | None]:
+    """The lab under a policy, and what its nodes serve, where that is not haman's to say."""
+    if policy == HAMAN:
+        return prepared(topology, nodes, scenario), None
+    commands = dict.fromkeys(nodes, "")
+    if policy == "naive":
+        limits = {node: HARD * TLS_KNEE * capacity for node, capacity in nodes.items()}
+        commands = {node: f"{CHECK} {limit:g}" for node, limit in limits.items()}
+    return prepare(topology, EXABGP, bfd=False, check=SWIFT, commands=commands, floor=False)
+
+
+def prepared(topology: Topology, nodes: Mapping[str, float], scenario: Scenario) -> Topology:
     """The topology with nodes whose configuration says their ceilings."""
     folder = topology.path.parent.parent / ".lab" / topology.name / "rendered"
     changed = []
@@ -155,7 +166,6 @@ def prepared(
                     raise LabError(f"{bind.source}: has no table [saturation] to replace")
                 said = SATURATION.format(
                     timeout_ms=round(scenario.client_timeout_s * 1000),
-                    max_shedding=max_shedding,
                     ceiling=TLS_KNEE * nodes[node.name],
                 )
                 kept = Bind(folder / node.name / "haman.toml", CONFIGURATION, read_only=True)
@@ -169,7 +179,7 @@ def cores_of(lab: Lab, nodes: dict[str, float]) -> dict[str, float]:
     """The quotas, in cores, at which the proxies do the full handshakes per second that `nodes` says.
 
     Raises:
-        LabError: a node served nobody.
+        LabError: a node served nobody, or so little that this machine is busy with something else.
     """
     cores = {node: capacity * CORES_PER_HANDSHAKE_S for node, capacity in nodes.items()}
     order = Order(lab.anycasts[0].address, (BURST,), timeout_s=BURST_WITHIN_S, persistence=0.0)
@@ -181,7 +191,22 @@ def cores_of(lab: Lab, nodes: dict[str, float]) -> dict[str, float]:
             if not served_s:
                 raise LabError(f"{node} served none of a burst: there is nothing to measure")
             cores[node] *= capacity / (len(served_s) / max(served_s))
+    demand_cores(cores, os.cpu_count() or 1)
     return cores
+
+
+def demand_cores(cores: Mapping[str, float], count: int) -> None:
+    """Refuse quotas that are no limits, as on a machine that gives the proxies next to nothing.
+
+    Raises:
+        LabError: together they are more than the `count` cores that there are.
+    """
+    if sum(cores.values()) > count:
+        held = ", ".join(f"{node} {share * 100:.0f} %" for node, share in cores.items())
+        text = f"the storm would need quotas of {held} of a core, and there are {count} cores"
+        raise LabError(
+            f"{text}: this machine is busy with something else; try again when it is not"
+        )
 
 
 def play(lab: Lab, order: Order) -> Result:
@@ -208,17 +233,16 @@ def _storm(
     scenario: Scenario,
     phases: tuple[Phase, ...],
     policy: str,
-    nodes: Iterable[str],
+    nodes: Mapping[str, float],
 ) -> tuple[Result, tuple[str, ...]]:
-    begun_at = {node: _last_event(lab, node) for node in nodes}
+    begun_at = {node: _last_event(lab, node) for node in nodes if policy == HAMAN}
     order = Order(
         lab.anycasts[0].address,
         phases,
         timeout_s=scenario.client_timeout_s,
         persistence=scenario.persistence,
     )
-    with _scripts(lab, nodes if policy == "naive" else ()):
-        result = play(lab, order)
+    result = play(lab, order)
     said = (
         f"{event.at[14:22]} {event.node} {event.text}"
         for node, seq in begun_at.items()
@@ -260,56 +284,6 @@ def _by_second(instants_s: Sequence[float], length_s: int) -> tuple[int, ...]:
     return tuple(counts)
 
 
-@contextmanager
-def _scripts(lab: Lab, nodes: Iterable[str]) -> Iterator[None]:
-    scripts = [Script(lab, node) for node in nodes]
-    for script in scripts:
-        script.start()
-    try:
-        yield
-    finally:
-        for script in scripts:
-            script.stop()
-
-
-class Script:
-    """The naive policy on one node: out while saturated, back when well for a while."""
-
-    def __init__(self, lab: Lab, node: str) -> None:
-        self._lab = lab
-        self._node = node
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, and leave the node in service."""
-        self._ended.set()
-        self._thread.join()
-        agent.client(self._lab.runtime, self._node).act("undrain", schema.Intent(node=self._node))
-
-    def _run(self) -> None:
-        client = agent.client(self._lab.runtime, self._node)
-        out, well_since_s = False, time.monotonic()
-        while not self._ended.wait(POLL_S):
-            status = agent.status(self._lab.runtime, self._node)
-            node = next((n for n in status.nodes if n.name == self._node), None) if status else None
-            if node is None:
-                continue
-            busy = any(r.name == "tls" and (r.utilization or 0.0) >= HARD for r in node.resources)
-            now_s = time.monotonic()
-            well_since_s = now_s if busy else well_since_s
-            if busy and not out:
-                client.act("drain", schema.Intent(node=self._node, force=True))
-                out = True
-            elif out and now_s - well_since_s >= RETURN_AFTER_S:
-                client.act("undrain", schema.Intent(node=self._node))
-                out = False
-
-
 def to_markdown(scenario: Scenario, table: Sequence[Ran]) -> str:
     """What came in each phase, and what was served: measured, and by the model."""
     spans, at_s = [], 0.0
@@ -332,6 +306,10 @@ def to_markdown(scenario: Scenario, table: Sequence[Ran]) -> str:
         "",
         f"Served per second, and by the model. The clients were {late_s:.2f} s late at worst.",
     ]
+    bad = [each.policy for each in table if each.late_s_max > LATE_S_MAX]
+    if bad:
+        text = "clients came too late, so that this is not the scenario, and no figure of it counts"
+        lines.append(f"**{', '.join(bad)}: {text}: measure again on a quiet machine.**")
     return "\n".join(lines)
 
 

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haman.lab import anycast_bench, bench, handover_bench, jitter_bench, results, routers_bench
+from haman.lab import (
+    anycast_bench,
+    anycast_table,
+    bench,
+    handover_bench,
+    jitter_bench,
+    results,
+    routers_bench,
+)
 from haman.lab.files import write
 
 FOLDER = Path("lab/results")
@@ -56,8 +64,8 @@ KINDS: Mapping[str, Kind] = {
     "anycast": Kind(
         anycast_bench.bench,
         anycast_bench.Table,
-        anycast_bench.to_markdown,
-        ("haproxy", "frr", "exabgp"),
+        anycast_table.to_markdown,
+        ("haproxy", "frr", "exabgp", "bird"),
     ),
 }
 """By name: the topology's, and what follows."""

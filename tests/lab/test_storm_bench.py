@@ -12,10 +12,18 @@ import pytest
 
 from haman.cli.scenario import read_scenario
 from haman.config.reader import read
+from haman.lab.anycast_peers import HEALTHCHECK_CONF
 from haman.lab.clients import Client, Clients, Order, Phase, Result
 from haman.lab.runtime import LabError
 from haman.lab.services import CONFIGURATION
-from haman.lab.storm_bench import compare, phases_of, prepared, to_markdown, to_ran
+from haman.lab.storm_bench import (
+    compare,
+    demand_cores,
+    phases_of,
+    playing,
+    to_markdown,
+    to_ran,
+)
 from haman.lab.topology import read_topology
 from haman.sim.fleet.scenario import Event
 from tests.proxies.rig import certificate
@@ -31,6 +39,7 @@ def test_the_shipped_scenario_is_one_that_the_lab_can_play() -> None:
     share = storm.per_s / SCENARIO.nodes
     assert share > SCENARIO.capacities[0], "more than the small one can do"
     assert storm.per_s < 0.9 * sum(SCENARIO.capacities), "less than all can"
+    assert SCENARIO.hold_s <= 0.1, "the lab's clients hang up when they are served"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +63,8 @@ def test_nodes_are_told_their_ceilings(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED, tmp_path / "lab")
     topology = read_topology(tmp_path / "lab" / "anycast.clab.yml")
     nodes = dict(zip(("lb1", "lb2", "lb3"), SCENARIO.capacities, strict=True))
-    ready = prepared(topology, nodes, SCENARIO, max_shedding=0)
+    ready, services = playing(topology, nodes, SCENARIO, "haman")
+    assert services is None, "haman's own files say it"
     ceilings = {}
     for node in ready.nodes:
         for bind in node.binds:
@@ -62,9 +72,41 @@ def test_nodes_are_told_their_ceilings(tmp_path: Path) -> None:
                 config, problems = read(bind.source)
                 assert not problems
                 assert config is not None
-                assert config.saturation.max_shedding == 0
                 ceilings[node.name] = config.saturation.resource["tls"].ceiling
     assert ceilings == {name: pytest.approx(0.9 * each) for name, each in nodes.items()}
+
+
+@pytest.mark.parametrize("policy", ["nothing", "naive"])
+def test_without_haman_a_check_at_hard_of_the_ceiling_is_all_there_is(
+    tmp_path: Path, policy: str
+) -> None:
+    (tmp_path / ".git").mkdir()
+    shutil.copytree(SHIPPED, tmp_path / "lab")
+    topology = read_topology(tmp_path / "lab" / "anycast.clab.yml")
+    nodes = dict(zip(("lb1", "lb2", "lb3"), SCENARIO.capacities, strict=True))
+    ready, services = playing(topology, nodes, SCENARIO, policy)
+    assert services is not None
+    texts = {
+        (node.name, bind.target): bind.source.read_text()
+        for node in ready.nodes
+        for bind in node.binds
+        if bind.source.is_file()
+    }
+    assert not any(target == CONFIGURATION for _, target in texts)
+    assert " 250\n" not in texts["router", "/etc/frr/frr.conf"], "no floor"
+    for name, limit in {"lb1": "40.5", "lb2": "97.2"}.items():
+        told = texts[name, HEALTHCHECK_CONF]
+        assert {"interval = 1", "fall = 1", "rise = 1"} <= set(told.splitlines())
+        assert (f"command = python3 -m haman.lab.busy {limit}\n" in told) == (policy == "naive")
+        assert ("command" in told) == (policy == "naive")
+
+
+def test_quotas_that_are_no_limits_are_refused() -> None:
+    demand_cores({"lb1": 0.1, "lb2": 0.2}, 2)
+    with pytest.raises(
+        LabError, match=r"quotas of lb1 10 %, lb2 308 % .* there are 2 cores: .* busy"
+    ):
+        demand_cores({"lb1": 0.1, "lb2": 3.08}, 2)
 
 
 @asynccontextmanager
@@ -132,3 +174,11 @@ def test_the_table_counts_by_phase_and_names_the_model_beside() -> None:
     assert lines[2] == "| nothing | 7 | 7 | 7 | 1.01 | 2 of 421 |"
     assert lines[3] == "| haman | 7 (model 4) | 7 (model 4) | 7 (model 4) | 1.01 | 2 of 421 |"
     assert "0.02 s late" in lines[-1]
+
+
+def test_a_run_whose_clients_were_late_counts_for_nothing() -> None:
+    order = Order("192.0.2.100", phases_of(SCENARIO))
+    good = to_ran("nothing", Result(order, (), 0.1, 0))
+    late = to_ran("naive", Result(order, (), 77.2, 0))
+    last = to_markdown(SCENARIO, [good, late]).splitlines()[-1]
+    assert last.startswith("**naive: clients came too late")

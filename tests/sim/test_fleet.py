@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from haman.cli.scenario import BadScenarioError, read_scenario
+from haman.sim.fleet.cluster import Cluster
 from haman.sim.fleet.evidence import Figures, compare, figures, violations
 from haman.sim.fleet.fleet import POLICIES, Fleet
+from haman.sim.fleet.node import Node
+from haman.sim.fleet.policies import Healthcheck
 from haman.sim.fleet.scenario import Event, Scenario
 
 SCENARIOS = Path(__file__).parent.parent.parent / "lab" / "scenarios"
@@ -40,6 +43,23 @@ def test_naive_nodes_fall_one_after_the_other_and_haman_holds() -> None:
     assert haman.silent_s == 0
     assert haman.moves == 0  # all are busy: one cause
     assert haman.served > naive.served + 0.2
+
+
+def test_nothing_moves_nothing_and_a_healthcheck_moves_what_is_busy() -> None:
+    assert run(HOT, "nothing").moves == 0
+    assert run(HOT, "healthcheck").moves > 0
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.80, 100), (0.82, 0)])
+def test_a_healthcheck_reads_the_handshakes_that_were_finished_and_nothing_else(
+    share: float, wanted: int
+) -> None:
+    node = Node(1, 100.0, 2.0, 1.0)
+    policy = Healthcheck(Cluster([node], 10.0))
+    node.server.busy, node.server.handshakes_per_s = 1.0, 100.0
+    node.served_per_s = 100.0 * share
+    policy.step(0, [node])
+    assert node.wanted == wanted
 
 
 def test_nodes_may_be_known_to_differ() -> None:

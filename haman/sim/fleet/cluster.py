@@ -118,6 +118,7 @@ class Cluster:
                 continue
             node.server.connections = self.connections * node.share
             ok, lost = node.server.step(now_s, span_s, coming)
+            node.served_per_s = ok / span_s
             served += ok
             gone += lost
         if quiet > 1e-9:

@@ -10,7 +10,7 @@ from typing import Final
 from haman.sim.fleet.cluster import Cluster, Policy, VipCluster
 from haman.sim.fleet.core import Core
 from haman.sim.fleet.node import FULL_WEIGHT, Node
-from haman.sim.fleet.policies import Hysteresis, Naive, WeightOnly
+from haman.sim.fleet.policies import Healthcheck, Hysteresis, Naive, Nothing, WeightOnly
 from haman.sim.fleet.scenario import Event, Scenario
 from haman.sim.plans import NS_PER_S
 from haman.sim.streams import Streams
@@ -25,6 +25,8 @@ POLICIES: Final[dict[str, Callable[[Cluster], Policy]]] = {
     "weight": WeightOnly,
     "haman": Core,
 }
+_MAKERS: Final = {**POLICIES, "nothing": Nothing, "healthcheck": Healthcheck}
+"""And what the lab plays without haman: not among those that are compared."""
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ class Fleet:
         self._span_s = scenario.step_ms / 1000
         self._clusters = _clusters(scenario, streams.of("nodes"))
         for cluster in self._clusters:
-            cluster.policy = POLICIES[policy](cluster)
+            cluster.policy = _MAKERS[policy](cluster)
         self._jitter = streams.of("clients")
         nodes = [node for cluster in self._clusters for node in cluster.nodes]
         base = nodes[0].server.capacity if scenario.service == "vip" else 0.0

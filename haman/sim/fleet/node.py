@@ -18,6 +18,8 @@ class Node:
         wanted: weight that the policy has chosen, and `wanted_shut`.
         share: of the clients of its cluster, 0 to 1.
         arriving: clients per second.
+        served_per_s: handshakes per second that were finished, as a proxy counts them: what it did for
+            clients that had left is not among them.
     """
 
     __slots__ = (
@@ -25,6 +27,7 @@ class Node:
         "name",
         "place",
         "sensor",
+        "served_per_s",
         "server",
         "share",
         "shut",
@@ -46,6 +49,7 @@ class Node:
         self.shut = self.wanted_shut = False
         self.share = 0.0
         self.arriving = 0.0
+        self.served_per_s = 0.0
 
     def sample(self, now_ns: int) -> tuple[Utilization, ...]:
         """What its senses read."""

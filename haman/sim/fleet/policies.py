@@ -7,6 +7,7 @@ from haman.core.saturation import Thresholds
 from haman.sim.fleet.cluster import Cluster
 from haman.sim.fleet.node import FULL_WEIGHT, Node
 from haman.sim.plans import NS_PER_S
+from haman.sim.server import TLS_KNEE
 
 RISE_NS: Final = 3 * NS_PER_S
 """Above the threshold for so long: three checks of a script that runs every second."""
@@ -14,6 +15,27 @@ HOLD_NS: Final = 30 * NS_PER_S
 """Below the lower one for so long before a step back."""
 WEIGHTS: Final = (FULL_WEIGHT, 50, 25)
 _THRESHOLDS: Final = Thresholds()
+
+
+class Nothing:
+    """Announce everything, whatever comes."""
+
+    def __init__(self, _cluster: Cluster) -> None:
+        """There is nothing to look at."""
+
+    def step(self, _now_ns: int, lively: list[Node]) -> None:
+        """Leave each node as it is."""
+
+    def busy(self, _node: Node) -> bool:
+        """Nothing is ever begun."""
+        return False
+
+    def lost(self, node: Node) -> None:
+        """Nothing is kept."""
+
+    def back(self, node: Node, _now_ns: int) -> None:
+        """Announce at once."""
+        node.wanted = FULL_WEIGHT
 
 
 class Naive:
@@ -37,6 +59,21 @@ class Naive:
     def back(self, node: Node, _now_ns: int) -> None:
         """Announce at once."""
         node.wanted = FULL_WEIGHT
+
+
+class Healthcheck(Naive):
+    """The same by what a check command reads of HAProxy, as the lab plays it.
+
+    That is its rate of full handshakes (SslFrontendKeyRate), not smoothed, and nothing else. A client
+    that left after its hello costs the proxy its handshake and is not counted (measured with 2.6.12: 300
+    such clients, 1.3 ms each, and a rate of 0), so a proxy that works for the dead looks calm.
+    """
+
+    def step(self, _now_ns: int, lively: list[Node]) -> None:
+        """Judge each node for itself."""
+        for node in lively:
+            limit = _THRESHOLDS.hard * TLS_KNEE * node.server.capacity
+            node.wanted = 0 if node.served_per_s >= limit else FULL_WEIGHT
 
 
 @dataclass(slots=True)
