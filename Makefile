@@ -68,8 +68,8 @@ bench-tui: $(STAMP) ## What the TUI costs and how quick it is: four figures agai
 bench-playbook: $(STAMP)-peers ## What the runner of playbooks costs per step beside its SSH round trips
 	@$(SUDO) $(PYTHON) -m tests.playbook.bench
 
-drills: $(STAMP)-peers ## Every drill in namespaces: a table, and .lab/drills/drills.html
-	@$(SUDO) $(VENV)/bin/haman lab drill --all $(DRILLS)
+drills: $(STAMP)-peers ## Every drill in namespaces, and in the model beside: tables, and .lab/drills/drills.html
+	@$(SUDO) $(VENV)/bin/haman lab drill --all --beside-sim $(DRILLS)
 
 lab-clab: $(STAMP) ## The drills on real containerlab; says what is missing, installs none of it
 	@$(SUDO) env PATH="$(PATH)" DOCKER_HOST="$(DOCKER_HOST)" SLACK="$(SLACK)" lab/clab.sh $(VENV)/bin/haman $(DRILLS)

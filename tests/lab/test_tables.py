@@ -16,8 +16,8 @@ FOLDER = ROOT / tables.FOLDER
 AT = datetime(2026, 11, 28, 8, 30, tzinfo=UTC)
 MOVES = {
     agent: (
-        {"established": 1000, "lost": 0, "unanswered": 0, "gap_ms": 1.5, "unheld_ms": 0.0}
-        | {"doubled": 0, "silence_ms": 2.0},
+        {"established": 1000, "lost": 0, "unanswered": 0, "gap_ms": 1.5, "still_ms": 0.5}
+        | {"unheld_ms": 0.0, "doubled": 0, "silence_ms": 2.0},
     )
     for agent in ("keepalived", "haman")
 }
