@@ -115,16 +115,14 @@ class Pivot:
         self._withdrawn_ns: int | None = None
         self._steady_ns = 0
         self._in_force: Rung | None = None
-        self._drained = self._for_drain = False
-        self._adopted = self._again = False
+        self._drained = self._for_drain = self._adopted = self._again = False
 
     # ---- surface -------------------------------------------------------------------------------
 
     def step(self, facts: PivotFacts, now_ns: int) -> tuple[TailNote, ...]:
         """Look around; what is to be noted."""
-        self._observe(facts, now_ns)
+        notes = self._observe(facts, now_ns)
         heard = Heard(self._service, facts.peers)
-        notes: list[TailNote] = []
         before = None
         while before != self._state:  # what needs no waiting is done at once
             before = self._state
@@ -180,7 +178,8 @@ class Pivot:
 
     # ---- rules ---------------------------------------------------------------------------------
 
-    def _observe(self, facts: PivotFacts, now_ns: int) -> None:
+    def _observe(self, facts: PivotFacts, now_ns: int) -> list[TailNote]:
+        notes: list[TailNote] = []
         if facts.in_force != WITHDRAWN:
             self._withdrawn_ns = None
         elif self._withdrawn_ns is None:
@@ -192,6 +191,8 @@ class Pivot:
         if self._state == "tail" and (turned or (moved and not facts.drained)):
             self._ends_ns = now_ns + self.tail_ns
             self._reasons = (self._reason(), *self._reasons[1:])
+            if turned and self._drained:
+                notes.append(TailNote("tail-started", self._reasons[0], self._line))
         self._links |= {p.name: p.report.links for p in facts.peers if p.report is not None}
         mine = (r for r in facts.reports or () if r.order.service == self._service)
         side = Side.TAKING if self._state == "covered" else Side.GIVING
@@ -199,12 +200,13 @@ class Pivot:
         self._own = own if own is not None and own.order.id == self._id else None
         self._count(self._own)
         if facts.reports is None or self._adopted:
-            return
+            return notes
         self._adopted = True
         if own is not None:
             self._id, self._line = own.order.id, (own.order.next,) if own.order.next else ()
             self._count(own)
             self._begin(now_ns)
+        return notes
 
     def _count(self, report: SteerReport | None) -> None:
         if report is not None and report.connections is not None:
