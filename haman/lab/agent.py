@@ -65,6 +65,13 @@ def yields(runtime: Runtime, node: str, vip: str) -> bool:
     return any(m.node == node and any(r.code == "yielded" for r in m.reasons) for m in members)
 
 
+def in_tail(runtime: Runtime, node: str, service: str) -> bool:
+    """Whether a node still serves connections of a service that it was taken out of."""
+    told = status(runtime, node)
+    members = (m for s in told.services if s.name == service for m in s.members) if told else ()
+    return any(m.node == node and m.connections_left is not None for m in members)
+
+
 def last_event(runtime: Runtime, node: str) -> int:
     """The number of the last event in a node's journal; 0 where no agent answers."""
     return max((event.seq for event in _events(runtime, node, -1)), default=0)

@@ -35,6 +35,7 @@ COMES_HOME_S = 5.0
 """A preferred node that came back has its address again by then."""
 LATE_S = 10
 """What shall come of a drill may come later, on a machine that does other things too."""
+TAILS_END_S = 15
 AFTER_S = 1.0
 """Clients go on for so long after that, to meet what it does to them."""
 PATIENCE_S = 10
@@ -177,6 +178,11 @@ def _moved_away(lab: Lab) -> bool:
     return any(agent.yields(lab.runtime, vip.nodes[0], vip.name) for vip in lab.vips)
 
 
+def _any_tail(lab: Lab) -> bool:
+    places = ((node, each.name) for each in lab.anycasts for node in each.nodes)
+    return any(agent.in_tail(lab.runtime, node, name) for node, name in places)
+
+
 def wait_until_calm(lab: Lab) -> None:
     """Wait until a fault would be the only thing that is wrong.
 
@@ -186,6 +192,8 @@ def wait_until_calm(lab: Lab) -> None:
         LabError: it did not come to be.
     """
     lab.wait_until_settled()
+    # A drain during the tail of another goes on with that one, and says nothing of it.
+    kernel.wait_until(lambda: not _any_tail(lab), TAILS_END_S, poll_s=0.2)
     for node in lab.services.nodes:
         served = partial(serves, lab.runtime.pids[node])
         if not kernel.wait_until(served, SERVES_TIMEOUT_S, poll_s=0.1):
