@@ -74,7 +74,7 @@ def sensed(pair: Pair, node: str) -> dict[str, float | None]:
     ("answer", "said"),
     [
         (b"", "no answer within"),
-        (b"\x00\xff garbage\n\n1,2,3\n\n", "is no field"),
+        (b"\x00\xff garbage\n\n1,2,3\n\n", "is no header"),
         (None, "does not exist"),
     ],
     ids=["hangs", "lies", "vanishes"],

@@ -20,7 +20,7 @@ from haman.config.model import Config
 from haman.lab import anycast_peers as peers
 from haman.lab import faults, lab, run
 from haman.lab.anycast_bench import DRAINED, NODE, TRIALS
-from haman.lab.bench import PROCESSES
+from haman.lab.contenders import PROCESSES
 from haman.lab.kernel import processes_beside, wait_until
 from haman.lab.routers import prepare
 from haman.lab.runtime import LabError, Runtime
