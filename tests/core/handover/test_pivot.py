@@ -95,7 +95,9 @@ def test_while_the_pivot_changes_every_connection_is_found() -> None:
     assert cluster["b"].codes[2:] == [], "a's tail is there for it, too"
     cluster["c"].drained = True
     cluster["c"].connections = 2
-    run(lambda: gone_for(cluster, "c", seconds(3)))
+    run(lambda: cluster["c"].in_force.stance is Stance.WITHDRAWN)
+    gone_ns = cluster.now_ns
+    run(lambda: cluster.now_ns - gone_ns >= 3 * NS_PER_S)
     assert (cluster["c"].pivot.state, cluster["c"].held) == ("covered", True)
     cluster["c"].connections = 0
     run(lambda: cluster["c"].pivot.state == "done")
@@ -109,11 +111,6 @@ def test_while_the_pivot_changes_every_connection_is_found() -> None:
     cluster.run(LONG, lambda: quiet(cluster))
     assert quiet(cluster)
     assert cluster["c"].codes[-1] == "tail-ended: settled"
-
-
-def gone_for(cluster: Cluster, name: str, ticks: int) -> bool:
-    since = cluster[name].pivot._withdrawn_ns
-    return since is not None and cluster.now_ns - since >= ticks * TICK_NS
 
 
 def test_who_comes_back_is_announced_when_the_others_steer_to_it() -> None:
