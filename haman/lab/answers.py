@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 
 from msgspec import Struct
@@ -121,6 +122,11 @@ def doubled(replies: list[Reply]) -> int:
         else:
             holder, moved_ns = reply.mac, reply.at_ns
     return count
+
+
+def taken_over_ns(replies: Sequence[Reply]) -> int | None:
+    """When another node than the first one began to answer; None = nobody else did."""
+    return next((reply.at_ns for reply in replies if reply.mac != replies[0].mac), None)
 
 
 MOVES_APART_NS = 1000 * NS_PER_MS

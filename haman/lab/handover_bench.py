@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from haman.lab import run
-from haman.lab.answers import Answers, doubled, longest_silence_ms
+from haman.lab.answers import Answers, Reply, doubled, longest_silence_ms, taken_over_ns
 from haman.lab.contenders import HAMAN, KEEPALIVE, Agent, prepare
 from haman.lab.drill import Drill, Load, Step
 from haman.lab.lab import Lab, bring_up, down
@@ -35,8 +35,9 @@ class Move(Struct, frozen=True):
     Attributes:
         lost: connections that broke, of `established`.
         unanswered: exchanges that ended with their connection.
-        gap_ms: longest span without a new connection.
-        still_ms: the same, just as long before the move: what the machine itself is good for.
+        gap_ms: longest span without a new connection around the instant at which another node began
+            to answer for the address, or one, wherever it was, in which a connection failed.
+        still_ms: the same, just before the operator's word: what the machine itself is good for.
         unheld_ms: total time in which no node had the address.
         doubled: ARP replies of a second node.
         silence_ms: longest span in which somebody asked for the address and nobody answered.
@@ -118,32 +119,52 @@ def measure(lab: Lab, agent: Agent) -> tuple[Move, Move]:
     middle_ns = record.probe.started_ns + round((THERE_S + BACK_S) / 2 * 1e9)
     bounds = ((0, middle_ns), (middle_ns, record.probe.ended_ns))
     there, back = (
-        Move(
-            established=record.probe.established,
-            lost=sum(begin <= lost.at_ns < end for lost in record.probe.lost),
-            unanswered=record.probe.unanswered if end == middle_ns else 0,
-            gap_ms=gap_ms(record.probe, record.steps[place], begin, end),
-            still_ms=still_ms(record.probe, record.steps[place]),
-            unheld_ms=_unheld_ms(record, begin, end),
-            doubled=doubled([r for r in replies if begin <= r.at_ns < end]),
-            silence_ms=longest_silence_ms(
-                [r for r in replies if begin <= r.at_ns < end], asking.asked_ns
-            ),
-        )
-        for place, (begin, end) in enumerate(bounds)
+        _move(record, record.steps[place], replies, asking.asked_ns, bound)
+        for place, bound in enumerate(bounds)
     )
     return there, back
 
 
-def gap_ms(result: Result, step: StepDone, begin_ns: int, end_ns: int) -> float:
-    """The longest gap of new connections that one step caused."""
-    return _longest(result, Span(step.start_ns, step.end_ns), begin_ns, end_ns)
+def _move(
+    record: Record,
+    step: StepDone,
+    replies: Sequence[Reply],
+    asked_ns: list[int],
+    bounds: tuple[int, int],
+) -> Move:
+    begin, end = bounds
+    heard = [reply for reply in replies if begin <= reply.at_ns < end]
+    return Move(
+        established=record.probe.established,
+        lost=sum(begin <= lost.at_ns < end for lost in record.probe.lost),
+        unanswered=record.probe.unanswered if begin == 0 else 0,
+        gap_ms=gap_ms(record.probe, step, taken_over_ns(heard), bounds),
+        still_ms=still_ms(record.probe, step),
+        unheld_ms=_unheld_ms(record, begin, end),
+        doubled=doubled(heard),
+        silence_ms=longest_silence_ms(heard, asked_ns),
+    )
+
+
+def gap_ms(result: Result, step: StepDone, moved_ns: int | None, bounds: tuple[int, int]) -> float:
+    """The longest gap of new connections that a move caused.
+
+    Args:
+        result: what the client saw.
+        step: the operator's word, from its beginning to its end.
+        moved_ns: when another node began to answer for the address; None = none did, and whatever the
+            step can have caused counts.
+        bounds: from when until when, in ns.
+    """
+    span = Span(step.start_ns, step.end_ns)
+    if moved_ns is not None:
+        span = Span(moved_ns - STEP_REACH_NS, moved_ns)
+    return _longest(result, span, *bounds)
 
 
 def still_ms(result: Result, step: StepDone) -> float:
-    """The longest gap in a span before a step that is as long as what the step can have caused."""
-    length_ns = step.end_ns - step.start_ns + STEP_REACH_NS
-    begin_ns = max(result.started_ns, step.start_ns - length_ns)
+    """The longest gap before a step, in a span as long as that around a move."""
+    begin_ns = max(result.started_ns, step.start_ns - 2 * STEP_REACH_NS)
     return _longest(result, Span(begin_ns, step.start_ns), begin_ns, step.start_ns)
 
 
