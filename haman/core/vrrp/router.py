@@ -368,12 +368,13 @@ class VirtualRouter:
         if self.role is role:
             self._reasons = reasons
             return ()
-        was_active = self.role is Role.ACTIVE
-        change = self._become(role, reasons, now)
-        left = (self.farewell, RemoveAddresses(self._config.addresses)) if was_active else ()
-        return (*left, change)
+        active = self.role is Role.ACTIVE
+        left = (self.farewell, RemoveAddresses(self._config.addresses)) if active else ()
+        return (*left, self._become(role, reasons, now))
 
     def _peer_released(self, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
+        if self.role is Role.ACTIVE:
+            return ()  # its priority 0 was quicker than its word
         if self.role is not Role.BACKUP:
             text = f"{reasons[0].text}: ignored, the role here is {self.role}"
             return self._observations.make("peer-released-ignored", text, now)
@@ -390,8 +391,7 @@ class VirtualRouter:
             return ()
         if (config.vrid, config.family) != (old.vrid, old.family):
             raise ValueError(f"virtual router {old.vrid}: another VRID or family is another router")
-        self._config = config
-        self._listening.config = config
+        self._config = self._listening.config = config
         if self.role is Role.BACKUP and self._willing is None:
             self._listening.recount(now)
         if self.role is Role.ACTIVE:

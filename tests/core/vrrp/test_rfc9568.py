@@ -277,11 +277,16 @@ def test_a_peers_word_makes_a_backup_active_at_once():
     assert change(outputs).reasons == WHY
 
 
-def test_a_peers_word_is_ignored_in_other_roles():
+def test_a_peers_word_says_nothing_new_to_who_heard_its_priority_0():
     router = active()
-    assert codes(router.step(PeerReleased(WHY), T0)) == ["peer-released-ignored"]
+    assert router.step(PeerReleased(WHY), T0) == ()
+    assert router.role is Role.ACTIVE
+
+
+def test_a_peers_word_to_who_does_not_contend_is_ignored_and_told():
+    router = active()
     router.step(Released(WHY), T0)
-    router.step(PeerReleased(WHY), T0)
+    assert codes(router.step(PeerReleased(WHY), T0)) == ["peer-released-ignored"]
     assert router.role is Role.RELEASED
 
 
