@@ -235,7 +235,12 @@ def heal(name: str) -> None:
 @lab.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("lab/pair.clab.yml"))
 @click.option("--quick", is_flag=True, help="Fewer repetitions.")
-@click.option("--only", multiple=True, metavar="TABLE", help="Of the tables, this one; repeatable.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="TABLE",
+    help="Of the tables, this one; repeatable. pair-storm (20 minutes) is measured only so.",
+)
 @click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),

@@ -26,7 +26,7 @@ def measure(
         file: the topology.
         make_cluster_key: writes a new cluster key file.
         say: told about each step that a person waits for.
-        only: names of tables; () = all of the topology's.
+        only: names of tables; () = all of the topology's that do not take long.
         folder: for the results, a file each; None = they are not kept.
         quick: fewer repetitions.
 
@@ -40,7 +40,7 @@ def measure(
         known = f"its tables are {', '.join(kinds)}" if kinds else "it has none"
         raise click.UsageError(f"no table {', '.join(unknown)} of lab {name}: {known}")
     times = REPETITIONS_QUICK if quick else REPETITIONS
-    for table in only or kinds:
+    for table in only or [name for name, kind in kinds.items() if not kind.asked_for]:
         kind = kinds[table]
         measured = kind.bench(file, make_cluster_key, repetitions=times, say=say)
         at = datetime.now(UTC)

@@ -22,6 +22,7 @@ from haman.lab import (
     jitter_bench,
     results,
     routers_bench,
+    soak_bench,
 )
 from haman.lab.files import write
 
@@ -38,12 +39,14 @@ class Kind:
         type: what it is, for msgspec.
         to_markdown: shows it.
         programs: of `results.PROGRAMS`, whose versions are told.
+        asked_for: measured only when it is named, for it takes long.
     """
 
     bench: Callable[..., object]
     type: Any
     to_markdown: Callable[[Any], str]
     programs: tuple[str, ...]
+    asked_for: bool = False
 
 
 _PAIR = ("keepalived", "haproxy")
@@ -60,6 +63,13 @@ KINDS: Mapping[str, Kind] = {
     ),
     "pair-routers": Kind(
         routers_bench.bench, tuple[routers_bench.Row, ...], routers_bench.to_markdown, _PAIR
+    ),
+    "pair-storm": Kind(
+        soak_bench.bench,
+        tuple[soak_bench.Storm, ...],
+        soak_bench.to_markdown,
+        ("haproxy",),
+        asked_for=True,
     ),
     "anycast": Kind(
         anycast_bench.bench,
