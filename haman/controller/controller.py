@@ -229,7 +229,7 @@ class Controller:
             self._peers.publish_soon()
         self._compare(now_ns)
         self._failovers.give_back(situation)
-        if stepped.moves:
+        if self._drains.heed(decision.anycast) or stepped.moves:
             self.decide()
 
     def _compare(self, now_ns: int) -> None:

@@ -8,18 +8,20 @@ from dataclasses import replace
 
 from haman.config.model import Anycast, Config
 from haman.controller.anycast import configured_anycast
-from haman.core.announcements import AnycastReport
+from haman.core.announcements import AnycastReport, AnycastStance
 from haman.core.facts import EngineReported
 from haman.core.handover.pivot import Pivot
-from haman.core.handover.pivot_facts import PivotFacts, TailNote
+from haman.core.handover.pivot_facts import QUIET_NS, PivotFacts, TailNote
 from haman.core.handover.steering import SteerOrder
 from haman.core.handover.survivor import Survivor
-from haman.core.ladder import ConfiguredAnycast
+from haman.core.ladder import ConfiguredAnycast, Rung
 from haman.core.ladders import footing
 from haman.core.situation import Situation
 from haman.core.words import Event
 
 NS_PER_S = 1_000_000_000
+STEP_LATE_NS = 2 * NS_PER_S
+"""A rung is in force some 100 ms after it was wanted, more on a busy host."""
 
 
 class Drains:
@@ -28,6 +30,8 @@ class Drains:
     def __init__(self, config: Config) -> None:
         self._pivots: dict[str, Pivot] = {}
         self._survivors: dict[str, Survivor] = {}
+        self._waiting: frozenset[str] = frozenset()
+        """Services that are to have another weight."""
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
@@ -53,10 +57,11 @@ class Drains:
             facts = PivotFacts(
                 drained=footed.drained,
                 comes=footed.comes,
+                shifts=service.name in self._waiting,
                 dead=footed.broken,
                 ending=footed.ending,
                 in_force=footed.in_force,
-                full=footed.in_force == service.rungs[0],
+                quiet_ns=_quiet_ns(service, footed.in_force),
                 steers=word is not None and word.ready,
                 peers=situation.peers,
                 reports=reports,
@@ -72,6 +77,11 @@ class Drains:
             events += [_event(service.name, note, at_ns) for note in notes]
         tails = {name: pivot.standing for name, pivot in self._pivots.items()}
         return replace(situation, tails=tails), tuple(events)
+
+    def heed(self, stances: tuple[AnycastStance, ...]) -> bool:
+        """Take in whose weight waits for a tail; whether that is news, and so to be stepped at once."""
+        before, self._waiting = self._waiting, frozenset(s.service for s in stances if s.waits)
+        return before != self._waiting
 
     def orders(self, now_ns: int) -> tuple[SteerOrder, ...]:
         """What the engine shall do."""
@@ -92,6 +102,12 @@ class Drains:
         if word is None and steers is None:
             return report
         return replace(report, tail=word, connections_left=pivot.left, steers=steers)
+
+
+def _quiet_ns(service: ConfiguredAnycast, in_force: Rung | None) -> int:
+    """How long a rung must not have changed to be the last: below the top one, the next may follow."""
+    climbs = in_force != service.rungs[0]
+    return max(QUIET_NS, service.step_ns + STEP_LATE_NS if climbs else 0)
 
 
 def _pivot(service: Anycast, node: str) -> Pivot:

@@ -123,6 +123,8 @@ class Operator:
 
         In turn: the VIPs of a group go with the first of them.
         """
+        if not held:
+            return None
         try:
             await self._intent.change(lambda intent: intent)
         except NotDurableError as error:

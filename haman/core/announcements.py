@@ -22,6 +22,7 @@ class AnycastStance:
         held: the service's addresses shall be on its interface. True before the first announcement
             and until some time after the last withdrawal.
         reasons: why, best first.
+        waits: it would have another weight if the others steered to this node.
     """
 
     service: str
@@ -29,6 +30,7 @@ class AnycastStance:
     weight: int
     held: bool
     reasons: tuple[Reason, ...] = ()
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

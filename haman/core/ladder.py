@@ -28,6 +28,7 @@ peers' consent or up because one took it back.
         nobody else serves, proxy well, addresses up   withdrawn                 shut: last resort
     starting, or addresses not up                      any                       stays
     well, others serve and are made ready (`pivot`)    shut, withdrawn           stays
+    well, would change its weight, the same            full, reduced             stays, waits
     well, others serve, by permit                      full, reduced, shut       permitted rung
     well, held, nobody else serves                     shut, withdrawn           lowest rung
     well, held                                         any                       stays
@@ -249,14 +250,15 @@ class Ladder:
             reasons = (because.RELAY_AWAITED, *footing.reasons)
             self._stance = AnycastStance(name, Stance.WITHDRAWN, 0, True, reasons)
             return self._stance
-        before, self._at = self._at, self._next(self._at, footing, now_ns)
+        before, to = self._at, self._next(self._at, footing, now_ns)
+        waits = _waits(before, to, footing)
+        self._at = before if waits else to
         if self._at != before:
-            self._in_force_ns = None
-            self._deadline_ns = None
+            self._in_force_ns = self._deadline_ns = None
             self._observe(footing, now_ns)
         held = not self._may_let_go(footing, now_ns)
         reasons = self._reasons(self._at, footing)
-        self._stance = AnycastStance(name, self._at.stance, self._at.weight, held, reasons)
+        self._stance = AnycastStance(name, self._at.stance, self._at.weight, held, reasons, waits)
         return self._stance
 
     def _observe(self, footing: Footing, now_ns: int) -> None:
@@ -323,11 +325,8 @@ class Ladder:
 
     def _may_let_go(self, footing: Footing, now_ns: int) -> bool:
         """Drained, withdrawn, and every router has had the time to notice."""
-        if self._at != WITHDRAWN or not footing.drained or not footing.servers:
-            return False
-        if footing.tail.holds:
-            return False
-        return self._was_in_force(ROUTERS_NS, now_ns)
+        is_out = self._at == WITHDRAWN and footing.drained and bool(footing.servers)
+        return is_out and not footing.tail.holds and self._was_in_force(ROUTERS_NS, now_ns)
 
     def _was_in_force(self, long_ns: int, now_ns: int) -> bool:
         return self._is_over(self._in_force_ns, long_ns, now_ns)
@@ -370,6 +369,12 @@ class Ladder:
         step_s = self._configured.step_ns / NS_PER_S
         full = self._configured.weight
         return because.climbing(self._configured.name, at.weight, full, footing.servers, step_s)
+
+
+def _waits(at: Rung, to: Rung, footing: Footing) -> bool:
+    """Whether routers' hashes would move before anybody steers."""
+    free = footing.broken or footing.ending or footing.stands_down or not footing.servers
+    return footing.tail.gates and at.serves and to not in {at, WITHDRAWN} and not free
 
 
 def in_force(configured: ConfiguredAnycast, announced: Iterable[Announcement]) -> Rung:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from haman.core.handover.messages import Side
-from haman.engine.steering_rules import KNOWN_MAX, PRIORITY
+from haman.engine.steerer import Job
+from haman.engine.steering_rules import KNOWN_MAX, PRIORITY, learn
 
 PASSED_S = 10
 """Of a connection that is handed on: longer than most keep-alive intervals would be costly to be wrong in:
@@ -74,6 +75,25 @@ class Diversion:
     def ip(self) -> str:
         """Of the family, as nftables has it."""
         return "ip" if self.family == 4 else "ip6"
+
+
+def job(diversion: Diversion) -> Job:
+    """For the process that keeps the rules.
+
+    Whole or not at all: rules of a tail that is over would lead to a node that knows nothing of it.
+    """
+    return Job(
+        name=diversion.table,
+        place=_set(diversion.addresses),
+        begin=(begin(diversion),),
+        steer=(steer(diversion),),
+        end=end(diversion),
+        learn=learn(diversion.table),
+        addresses=diversion.addresses,
+        counts=diversion.counts,
+        passed=passed(diversion) if diversion.side is Side.GIVING else "",
+        stays=False,
+    )
 
 
 def begin(diversion: Diversion) -> str:

@@ -19,7 +19,6 @@ from haman.engine.claims import anycast_claims
 from haman.engine.interfaces import Interfaces
 from haman.engine.loop import Loop
 from haman.engine.reporter import Reporter
-from haman.engine.steerer import Diverted
 from haman.engine.steering import SteeringChild
 
 
@@ -115,14 +114,14 @@ class Diversions:
         if isinstance(found, Reason):
             return SteerReport(order, problem=found)
         states = [self._child.state(each) for each in found]
-        counts = [s.connections for s in states if s is not None and s.connections is not None]
+        counts = [s and s.connections for d, s in zip(found, states, strict=True) if d.counts]
         problem = next((s.problem for s in states if s is not None and s.problem), "")
         return SteerReport(
             order,
             ready=None not in states and not problem,
             problem=Reason("no-rules", problem) if problem else None,
-            connections=sum(counts) if len(counts) == len(states) else None,
-            passed=sum(s.passed for s in states if isinstance(s, Diverted)),
+            connections=sum(count or 0 for count in counts) if None not in counts else None,
+            passed=sum(s.passed for s in states if s is not None),
         )
 
     def _diversions(self, order: SteerOrder) -> list[Diversion] | Reason:

@@ -7,16 +7,16 @@ desired set, on a change and every second, which is also how it knows that the e
 import contextlib
 import os
 import socket
-import sys
+from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
+from haman.engine import anycast_rules, steering_rules
 from haman.engine.anycast_rules import Diversion
 from haman.engine.child import NS_PER_S, Child
 from haman.engine.loop import Loop
 from haman.engine.reporter import Reporter
-from haman.engine.steerer import MESSAGE_BYTES_MAX, Answer, Diverted, Steered, Wanted
+from haman.engine.steerer import MESSAGE_BYTES_MAX, Job, outcomes, pack
 from haman.engine.steering_rules import Steering
 from haman.system.spawn import Confinement, spawn
 
@@ -27,6 +27,27 @@ NICE: Final = -10
 RETRY_NS: Final = NS_PER_S // 5
 """While something fails."""
 
+Rules = Steering | Diversion
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """What became of rules.
+
+    Attributes:
+        problem: why they are not in force; "" = they are.
+        connections: to their addresses, not at their end; None = not counted.
+        passed: of a tail of anycast: handed on lately.
+    """
+
+    problem: str = ""
+    connections: int | None = None
+    passed: int = 0
+
+
+def _job(rules: Rules) -> Job:
+    return anycast_rules.job(rules) if isinstance(rules, Diversion) else steering_rules.job(rules)
+
 
 class SteeringChild:
     """One process at a time, and none most of the time. Nothing here waits."""
@@ -36,15 +57,16 @@ class SteeringChild:
         self._reporter = reporter
         self._child = Child(loop, self._spawn, self._died)
         self._socket: socket.socket | None = None
-        self._wanted: tuple[Steering | Diversion, ...] = ()
+        self._wanted: tuple[Rules, ...] = ()
         self._warm = False
-        self._steered: dict[tuple[str, int], Steered | Diverted] = {}
+        self._steered: dict[Rules, Steered] = {}
+        self._told: deque[tuple[Rules, ...]] = deque()
+        """What it has not answered yet."""
         self._problem = ""
         self._tell_at_ns: int | None = None
         self._dismissed = False
-        self._decoder = msgspec.msgpack.Decoder(Answer)
 
-    def want(self, steerings: tuple[Steering | Diversion, ...], now_ns: int, *, warm: bool) -> None:
+    def want(self, steerings: tuple[Rules, ...], now_ns: int, *, warm: bool) -> None:
         """Have exactly these; cheap when it is as before. `warm`: or more will come soon."""
         if (steerings, warm) == (self._wanted, self._warm):
             return
@@ -55,16 +77,12 @@ class SteeringChild:
         elif self._socket is None:  # it died, and is not started again for nothing
             self._child.give_up()
 
-    def state(self, steering: Steering | Diversion) -> Steered | Diverted | None:
+    def state(self, steering: Rules) -> Steered | None:
         """What it last said of exactly this; None = nothing yet."""
-        steered = self._steered.get(steering.key)
-        if steered is not None and steered.steering == steering:
-            return steered
-        if not self._problem:
-            return None
-        if isinstance(steering, Diversion):
-            return Diverted(steering, self._problem)
-        return Steered(steering, self._problem)
+        steered = self._steered.get(steering)
+        if steered is None and self._problem:
+            return Steered(self._problem)
+        return steered
 
     @property
     def deadline_ns(self) -> int | None:
@@ -90,9 +108,8 @@ class SteeringChild:
         failing = any(steered.problem for steered in self._steered.values())
         self._tell_at_ns = now_ns + (RETRY_NS if failing else ALIVE_NS)
         with contextlib.suppress(OSError):  # it does not read now, or is about to be found dead
-            steerings = tuple(s for s in self._wanted if isinstance(s, Steering))
-            diversions = tuple(s for s in self._wanted if isinstance(s, Diversion))
-            self._socket.send(msgspec.msgpack.encode(Wanted(steerings, diversions)))
+            self._socket.send(pack(map(_job, self._wanted)))
+            self._told.append(self._wanted)
 
     def stop(self) -> None:
         """End it for good."""
@@ -104,7 +121,7 @@ class SteeringChild:
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         own.setblocking(False)
         number = other.fileno()
-        command = [sys.executable, "-m", "haman.engine.steerer", str(number), str(SILENCE_S)]
+        command = ["haman.engine.steerer", str(number), str(SILENCE_S)]
         try:
             pid = spawn(command, os.environ, Confinement(), keep=(number,))
             with contextlib.suppress(PermissionError):  # on a busy host it has a deadline to keep
@@ -130,9 +147,8 @@ class SteeringChild:
         if not data:
             self._close()
             return
-        answer = self._decoder.decode(data)
-        said: tuple[Steered | Diverted, ...] = (*answer.steered, *answer.diverted)
-        self._steered = {each.steering.key: each for each in said}
+        told = zip(self._told.popleft(), outcomes(data), strict=True)
+        self._steered = {rules: Steered(*outcome) for rules, outcome in told}
         self._reporter.changed = True
 
     def _close(self) -> None:
@@ -140,6 +156,7 @@ class SteeringChild:
             self._loop.forget(self._socket)
             self._socket.close()
             self._socket = None
+            self._told.clear()
 
     def _died(self, how: str, now_ns: int) -> None:
         self._close()

@@ -19,13 +19,12 @@ UDP, and what else is not TCP, stays where it arrives, and so do fragments.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Protocol
 from zlib import crc32
 
 from haman.core.handover.messages import Side
+from haman.engine.steerer import Job
 
 KNOWN_MAX = 1 << 19
 """Connections that a set holds. Beyond it a SYN goes to the giver, which serves it."""
@@ -69,6 +68,27 @@ class Steering:
         return f"haman_{plain}_{crc32(self.vip.encode()):08x}_ip{self.family}"
 
 
+def job(steering: Steering) -> Job:
+    """For the process that keeps the rules; the second variant is for Linux before 5.16."""
+    return Job(
+        name=steering.table,
+        place=f"{steering.interface} {_set(steering)}",
+        begin=tuple(begin(steering, egress=egress) for egress in (True, False)),
+        steer=tuple(steer(steering, egress=egress) for egress in (True, False)),
+        end=end(steering),
+        learn=learn(steering.table),
+        addresses=steering.addresses,
+        counts=steering.side is Side.GIVING,
+        passed="",
+        stays=True,
+    )
+
+
+def learn(table: str) -> str:
+    """How a command begins that adds connections to those that a table knows."""
+    return f"add element netdev {table} known"
+
+
 def begin(steering: Steering, *, egress: bool) -> str:
     """Commands that make the table; all that it does is learn from SYNs.
 
@@ -101,29 +121,6 @@ def begin(steering: Steering, *, egress: bool) -> str:
             "}",
         ]
     return "\n".join(lines)
-
-
-class Table(Protocol):
-    """Whose set `known` is learnt."""
-
-    @property
-    def family(self) -> int:
-        """Of its addresses, 4 or 6."""
-
-    @property
-    def table(self) -> str:
-        """Its name."""
-
-
-def learn(steering: Table, connections: Iterable[bytes], address: str) -> str:
-    """A command that adds these connections to `address`, as `SockDiag.connections` gives them."""
-    size = 4 if steering.family == 4 else 16
-    elements = []
-    for each in connections:
-        remote = _text(each[:size])
-        port, local = (int.from_bytes(each[at : at + 2], "big") for at in (size, size + 2))
-        elements.append(f"{remote} . {port} . {address} . {local}")
-    return f"add element netdev {steering.table} known {{ {', '.join(elements)} }}"
 
 
 def steer(steering: Steering, *, egress: bool) -> str:
@@ -252,9 +249,3 @@ def _targets(steering: Steering) -> str:
 
 def _set(steering: Steering) -> str:
     return f"{{ {', '.join(steering.addresses)} }}"
-
-
-def _text(packed: bytes) -> str:
-    if len(packed) == 4:
-        return ".".join(map(str, packed))
-    return str(IPv6Address(packed))

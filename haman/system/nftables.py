@@ -3,12 +3,13 @@
 A table with `flags owner` belongs to the netlink socket that made it: nobody else can change it, a
 `flush ruleset` passes it by, and the kernel removes it when the socket is closed, however its process
 ends. So there is nothing to clean up after a crash. Linux 5.12, nftables 0.9.9.
+
+As small as `inet_diag`, for the same reason.
 """
 
 import ctypes
-from typing import Final
 
-LIBRARY: Final = "libnftables.so.1"
+LIBRARY = "libnftables.so.1"
 
 
 class NftablesError(OSError):

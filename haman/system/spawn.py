@@ -43,7 +43,7 @@ def spawn(
     """Start a child: leader of its own session, standard input empty, killed when this thread dies.
 
     Args:
-        command: an absolute path first.
+        command: an absolute path first; or a module of haman's own, see `confine`.
         environment: all of it.
         confinement: applied before the command is run; a failure ends the child with
             `confine.FAILED`, and says why on standard error.

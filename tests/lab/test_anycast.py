@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.privileged, pytest.mark.real("haproxy"), pytest.mark.r
 
 # The others take longer; `haman lab drill --all` does them all.
 QUICK = ("all-nodes-fault", "controller-crash", "drain", "exabgp-crash")
-QUICK += ("node-silent", "proxy-crash", "router-clears-session")
+QUICK += ("node-silent", "proxy-crash", "router-clears-session", "weight")
 DRILLS = [SHIPPED / "drills" / f"anycast-{name}.toml" for name in QUICK]
 PREFIXES = ("192.0.2.100/32", "2001:db8::100/128")
 NODES = ("lb1", "lb2", "lb3")

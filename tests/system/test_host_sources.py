@@ -14,11 +14,12 @@ import pytest
 from haman.core.resources import GroupCpu, GroupMemory
 from haman.system.cgroup import LOOK_NS, ControlGroups
 from haman.system.conntrack import Conntrack
+from haman.system.inet_diag import SockDiagError
 from haman.system.netdev import BYTES_PER_MBIT, Interfaces, Overflows, SocketTotals, speed
 from haman.system.netns import is_own, open_inside
 from haman.system.portrange import PortRange
 from haman.system.pressure import HostMemory
-from haman.system.sockdiag import SockDiag, SockDiagError, crowded
+from haman.system.sockdiag import SockDiag, crowded
 from haman.system.softirq import Interrupts
 from tests.engine.net import Namespace
 from tests.system.groups import quota_group

@@ -3,6 +3,7 @@
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from haman.engine.steerer import outcomes, pack
 from haman.system import confine
 from haman.system.signalling import catches
 from haman.system.spawn import Confinement, spawn
@@ -201,3 +203,24 @@ def test_whether_a_signal_is_caught(children: Children) -> None:
     os.kill(pid, signal.SIGKILL)
     children.status(pid)
     assert not catches(pid, signal.SIGUSR1)
+
+
+def test_a_module_is_run_in_the_interpreter_that_confined_it(children: Children) -> None:
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with here:
+        with there:
+            pid = children.start(
+                ["haman.engine.steerer", str(there.fileno()), "5"], keep=(there.fileno(),)
+            )
+        here.send(pack([]))
+        assert outcomes(here.recv(4096)) == []
+        assert "confine.py" in Path(f"/proc/{pid}/cmdline").read_text()
+        assert os.sched_getscheduler(pid) == os.SCHED_OTHER
+    assert children.status(pid) == 0
+
+
+def test_a_module_that_cannot_be_run_says_why(
+    children: Children, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert children.status(children.start(["haman.engine.nothing"])) == confine.FAILED
+    assert "haman.engine.nothing" in capfd.readouterr().err

@@ -1,7 +1,7 @@
 """A node whose move sends routers' hashes elsewhere: others steer to it what they do not know.
 
 When a node leaves an anycast service, comes back, or changes its weight, routers send a part of the
-connections of *all* nodes to another one. So who leaves or comes back is the pivot for a while: the
+connections of *all* nodes to another one. So who does that is the pivot for a while: the
 others, the survivors, steer to it what they do not know, and what it does not know either goes down
 the line of them (see `steering`). There is one pivot at a time, and it need not be a certain one: who
 moves while another one's tail is on is covered by that, and once a drained pivot serves nothing itself,
@@ -11,10 +11,11 @@ it names the first in line its heir, and is free.
     -------  -----  ---------------------  ---------------------------------------------  -------
     idle     –      free                   drained and announced, others serve            waiting
                                            comes back, others serve                       waiting
+                                           is to have another weight, others serve        waiting
     waiting  –      keeps its rung         nobody else's tail of it                       asking
                                            in line of another one's: drained              covered
-                                             comes back                                   done
-                                           WAIT_NS and tail_ns; back: ASK_BACK_NS         done
+                                             not drained                                  done
+                                           WAIT_NS and tail_ns; not drained: ASK_BACK_NS  done
     asking   asks   keeps its rung         another one's has begun, or one asks, too,
                                              and comes first by name                      closing
                                            all that serve and can, and this node, are
@@ -24,7 +25,7 @@ it names the first in line its heir, and is free.
              began                         LEAST_TAIL_NS, and there is one survivor       closing
                                              there are several: the first is the heir     passing
                                            not drained: nothing is handed on, and no rung
-                                             has changed for QUIET_NS, at the top one     closing
+                                             has changed for `quiet_ns`                   closing
                                            tail_ns since it began, was undrained, or a
                                              rung came into force while it comes back     closing
                                            the proxy is dead (and not merely restarted,
@@ -37,7 +38,7 @@ it names the first in line its heir, and is free.
     closing  over   addresses stay         SAY_OVER_NS, and nobody steers here any more;
                                              CLOSING_NS: not to be tried again            done
                                              else, or wanted otherwise meanwhile          idle
-    done     –      free                   what it was for is over: undrained, or serves  idle
+    done     –      free                   what it was for is over                        idle
 
     idle, waiting, covered, done: named an heir → tail.
     waiting, asking: not wanted any more, dead, ending, nobody else serves → idle (over closing).
@@ -47,8 +48,8 @@ it names the first in line its heir, and is free.
 Timers: one deadline per state, above; withdrawn since; the rung, and the tail, unchanged since.
 
 Invariants
-    The ladder moves down for a drain, and up from nothing, only when the survivors are ready, or it is
-    known that none will be.
+    The ladder moves down for a drain, up from nothing, and from one weight to another, only when the
+    survivors are ready, or it is known that none will be.
     Every state ends by time alone, whatever the others do.
     Addresses stay while anybody may still steer here.
     While the pivot changes, whoever knows a connection is still found: the heir is the first in line, so
@@ -62,7 +63,6 @@ from haman.core.handover.pivot_facts import (
     CLOSING_NS,
     LEAST_TAIL_NS,
     PASS_NS,
-    QUIET_NS,
     SAY_OVER_NS,
     SERVED,
     SWITCH_NS,
@@ -85,7 +85,7 @@ from haman.core.handover.steering import (
     lease_end,
 )
 from haman.core.ladder import WITHDRAWN, Rung
-from haman.core.words import Reason, Stance
+from haman.core.words import Reason
 
 _SERVES_ON = ("tail", "passing", "covered")
 
@@ -115,7 +115,7 @@ class Pivot:
         self._withdrawn_ns: int | None = None
         self._steady_ns = 0
         self._in_force: Rung | None = None
-        self._drained = self._for_drain = self._adopted = self._again = False
+        self._drained = self._for_drain = self._adopted = self._again = self._refused = False
 
     # ---- surface -------------------------------------------------------------------------------
 
@@ -164,7 +164,8 @@ class Pivot:
         """What is asked of the ladder."""
         keeps = self._state in {"waiting", "asking"} or (self._state == "closing" and self._again)
         holds = keeps or self._state in {*_SERVES_ON, "closing"}
-        return TailStanding(keeps, holds, self._reasons)
+        rests = self._state == "idle" or (self._state == "closing" and not self._refused)
+        return TailStanding(keeps, (keeps or rests) and self.tail_ns > 0, holds, self._reasons)
 
     def order(self, now_ns: int) -> SteerOrder | None:
         """What the engine shall do."""
@@ -236,16 +237,14 @@ class Pivot:
                 return self._covered(facts, heard, now_ns)
             case "idle":
                 self._idle(facts, heard, now_ns)
-            case "done" if facts.drained == self._for_drain and (facts.drained or facts.comes):
+            case "done" if facts.drained == self._for_drain and facts.moves:
                 pass
             case _:
                 self._enter("idle", 0)
         return None
 
     def _may(self, facts: PivotFacts, heard: Heard) -> bool:
-        announced = facts.in_force is not None and facts.in_force.stance is not Stance.WITHDRAWN
-        wanted = announced if facts.drained else facts.comes
-        return wanted and not facts.dead and not facts.ending and bool(heard.serving)
+        return facts.wanted and bool(heard.serving)
 
     def _idle(self, facts: PivotFacts, heard: Heard, now_ns: int) -> None:
         # Before the engine has spoken it is not known whether a tail goes on.
@@ -334,10 +333,9 @@ class Pivot:
         return TailNote("tail-refused", reason)
 
     def _tail(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
-        # Who comes to serve joins the line at its end, so that nobody else's next changes.
-        ready = heard.ready(self._id)
-        stay = self._line if now_ns < self._line_until_ns else [n for n in self._line if n in ready]
-        self._line = tuple(dict.fromkeys((*stay, *ready))) or self._line
+        stay = self._line if now_ns < self._line_until_ns else ()
+        found = heard.line(self._id, self._line)
+        self._line = tuple(dict.fromkeys((*stay, *found))) or self._line
         return self._still(facts, now_ns, covers=heard.covers(self._id))
 
     def _still(self, facts: PivotFacts, now_ns: int, *, covers: bool) -> TailNote | None:
@@ -352,7 +350,7 @@ class Pivot:
             pass
         elif free:
             return self._finish(SERVED, now_ns)
-        elif not facts.drained and facts.full and self._is_quiet(now_ns):
+        elif not facts.drained and self._is_quiet(facts.quiet_ns, now_ns):
             text = "routers send every connection to the node that knows it"
             return self._finish(Reason("settled", text), now_ns)
         elif now_ns >= self._ends_ns:
@@ -362,8 +360,8 @@ class Pivot:
             return self._finish(Reason("tail-timeout", text), now_ns, left or 0)
         return None
 
-    def _is_quiet(self, now_ns: int) -> bool:
-        return self._passed == 0 and now_ns - self._steady_ns >= QUIET_NS
+    def _is_quiet(self, quiet_ns: int, now_ns: int) -> bool:
+        return self._passed == 0 and now_ns - self._steady_ns >= quiet_ns
 
     def _passing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
         taken = heard.other(lambda o: o.word.of == self._id)
@@ -374,7 +372,7 @@ class Pivot:
         return TailNote("tail-ended", Reason("passed-on", text), self._line)
 
     def _closing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> None:
-        self._again |= facts.drained != self._for_drain
+        self._again |= facts.drained != self._for_drain or (facts.shifts and not self._refused)
         said = now_ns >= self._ends_ns - CLOSING_NS + SAY_OVER_NS
         if (said and not heard.steer(self._id)) or now_ns >= self._ends_ns:
             self._settle(*self._reasons)
@@ -385,7 +383,7 @@ class Pivot:
         return TailNote("tail-ended", reason, self._line, cut)
 
     def _close(self, now_ns: int, *reasons: Reason, again: bool = False) -> None:
-        self._again, self._for_drain = again, self._drained
+        self._again, self._for_drain, self._refused = again, self._drained, bool(reasons)
         self._enter("closing", now_ns + CLOSING_NS, *reasons)
 
     def _enter(self, state: str, ends_ns: int, *reasons: Reason) -> None:

@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from haman.core.handover.messages import NS_PER_S
+from haman.core.handover.messages import NS_PER_MS, NS_PER_S
 from haman.core.handover.steering import LEASE_NS, TAIL, SteerReport, SteerWord, TailWord
 from haman.core.handover.survivor import DRAINS_ITSELF
 from haman.core.ladder import Rung, servers
 from haman.core.reports import PeerView
-from haman.core.words import Reason
+from haman.core.words import Reason, Stance
 
 ASK_NS = 10 * NS_PER_S
 ASK_BACK_NS = 3 * NS_PER_S
-"""Who comes back is needed: the others wait for it more than it waits for them."""
+"""Who comes back is needed: the others wait for it more than it waits for them. And a permit to have
+another weight is not there for long."""
 WAIT_NS = 10 * NS_PER_S
 """A tail lasts as long as its node's configuration says; asking, passing and closing come on top."""
 LEAST_TAIL_NS = 2 * NS_PER_S
@@ -22,6 +23,9 @@ QUIET_NS = 10 * NS_PER_S
 PASS_NS = 3 * NS_PER_S
 SWITCH_NS = 2 * NS_PER_S
 """Survivors change over to a new pivot within two reports; until then the line is the old one's."""
+LATE_NS = 1500 * NS_PER_MS
+"""A survivor that is silent for so long leaves the line. A busy host is late by 0.7 s, and a shorter line
+resets its connections; the segments of those behind one that is dead are sent again."""
 CLOSING_NS = LEASE_NS + NS_PER_S
 SAY_OVER_NS = NS_PER_S
 """Reports are lost, and who has just been asked has not said yet that it steers."""
@@ -36,10 +40,11 @@ class PivotFacts:
     Attributes:
         drained: the operator wants it.
         comes: it serves nothing, and nothing but its tail keeps it from being announced.
+        shifts: it serves, and nothing but its tail keeps it from another weight.
         dead: the proxy is dead or deaf.
         ending: the agent ends.
         in_force: what routers were told last; None while the relay is not reached.
-        full: that is the top rung.
+        quiet_ns: a rung that has not changed for so long does not by itself.
         steers: this node's rules for another one's tail are in force.
         peers: every configured one.
         reports: the engine's; None = it has said nothing yet.
@@ -47,13 +52,26 @@ class PivotFacts:
 
     drained: bool
     comes: bool
+    shifts: bool
     dead: bool
     ending: bool
     in_force: Rung | None
-    full: bool
+    quiet_ns: int
     steers: bool
     peers: tuple[PeerView, ...]
     reports: tuple[SteerReport, ...] | None
+
+    @property
+    def moves(self) -> bool:
+        """It leaves, comes back or is to have another weight, or it has left."""
+        return self.drained or self.comes or self.shifts
+
+    @property
+    def wanted(self) -> bool:
+        """There is something to ask the others for."""
+        announced = self.in_force is not None and self.in_force.stance is not Stance.WITHDRAWN
+        wanted = announced if self.drained else self.moves
+        return wanted and not self.dead and not self.ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +128,13 @@ class Heard:
     def ready(self, tail: str) -> tuple[str, ...]:
         """Whose rules are in force, in order."""
         return tuple(sorted(name for name, word in self.words(tail).items() if word.ready))
+
+    def line(self, tail: str, line: tuple[str, ...]) -> tuple[str, ...]:
+        """Who stays in a line, and who comes to its end; so nobody else's next changes."""
+        ready = self.ready(tail)
+        late = {p.name for p in self._peers if not p.fresh and p.age_ms * NS_PER_MS < LATE_NS}
+        stay = (name for name in line if name in late or name in ready)
+        return tuple(dict.fromkeys((*stay, *ready)))
 
     def steer(self, tail: str) -> bool:
         """Somebody steers for it, or is about to."""

@@ -1,6 +1,6 @@
-"""What the nodes of an anycast service say and want while one of them leaves or comes back.
+"""What the nodes of an anycast service say and want while one of them leaves, comes back or changes its weight.
 
-One of them is the pivot (see there), as a rule who leaves or comes back. It asks the others, the
+One of them is the pivot (see there), as a rule who does that. It asks the others, the
 survivors, to steer to it what they do not know. What it does not know either is a survivor's that the
 router sends to another one now: it goes down a line of them, first to last by name, and the last one
 answers. So a segment passes each node at most twice:
@@ -123,11 +123,13 @@ class TailStanding:
 
     Attributes:
         keeps: a node that leaves or comes back stays where it is: the survivors are not ready yet.
+        gates: so does one that is to change its weight, and it says that it waits (`AnycastStance.waits`).
         holds: the addresses stay, announced or not.
         reasons: why, or why there is no tail.
     """
 
     keeps: bool = False
+    gates: bool = False
     holds: bool = False
     reasons: tuple[Reason, ...] = ()
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from haman.core.announcements import AnycastReport
 from haman.core.handover.messages import NS_PER_MS, NS_PER_S, Side
 from haman.core.handover.pivot import Pivot
-from haman.core.handover.pivot_facts import PivotFacts, TailNote
+from haman.core.handover.pivot_facts import QUIET_NS, PivotFacts, TailNote
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.handover.survivor import Survivor
-from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, Rung, servers
+from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, Rung, Shed, servers
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Condition, Reason, Stance
 
@@ -20,6 +20,8 @@ TICK_NS = 100 * NS_PER_MS
 TAIL_NS = 15 * NS_PER_S
 EDGE = ConfiguredAnycast("edge", reduced_weights=(), step_ns=NS_PER_S, drain_ns=NS_PER_S)
 FULL = Rung(Stance.FULL, 100)
+HALF = Rung(Stance.REDUCED, 50)
+STEPS = replace(EDGE, reduced_weights=(50, 25))
 
 
 @dataclass
@@ -31,7 +33,9 @@ class Node:
     """
 
     name: str
-    ladder: Ladder = field(default_factory=lambda: Ladder(EDGE))
+    configured: ConfiguredAnycast = EDGE
+    shed: Shed | None = None
+    tail_ns: int = TAIL_NS
     in_force: Rung = FULL
     drained: bool = False
     broken: bool = False
@@ -48,11 +52,12 @@ class Node:
     held: bool = True
 
     def __post_init__(self) -> None:
+        self.ladder = Ladder(self.configured)
         self.start()
 
     def start(self) -> None:
         """Begin as a controller does: knowing nothing."""
-        self.pivot = Pivot("edge", self.name, TAIL_NS)
+        self.pivot = Pivot("edge", self.name, self.tail_ns)
         self.survivor = Survivor("edge", self.name)
 
     @property
@@ -92,8 +97,8 @@ class Node:
 class Cluster:
     """All of them, and the time."""
 
-    def __init__(self, *names: str) -> None:
-        self.nodes = {name: Node(name) for name in names}
+    def __init__(self, *names: str, configured: ConfiguredAnycast = EDGE) -> None:
+        self.nodes = {name: Node(name, configured) for name in names}
         self.heard: dict[str, tuple[NodeReport, int]] = {}
         self.now_ns = 0
         self.run(2)
@@ -139,15 +144,17 @@ class Cluster:
             drained=node.drained,
             in_force=node.in_force,
             servers=servers("edge", peers),
+            shed=node.shed,
         )
         word = node.survivor.word
         facts = PivotFacts(
             drained=node.drained,
             comes=footing.comes,
+            shifts=node.ladder.snapshot().waits,
             dead=node.broken,
             ending=False,
             in_force=node.in_force,
-            full=node.in_force == FULL,
+            quiet_ns=QUIET_NS if node.in_force == FULL else QUIET_NS + 2 * NS_PER_S,
             steers=word is not None and word.ready,
             peers=peers,
             reports=node.reports,

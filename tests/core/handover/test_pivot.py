@@ -171,6 +171,20 @@ def test_a_survivor_that_falls_silent_leaves_the_line() -> None:
     assert cluster["d"].order(Side.TAKING).after == (cluster["a"].places[0].mac,)
 
 
+def test_a_survivor_that_is_late_stays_in_line() -> None:
+    cluster = in_tail()
+    cluster["c"].mute = True
+    for _ in range(seconds(1.3)):
+        cluster.step()
+        assert lost(cluster) == []
+    assert not any(peer.fresh for peer in cluster.peers("b") if peer.name == "c")
+    cluster["c"].mute = False
+    for _ in range(seconds(2)):
+        cluster.step()
+        assert lost(cluster) == []
+    assert cluster["a"].order(Side.TAKING).next == "c"
+
+
 def test_the_tail_ends_at_its_timeout_and_says_what_it_cut() -> None:
     cluster = in_tail(connections=7)
     cluster.run(LONG, lambda: quiet(cluster))
