@@ -14,6 +14,8 @@ from haman.core import gate
 from haman.core.permits import against, granter
 from haman.core.permits.granter import Granter
 from haman.core.saturation import Saturation
+from haman.core.vrrp import listening
+from haman.sim import controller as sim_controller
 from haman.sim import world
 from haman.sim.peers import Peers
 from haman.sim.plans import NS_PER_S
@@ -72,6 +74,16 @@ def namesake_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Peers, "namesake", lambda *_: None)
 
 
+def one_way_untold(patch: pytest.MonkeyPatch) -> None:
+    """An engine is not told of a peer that is active and whose adverts do not arrive."""
+    patch.setattr(sim_controller, "holder_words", lambda *_: ())
+
+
+def held_down_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """A report stands in for adverts however old it is."""
+    patch.setattr(listening, "REPORT_STANDS_NS", 10**18)
+
+
 BUGS: dict[str, tuple[Plant, str]] = {
     "grant-without-reservation": (grant_without_reservation, "one-grant"),
     "stale-peer-counted-as-empty": (stale_peer_counted_as_empty, "unanimous"),
@@ -79,6 +91,8 @@ BUGS: dict[str, tuple[Plant, str]] = {
     "two-grants": (two_grants, "one-grant"),
     "lost-release": (lost_release, "heals"),
     "namesake-ignored": (namesake_ignored, "unanimous"),
+    "one-way-untold": (one_way_untold, "one-holder"),
+    "held-down-for-ever": (held_down_for_ever, "some-holder"),
 }
 
 
