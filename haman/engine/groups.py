@@ -12,7 +12,7 @@ on with the next advert, and the queue is not told of it.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -49,6 +49,7 @@ _SILENT_ADVERTS: Final = 3  # RFC 9568 section 6.1: Active_Down_Interval, withou
 _EVENT_OF: Final = {
     "conflict": "conflict-detected",
     "one-way-loss": "conflict-detected",
+    "adverts-heard": "adverts-heard",
     "late": "engine-late",
 }
 
@@ -63,7 +64,7 @@ class _Running:
     lease_ns: int
     last_sent_ns: int = 0
     queued_ns: int | None = None
-    rivalled: Key | None = None
+    rivalled: set[Key] = field(default_factory=set)
 
 
 class Groups:
@@ -276,14 +277,14 @@ class Groups:
         adverts_alone = self.step(key, advert, now_ns)
         if group.core.rival(key) in (None, before):
             return adverts_alone
-        group.rivalled = key
+        group.rivalled.add(key)
         self._reporter.changed = True
         return False
 
     def _look_for_rival(self, group: _Running) -> None:
         """One that is heard no more is told at once, too."""
-        if group.rivalled is not None and group.core.rival(group.rivalled) is None:
-            group.rivalled = None
+        if gone := {key for key in group.rivalled if group.core.rival(key) is None}:
+            group.rivalled -= gone
             self._reporter.changed = True
 
     def _after_silence(

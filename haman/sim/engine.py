@@ -44,6 +44,7 @@ REPORT_NS: Final = NS_PER_S
 ANYCAST_LEASE_NS: Final = 15 * NS_PER_S
 REPAIR_NS: Final = 2_000_000
 """From an address that somebody removed until it is there again (measured: some ms)."""
+_NOTED: Final = ("conflict", "one-way-loss", "adverts-heard", "late")
 _LEAST_FIRST: Final = (Role.RELEASED, Role.INITIALIZE, Role.BACKUP, Role.TAIL, Role.ACTIVE)
 
 
@@ -281,7 +282,7 @@ class Engine:
                     self._hold(key, None)
                 case RoleChanged():
                     self._role_changed(key[0], output)
-                case Observed(code, text) if code in ("conflict", "one-way-loss", "late"):
+                case Observed(code, text) if code in _NOTED:
                     self._around.note(f"{key[0]}: {code}", text)
                 case _:
                     pass

@@ -66,4 +66,6 @@ def test_the_lesser_lets_go_for_as_long_as_it_is_told(
     wait(lambda: b.role() == "backup")
     second.run("nft delete table netdev deaf")
     wait(lambda: b.vip().active_priority == 150, what="adverts arrive again")
+    wait(lambda: b.told("adverts-heard", "web"))
+    assert "arrive again" in b.vip().reasons[0].text
     assert a.role() == "active"

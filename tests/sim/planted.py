@@ -14,7 +14,6 @@ from haman.core import gate
 from haman.core.permits import against, granter
 from haman.core.permits.granter import Granter
 from haman.core.saturation import Saturation
-from haman.core.vrrp import listening
 from haman.sim import controller as sim_controller
 from haman.sim import world
 from haman.sim.peers import Peers
@@ -79,11 +78,6 @@ def one_way_untold(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sim_controller, "holder_words", lambda *_: ())
 
 
-def held_down_for_ever(patch: pytest.MonkeyPatch) -> None:
-    """A report stands in for adverts however old it is."""
-    patch.setattr(listening, "REPORT_STANDS_NS", 10**18)
-
-
 BUGS: dict[str, tuple[Plant, str]] = {
     "grant-without-reservation": (grant_without_reservation, "one-grant"),
     "stale-peer-counted-as-empty": (stale_peer_counted_as_empty, "unanimous"),
@@ -92,7 +86,6 @@ BUGS: dict[str, tuple[Plant, str]] = {
     "lost-release": (lost_release, "heals"),
     "namesake-ignored": (namesake_ignored, "unanimous"),
     "one-way-untold": (one_way_untold, "one-holder"),
-    "held-down-for-ever": (held_down_for_ever, "some-holder"),
 }
 
 

@@ -94,6 +94,11 @@ def why_unheard(config: VirtualRouterConfig, said: HolderReported) -> Reason | N
     )
 
 
+def heard_again(router: IPAddress) -> Reason:
+    """Adverts arrive, and reports need not stand in for them any more."""
+    return Reason("adverts-heard", f"adverts of {router} arrive again", {"router": str(router)})
+
+
 def report_over(router: IPAddress, stands_ns: int, priority: int) -> Reason:
     """The report that stood in for the adverts of `router` is too old."""
     text = f"neither adverts of {router} nor a report that it is active for {span(stands_ns)}"

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from haman.core.vrrp import explain
 from haman.core.vrrp.messages import OWNER_PRIORITY, VirtualRouterConfig
-from haman.core.vrrp.packet import IPAddress
+from haman.core.vrrp.packet import Advertisement, IPAddress
 from haman.core.vrrp.timers import NS_PER_S, down_ns, skew_ns, span
 from haman.core.words import Reason
 
@@ -83,6 +83,13 @@ class Listening:
         if heard is None:
             return None
         return heard.at_ns + down_ns(config.version, config.priority, heard.interval_ns)
+
+    def note(self, source: IPAddress, advert: Advertisement, now: int) -> None:
+        """A valid advert of another router, in whatever role."""
+        if advert.priority != 0:
+            self.heard = Heard(source, advert.priority, advert.interval_ns, now)
+        elif self.heard and self.heard.source == source:
+            self.heard = None
 
     def forget_if_old(self, now: int) -> None:
         """Drop what was heard if it says nothing of the present any more."""

@@ -278,7 +278,7 @@ class Observed:
     """Something an operator may want to know. At most one per code in a minute.
 
     Attributes:
-        code: `conflict`, `one-way-loss`, `preempt-off`, `preempt-delay`, `late`, `peer-released-ignored`, or of
+        code: `conflict`, `one-way-loss`, `adverts-heard`, `preempt-off`, `preempt-delay`, `late`, `peer-released-ignored`, or of
             a peer that disagrees: `interval`, `address-list`, `checksum-form`, `first-address`, or
             as in `Discarded`.
         data: the numbers; `suppressed` counts the observations of this code not reported.

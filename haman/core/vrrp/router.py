@@ -15,7 +15,7 @@ Timers, one at a time
     report         backup, instead of down: since a report that a router which outranks this one is
                    active and hears it; until that one's adverts arrive, or the report is too old
 
-Transitions: `transitions.TRANSITIONS`.
+Transitions: `transitions.TRANSITIONS`. What a late call does: `stall`.
 
 Invariants
     The addresses are installed ⇔ the role is active.
@@ -25,13 +25,11 @@ Invariants
     taker has spoken for both.
     A step has at most five outputs besides `Observed`.
     After `TimePassed` the deadline lies in the future, or there is none.
-
-For what a late call does see `stall`.
 """
 
 from haman.core.vrrp import explain
 from haman.core.vrrp.advertising import Advertising
-from haman.core.vrrp.listening import Heard, Listening
+from haman.core.vrrp.listening import Listening
 from haman.core.vrrp.messages import (
     OWNER_PRIORITY,
     AdvertisementReceived,
@@ -41,6 +39,7 @@ from haman.core.vrrp.messages import (
     HandOverAddresses,
     HolderReported,
     Input,
+    Observed,
     Output,
     PeerReleased,
     Reconfigured,
@@ -122,7 +121,6 @@ class VirtualRouter:
             ValueError: `Reconfigured` to another VRID or family.
         """
         now = self._advance(now_ns)
-        outputs: tuple[Output, ...]
         match event:
             case AdvertisementReceived():
                 outputs = self._received(event, now)
@@ -247,10 +245,7 @@ class VirtualRouter:
         if wrong is not None:
             return (Discarded(wrong[0]), *self._observations.make(*wrong, now))
         listening = self._listening
-        if advertisement.priority != 0:
-            listening.heard = Heard(source, advertisement.priority, advertisement.interval_ns, now)
-        elif listening.heard and listening.heard.source == source:
-            listening.heard = None
+        listening.note(source, advertisement, now)
 
         if self.role is Role.BACKUP:
             outputs = self._received_as_backup(advertisement.priority, source, now)
@@ -265,10 +260,17 @@ class VirtualRouter:
 
     def _received_as_backup(self, theirs: int, source: IPAddress, now: int) -> tuple[Output, ...]:
         """RFC 9568 section 6.4.2."""
-        obeyed, told = self._listening.takes_in(theirs, source, now)
+        listening = self._listening
+        was_held_down = listening.reported is not None
+        obeyed, told = listening.takes_in(theirs, source, now)
         if obeyed:
             self._willing = None
-        return self._observations.make(*told, now) if told is not None else ()
+        observed = self._observations.make(*told, now) if told is not None else ()
+        if not was_held_down or listening.reported is not None:
+            return observed
+        why = explain.heard_again(source)
+        self._reasons = (why,)
+        return (*observed, Observed(why.code, why.text))
 
     def _received_as_active(self, theirs: int, source: IPAddress, now: int) -> tuple[Output, ...]:
         """RFC 9568 section 6.4.3; the owner never yields (erratum)."""
@@ -295,9 +297,9 @@ class VirtualRouter:
         said_at = min(event.word.said_ns + self._offset_ns, now)
         if said_at + listening.stands_ns <= now:
             return ()
+        if self.role is Role.BACKUP and listening.reported == source:
+            listening.stand_in(source, said_at)
         if self.role is not Role.ACTIVE:
-            if self.role is Role.BACKUP and listening.reported == source:
-                listening.stand_in(source, said_at)
             return ()
         why = explain.why_unheard(self._config, event)
         tie = event.word.priority == self._config.priority and not self._breaks_ties

@@ -40,6 +40,8 @@ def test_the_lower_one_lets_go_within_an_advert_and_stays_down(preempt):
     # Heard again, it is a backup as any other, and takes over as soon as any other.
     world.lose()
     world.run(S)
+    assert not world.down("lb2")
+    assert [o.code for name, o in world.link.observed if name == "lb2"][1:] == ["adverts-heard"]
     world.link.freeze("lb1")
     world.run(DOWN + 20 * MS)
     assert world.link.role("lb2").value == "active"
