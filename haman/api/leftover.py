@@ -1,17 +1,26 @@
 """What a node that leaves still serves, and whom."""
 
+from collections.abc import Collection
+
 from haman.api import schema
 
 _SERVING = {"active", "tail"}
 
 
-def served(found: schema.Status, name: str) -> list[str]:
-    """List what a node serves or announces: "web (tail)", "edge (shut)"; and of anycast, a tail."""
+def served(found: schema.Status, name: str, beside: Collection[str] = ()) -> list[str]:
+    """List what a node serves or announces: "web (tail)", "edge (shut)"; and of anycast, a tail.
+
+    Args:
+        found: the cluster.
+        name: of the node.
+        beside: services that are left out.
+    """
     return [
         f"{s.name} ({_part(m)})"
         for s in found.services
         for m in s.members
         if m.node == name
+        and s.name not in beside
         and (m.role in _SERVING or _announced(m) or m.connections_left is not None)
     ]
 

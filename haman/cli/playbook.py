@@ -192,7 +192,7 @@ def run(
             status = session.first_look(hosts, chosen)
             chosen = _chosen(found.inventory, status, targets, nodes, reach.ssh or "")
         if only_check:
-            told = check(found, chosen, hosts)
+            told = check(found, chosen, hosts, force=force)
             if events:
                 tell_check(told)
             else:

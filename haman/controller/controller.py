@@ -233,8 +233,10 @@ class Controller:
             self.decide()
 
     def _compare(self, now_ns: int) -> None:
-        roles = self._engine.roles
-        self.note(*self._lookout.compare(roles, self._peers.views(), now_ns, self.wall_ns()))
+        roles, peers = self._engine.roles, self._peers.views()
+        if not self._wakefulness.overslept(now_ns):  # else what peers said may be old
+            self._engine.pass_on(peers, now_ns)
+        self.note(*self._lookout.compare(roles, peers, now_ns, self.wall_ns()))
 
     # ---- what comes in ---------------------------------------------------------------------
 
@@ -321,6 +323,7 @@ class Controller:
             anycast=self._drains.told(self._bgp.services(decision.anycast, said)),
             neighbors=self._bgp.neighbors(said),
             permits=self._permits.report,
+            engine_age_ms=self._engine.word_age_ms,
         )
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ from haman.core.announcements import AnycastStance
 from haman.core.facts import (
     EngineReported,
     EventsReported,
+    HoldersSaid,
     StancesDeclared,
     TakeoverOrdered,
     VipReport,
@@ -16,6 +17,9 @@ from haman.core.facts import (
 )
 from haman.core.handover.messages import HandoverOrder
 from haman.core.handover.steering import SteerOrder
+from haman.core.one_way import holder_words
+from haman.core.reports import PeerView
+from haman.core.vrrp.explain import ONE_WAY_LOSS
 from haman.core.words import Event, Reason
 from haman.system.link import ControllerEnd
 
@@ -23,7 +27,7 @@ ALIVE_NS = 1_000_000_000
 """Stances are repeated this often, so that the engine sees that the controller lives."""
 FIRST_REPORT_NS = 1_000_000_000
 """How long the first stances wait for the engine to say what it holds."""
-_OUTRANKED = {"higher-priority", "greater-address"}
+_OUTRANKED = {"higher-priority", "greater-address", ONE_WAY_LOSS}
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ class EngineSide:
         self._writing = False
         self._role_reasons: dict[str, tuple[Reason, ...]] = {}
         self._heard_ns: int | None = None
+        self._reported_ns: int | None = None
         self._anycast: tuple[AnycastStance, ...] = ()
         self._exabgp = ""
         self._handovers: tuple[HandoverOrder, ...] = ()
@@ -83,6 +88,13 @@ class EngineSide:
         """Since the engine last said anything, or since the start if it never did."""
         since_ns = self._started_ns if self._heard_ns is None else self._heard_ns
         return (now_ns - since_ns) / 1e6
+
+    @property
+    def word_age_ms(self) -> float | None:
+        """Since the engine last said what it is; None = not yet."""
+        if self._reported_ns is None:
+            return None
+        return (self._clock.monotonic_ns() - self._reported_ns) / 1e6
 
     def declare(
         self,
@@ -120,6 +132,13 @@ class EngineSide:
         if not self._link.order(TakeoverOrdered(vip, reasons)):
             self._write_later()
 
+    def pass_on(self, peers: tuple[PeerView, ...], now_ns: int) -> None:
+        """Tell the engine of peers that are active, where it does not hear that itself."""
+        places = self.reported.places if self.reported is not None else ()
+        words = holder_words(self.roles, {p.vip: p.sources for p in places}, peers, now_ns)
+        if words and not self._link.tell(HoldersSaid(words)):
+            self._write_later()
+
     def read(self) -> EngineNews:
         """Everything the engine said."""
         received = self._link.receive()
@@ -131,7 +150,7 @@ class EngineSide:
             self._heard_ns = self._clock.monotonic_ns()
             if isinstance(message, EngineReported):
                 changed = changed or self.reported is None or _differ(message, self.reported)
-                self.reported = message
+                self.reported, self._reported_ns = message, self._heard_ns
             elif isinstance(message, EventsReported):
                 events += self._events(message)
         return EngineNews(tuple(events), changed, received.closed)

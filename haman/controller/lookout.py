@@ -13,7 +13,7 @@ from haman.core.facts import VipReport
 from haman.core.headroom import Headroom, assess
 from haman.core.readback import WEIGHT_IGNORED, ReadBack
 from haman.core.reports import NodeReport, PeerView
-from haman.core.words import Alert, Event, Reason
+from haman.core.words import Alert, Event, Reason, Role
 
 INTERVAL_NS = 1_000_000_000
 PAIR_NS = 2_000_000
@@ -26,6 +26,8 @@ COMPARE_NS = 390_000_000
 """Ten ms less than two reports of the default interval."""
 CONFLICT_NS = 65_000_000_000
 """How long a conflict that the engine saw stays an alert: it reports a lasting one each minute."""
+DOUBLY_NS = 1_000_000_000
+"""The engine's word of a conflict may come after the reports in which it was seen, not later than this."""
 REJECTED_NS = 5_000_000_000
 """How long a datagram that was dropped stays an alert; a peer with another key sends five a second."""
 _NOT_AUTHENTIC = ("unknown-key", "bad-tag", "unknown-peer")
@@ -44,6 +46,8 @@ class Lookout:
         self._assessed: tuple[int, tuple[object, ...], list[float], Headroom] | None = None
         self._contradictions = Contradictions()
         self._contradicted: dict[str, Contradiction] = {}
+        self._doubly_ns: dict[str, int] = {}
+        """When two nodes last reported at once to hold a VIP."""
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
@@ -95,7 +99,26 @@ class Lookout:
         for vip in before.keys() - self._contradicted.keys():
             text = f"{vip}: over: {before[vip].reason.text}"
             events.append(Event("conflict-ended", at_ns, text, vip))
-        return tuple(events)
+        return (*events, *self._settled(roles, peers, now_ns, at_ns))
+
+    def _settled(
+        self, roles: tuple[VipReport, ...], peers: tuple[PeerView, ...], now_ns: int, at_ns: int
+    ) -> list[Event]:
+        """Conflicts that the engine told of, between nodes that said so too, of which one is left."""
+        events = []
+        reports = [p.report for p in peers if p.fresh and p.report is not None]
+        for role in roles:
+            said = [role, *(v for r in reports if (v := r.vip(role.vip)) is not None)]
+            active = sum(each.role is Role.ACTIVE for each in said)
+            if active > 1:
+                self._doubly_ns[role.vip] = now_ns
+            lately = now_ns - self._doubly_ns.get(role.vip, now_ns - DOUBLY_NS) < DOUBLY_NS
+            if active == 1 and lately and role.vip not in self._contradicted:
+                seen = self._conflicts.pop(role.vip, None)
+                if seen is not None:
+                    text = f"{role.vip}: over, one node alone is active: {seen[1]}"
+                    events.append(Event("conflict-ended", at_ns, text, role.vip))
+        return events
 
     def look(
         self,

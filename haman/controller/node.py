@@ -37,6 +37,7 @@ def node_report(
     anycast: tuple[AnycastReport, ...] = (),
     neighbors: tuple[NeighborReport, ...] = (),
     permits: PermitReport | None = None,
+    engine_age_ms: float | None = None,
 ) -> NodeReport:
     """The report of this node, as its peers and the API see it."""
     stances = {stance.vip: stance for stance in decision.stances}
@@ -68,6 +69,7 @@ def node_report(
         handover=engine is not None and bool(engine.places),
         sources={p.vip: p.sources for p in engine.places} if engine is not None else {},
         links=engine.links if engine is not None else (),
+        engine_age_ms=engine_age_ms,
     )
 
 

@@ -7,6 +7,8 @@ remembers: an alert with the same code, node and service keeps the instant when 
     ------------------  ------------------  ---------------------------------------------------
     conflict            critical            a VIP has more than one holder, or VRRP says so, or
                                             adverts and reports contradict (`contradictions`)
+    one-way-loss        warning             a node does not hear the adverts of the active one, which
+                                            hears it, and stays backup by its reports (`one_way`)
     no-holder           critical            a VIP has no holder, or an anycast service is
                                             announced by no node, and every peer is heard
     degraded            warning             of several nodes one alone announces an anycast
@@ -53,7 +55,9 @@ from dataclasses import dataclass, replace
 from haman.core.anycast_alerts import BgpPicture, bgp_alerts, service_alerts, session_alerts
 from haman.core.facts import EngineReported
 from haman.core.headroom import Headroom, LossScenario, Verdict
+from haman.core.one_way import is_held_down
 from haman.core.reports import NodeReport, PeerView
+from haman.core.vrrp.explain import ONE_WAY_LOSS
 from haman.core.words import Alert, Condition, Reason, Role, Severity, percent
 
 ENGINE_SILENT_MS = 2_000
@@ -153,6 +157,18 @@ def _services(picture: Picture) -> Iterator[Alert]:
         if not holders and all_heard and picture.engine is not None:
             text = f"{name} is held by no node"
             yield _alert("no-holder", Severity.CRITICAL, text, service=name)
+        yield from _held_down(name, reports)
+
+
+def _held_down(vip: str, reports: list[NodeReport]) -> Iterator[Alert]:
+    for report in reports:
+        said = report.vip(vip)
+        if said is not None and is_held_down(said):
+            why = next(r for r in said.reasons if r.code == ONE_WAY_LOSS)
+            text = (
+                f"{report.node} does not hear who holds {vip}, and would take over late: {why.text}"
+            )
+            yield _alert(why.code, Severity.WARNING, text, report.node, vip)
 
 
 def _anycast(picture: Picture) -> Iterator[Alert]:

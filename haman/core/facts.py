@@ -3,7 +3,7 @@
 The controller declares the whole desired set (`StancesDeclared`), the engine reports the whole
 actual set (`EngineReported`); neither sends deltas, so a lost or repeated message costs nothing.
 Only two messages are edges: a peer's word that an address is free now (`TakeoverOrdered`), and the
-engine's events.
+engine's events. One is said again and again while it is true, and else forgotten (`HoldersSaid`).
 """
 
 from dataclasses import dataclass, field
@@ -65,6 +65,37 @@ class TakeoverOrdered:
 
     vip: str
     reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HolderWord:
+    """What the engine of a peer last said of a VIP that it is active for.
+
+    Attributes:
+        node: the peer.
+        sources: the addresses that its adverts come from, at most one of each family.
+        priority: the one it advertises.
+        hears_us: it hears adverts of this node.
+        said_ns: CLOCK_MONOTONIC here, when it was so at the latest.
+    """
+
+    vip: str
+    node: str
+    sources: tuple[str, ...]
+    priority: int
+    hears_us: bool
+    said_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldersSaid:
+    """Controller → engine: peers that are active for VIPs whose adverts may not arrive here.
+
+    Each word counts for a while and is then nothing; so a controller that dies says no more, and the
+    engine decides by what it hears.
+    """
+
+    words: tuple[HolderWord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,5 +191,5 @@ class EventsReported:
     dropped: int = 0
 
 
-ToEngine = StancesDeclared | TakeoverOrdered
+ToEngine = StancesDeclared | TakeoverOrdered | HoldersSaid
 ToController = EngineReported | EventsReported

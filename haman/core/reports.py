@@ -79,6 +79,8 @@ class NodeReport:
         sources: the addresses that its adverts for each VIP come from.
         handover: it can give a VIP away, and take one, without cutting connections.
         links: on which it speaks BGP; () also from older versions.
+        engine_age_ms: since its engine last said anything; None = never, or it does not tell, as
+            older versions.
     """
 
     node: str
@@ -106,6 +108,7 @@ class NodeReport:
     handover: bool = False
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     links: tuple[LinkPlace, ...] = ()
+    engine_age_ms: float | None = None
 
     def vip(self, name: str) -> VipReport | None:
         """What this node is to the VIP `name`; None if it is not configured for it."""

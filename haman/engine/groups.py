@@ -12,7 +12,7 @@ on with the next advert, and the queue is not told of it.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -46,7 +46,12 @@ from haman.system.sockets import Claimed
 NS_PER_S: Final = 1_000_000_000
 _INBOX_MAX: Final = 1024
 _SILENT_ADVERTS: Final = 3  # RFC 9568 section 6.1: Active_Down_Interval, without the skew
-_EVENT_OF: Final = {"conflict": "conflict-detected", "late": "engine-late"}
+_EVENT_OF: Final = {
+    "conflict": "conflict-detected",
+    "one-way-loss": "conflict-detected",
+    "adverts-heard": "adverts-heard",
+    "late": "engine-late",
+}
 
 
 @dataclass(slots=True)
@@ -59,6 +64,7 @@ class _Running:
     lease_ns: int
     last_sent_ns: int = 0
     queued_ns: int | None = None
+    rivalled: set[Key] = field(default_factory=set)
 
 
 class Groups:
@@ -248,15 +254,38 @@ class Groups:
                 self._after_silence(group, silence_ns, inbox, now_ns)
         for key, advert in inbox:
             if key in self.members:
-                adverts_alone &= self.step(key, advert, now_ns)
+                adverts_alone &= self._hear(key, advert, now_ns)
         claims, self._claims = self._claims, []
         for claim in claims:
             self._contest(claim, now_ns)
         for group in self._due(now_ns):
             outputs = group.core.step(None, TimePassed(), now_ns)
             self._wait(group)
+            self._look_for_rival(group)
             adverts_alone &= self._carry_out(group, outputs, now_ns)
         return adverts_alone
+
+    def _hear(self, key: Key, advert: AdvertisementReceived, now_ns: int) -> bool:
+        """Give a member an advert; as `step`. A second holder that turns up is told at once.
+
+        Of two that are active one may not hear the other, and knows of it from this node's report alone.
+        """
+        group = self._groups[self.members[key].group]
+        if not group.last_sent_ns:
+            return self.step(key, advert, now_ns)  # not active, as most are that hear adverts
+        before = group.core.rival(key)
+        adverts_alone = self.step(key, advert, now_ns)
+        if group.core.rival(key) in (None, before):
+            return adverts_alone
+        group.rivalled.add(key)
+        self._reporter.changed = True
+        return False
+
+    def _look_for_rival(self, group: _Running) -> None:
+        """One that is heard no more is told at once, too."""
+        if gone := {key for key in group.rivalled if group.core.rival(key) is None}:
+            group.rivalled -= gone
+            self._reporter.changed = True
 
     def _after_silence(
         self,

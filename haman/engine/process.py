@@ -17,7 +17,7 @@ from typing import Final
 from haman.config.lease import shortest_interval_ms
 from haman.config.model import Config
 from haman.config.reload import fixed_for_life
-from haman.core.facts import EngineReported, StancesDeclared, TakeoverOrdered, ToEngine
+from haman.core.facts import EngineReported, HoldersSaid, StancesDeclared, TakeoverOrdered, ToEngine
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import AdvertisementReceived
 from haman.core.words import Event, Reason
@@ -269,8 +269,7 @@ class Engine:
     def _monitored(self) -> object:
         matters = False
         for _ in range(_MONITOR_READS_MAX):
-            messages = self._monitor.read()
-            if messages is None:
+            if (messages := self._monitor.read()) is None:
                 self._reporter.counters["netlink_overruns"] += 1
                 text = "the kernel's messages came faster than they were read: all is read again"
                 self._reporter.noise("netlink-overrun", text)
@@ -351,6 +350,8 @@ class Engine:
                 self._generation = generation
             case TakeoverOrdered():
                 self._vips.order(message, now_ns)
+            case HoldersSaid():
+                self._vips.holders_said(message, now_ns)
 
     def _report(self, now_ns: int) -> None:
         link = self._supervisor.link
@@ -386,8 +387,8 @@ class Engine:
         )
 
     def _status(self) -> str:
-        count = len(self._config.anycast)
-        return f"{len(self._config.vip)} VIPs" + (f", {count} anycast services" if count else "")
+        vips, anycast = len(self._config.vip), len(self._config.anycast)
+        return f"{vips} VIPs" + (f", {anycast} anycast services" if anycast else "")
 
 
 def run(config: Config, controller: Sequence[str], guard: Guard, load: Load) -> int:

@@ -6,13 +6,20 @@ routers to decide (`groups`).
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import Final
 
-from haman.core.facts import StancesDeclared, TakeoverOrdered, VipReport, VipStance
+from haman.core.facts import (
+    HoldersSaid,
+    StancesDeclared,
+    TakeoverOrdered,
+    VipReport,
+    VipStance,
+)
 from haman.core.handover.messages import HandoverReport
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import (
+    HolderReported,
     PeerReleased,
     Reconfigured,
     Released,
@@ -151,6 +158,15 @@ class Vips:
             return
         for key in vip.keys:
             self._groups.step(key, PeerReleased(order.reasons), now_ns)
+
+    def holders_said(self, said: HoldersSaid, now_ns: int) -> None:
+        """What peers that are active say of themselves, where their adverts may not arrive."""
+        for word in said.words:
+            vip = self._vips.get(word.vip)
+            for source in map(ip_address, word.sources):
+                if vip is not None and (vip.name, source.version) in vip.keys:
+                    key = (vip.name, source.version)
+                    self._groups.step(key, HolderReported(source, word), now_ns)
 
     def host_known(self, now_ns: int) -> None:
         """Interfaces are known and leftovers gone: contending may begin."""

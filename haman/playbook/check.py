@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from haman.api import schema
 from haman.api.client import RefusedError
 from haman.playbook.cluster import Cluster, SilentError
-from haman.playbook.guards import may_leave
+from haman.playbook.guards import may_leave, stranded
 from haman.playbook.hosts import CutError, HostError, Hosts
 from haman.playbook.inventory import Chosen
 from haman.playbook.model import AnyStep, Download, Playbook, Reload, Restart, Run, Upload
@@ -47,8 +48,8 @@ class Checked:
         return "\n".join([*rows, verdict])
 
 
-def check(playbook: Playbook, chosen: Chosen, hosts: Hosts) -> Checked:
-    """Verify what can be verified in advance."""
+def check(playbook: Playbook, chosen: Chosen, hosts: Hosts, *, force: bool) -> Checked:
+    """Verify what can be verified in advance; `force`: of a run that may go below N−1."""
     try:
         reach(hosts, chosen.hosts, chosen.nodes, agents=playbook.agents)
     except UnpreparedError as error:
@@ -64,22 +65,38 @@ def check(playbook: Playbook, chosen: Chosen, hosts: Hosts) -> Checked:
         for step in steps:
             lines += [(node, what, why) for what, why in _step(hosts, node, step, facts[node])]
     if playbook.agents:
-        lines += _guards(Cluster(hosts, chosen.hosts), playbook, chosen)
+        lines += _guards(Cluster(hosts, chosen.hosts), playbook, chosen, force=force)
     return Checked(tuple(lines))
 
 
-def _guards(cluster: Cluster, playbook: Playbook, chosen: Chosen) -> Iterator[tuple[str, str, str]]:
+def _guards(
+    cluster: Cluster, playbook: Playbook, chosen: Chosen, *, force: bool
+) -> Iterator[tuple[str, str, str]]:
+    now: schema.Status | None = None
     guards = (t for t in script(playbook, chosen.nodes).tasks if isinstance(t.work, Guard))
     for task in guards:
         assert isinstance(task.work, Guard)
         try:
             now = cluster.status()
             bad = may_leave(
-                now, task.node, cluster.loss(task.work.asked), task.work.meant_out, force=False
+                now, task.node, cluster.loss(task.work.asked), task.work.meant_out, force=force
             )
         except (SilentError, RefusedError) as error:
             bad = [str(error)]
+            now = None
         yield task.node, "may leave now", "; ".join(bad)
+    if now is not None and force:
+        yield from ((node, what, "") for node, what in staying(playbook, chosen, now))
+
+
+def staying(playbook: Playbook, chosen: Chosen, now: schema.Status) -> Iterator[tuple[str, str]]:
+    """Nodes that will go on to serve, though they are drained, and what: whoever is drained last."""
+    if playbook.leaves != "drained":
+        return
+    for vip in stranded(now, chosen.nodes):
+        members = {m.node for s in now.services if s.name == vip for m in s.members}
+        node = next(name for name in reversed(chosen.nodes) if name in members)
+        yield node, f"will go on to serve {vip} as the last resort: no other node has it"
 
 
 def _locked(hosts: Hosts, node: str, playbook: Playbook) -> str:

@@ -4,6 +4,8 @@ Everything is compared with the cluster as it was when the run began: what was b
 run's doing, and does not have to become good.
 """
 
+from collections.abc import Collection
+
 from haman.api import schema
 from haman.api.leftover import served
 
@@ -66,9 +68,11 @@ def worse(
             if n.name not in out and n.condition == "saturated" and was.get(n.name) == "in-service"
         ]
     states = {s.name: s.state for s in before.services}
+    # Who was drained before and still is stands by for nobody, once another than he is fit to serve.
+    drained = {n.name for n in before.nodes if n.drained} & {n.name for n in now.nodes if n.drained}
     for service in now.services:
         allowed = RANK.get(states.get(service.name, "ok"), 0)
-        if not settled or len(out):
+        if not settled or len(out) or drained:
             allowed = max(allowed, RANK["degraded"])
         if RANK.get(service.state, 2) > allowed:
             found.append(f"{service.name} is {service.state}")
@@ -106,9 +110,39 @@ def missing(before: schema.Status, now: schema.Status, node: str) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def serving_nothing(now: schema.Status, node: str) -> list[str]:
-    """What a node still serves; [] = nothing."""
-    return [f"{node} still serves {text}" for text in served(now, node)]
+def serving_nothing(now: schema.Status, node: str, beside: Collection[str] = ()) -> list[str]:
+    """What a node still serves beside some services; [] = nothing."""
+    return [f"{node} still serves {text}" for text in served(now, node, beside)]
+
+
+def stranded(now: schema.Status, out: tuple[str, ...]) -> list[str]:
+    """VIPs that are configured on no node but these."""
+    return [
+        s.name
+        for s in now.services
+        if s.kind == "vip" and s.members and {m.node for m in s.members} <= set(out)
+    ]
+
+
+def last_resort(now: schema.Status, node: str) -> list[str]:
+    """VIPs that a drained node serves on, for all others that have them are drained, too."""
+    drained = tuple(n.name for n in now.nodes if n.drained)
+    alone = stranded(now, drained) if node in drained else []
+    return [
+        s.name
+        for s in now.services
+        for m in s.members
+        if s.name in alone
+        and m.node == node
+        and m.role == "active"
+        and any(r.code == "last-resort" for r in m.reasons)
+    ]
+
+
+def as_last_resort(node: str, vips: list[str]) -> str:
+    """Say of a drained node what stays."""
+    names = ", ".join(vips)
+    return f"{node} goes on to serve {names} as the last resort: no node that is left has it"
 
 
 def _condition(node: schema.Node) -> str:

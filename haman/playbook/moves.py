@@ -11,7 +11,14 @@ from haman.playbook.cluster import Cluster, SilentError
 from haman.playbook.commands import Told, done, failed
 from haman.playbook.conditions import Looker
 from haman.playbook.facts import Outcome
-from haman.playbook.guards import may_leave, missing, serving_nothing, worse
+from haman.playbook.guards import (
+    as_last_resort,
+    last_resort,
+    may_leave,
+    missing,
+    serving_nothing,
+    worse,
+)
 from haman.playbook.model import Assert, Drain, Failover, Undrain, WaitFor
 from haman.playbook.script import Guard, Soak, Task
 
@@ -30,12 +37,14 @@ class OnCluster:
         cluster: the agents.
         looker: looks whether states hold.
         force: go below N−1 where a person said so.
+        stays_out: the run leaves its nodes drained.
         stop: set when the run shall stop: waits end at once.
     """
 
     cluster: Cluster
     looker: Looker
     force: bool
+    stays_out: bool
     stop: threading.Event
 
     def do(
@@ -54,7 +63,7 @@ class OnCluster:
             case Failover():
                 told = self._failover(task, work)
             case WaitFor():
-                told = self._wait(task.timeout_s, lambda: self.looker.lacks(work, task.node))
+                told = self._wait_for(task, work)
             case Assert():
                 lacks = self.looker.lacks(work, task.node)
                 told = failed("; ".join(lacks)) if lacks else done()
@@ -105,8 +114,26 @@ class OnCluster:
         if self._drained_before(node):  # not the run's to take back
             return Told(Outcome.SKIPPED, "was drained before")
         accepted = self.cluster.act(node, "drain", schema.Intent(force=self.force))
-        waited = self._wait(task.timeout_s, lambda: serving_nothing(self.cluster.own(node), node))
-        return done(accepted.text) if waited.outcome is Outcome.DONE else waited
+        kept: list[str] = []
+
+        def lacks() -> list[str]:
+            now = self.cluster.own(node)
+            kept[:] = last_resort(now, node)
+            return serving_nothing(now, node, kept)
+
+        waited = self._wait(task.timeout_s, lacks)
+        if waited.outcome is not Outcome.DONE:
+            return waited
+        if kept and not self.stays_out:
+            return failed(f"{as_last_resort(node, kept)}, and cannot be worked on")
+        return done(as_last_resort(node, kept) if kept else accepted.text)
+
+    def _wait_for(self, task: Task, work: WaitFor) -> Told:
+        if work.connections_max is not None and self.stays_out:
+            kept = last_resort(self.cluster.own(task.node), task.node)
+            if kept:  # new clients come as others leave
+                return Told(Outcome.SKIPPED, as_last_resort(task.node, kept))
+        return self._wait(task.timeout_s, lambda: self.looker.lacks(work, task.node))
 
     def _drained_before(self, node: str) -> bool:
         nodes = self.looker.before.nodes if self.looker.before is not None else ()

@@ -86,7 +86,9 @@ class Runner:
         looker = Looker(around.hosts, cluster, header.before, facts)
         self._performer = Performer(
             OnNode(commands, facts),
-            OnCluster(cluster, looker, header.force, self._stop),
+            OnCluster(
+                cluster, looker, header.force, header.playbook.leaves == "drained", self._stop
+            ),
             around.ask,
             self._stop,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from haman.api import schema
 from haman.playbook import journal, prepare
+from haman.playbook.check import staying
 from haman.playbook.cluster import Cluster, SilentError
 from haman.playbook.events import Prepared
 from haman.playbook.facts import Began, Fact, Finish, Resumed, RollBackAsked, Verdict
@@ -60,6 +61,9 @@ def begin(order: Order, around: Surroundings, folder: Path, running: Running) ->
         around.tell(Prepared(f"reaching {len(chosen.hosts)} nodes"))
         prepare.reach(around.hosts, chosen.hosts, chosen.nodes, agents=playbook.agents)
     before = first_look(around.hosts, chosen) if playbook.agents else None
+    if before is not None and order.force:
+        for node, what in staying(playbook, chosen, before):
+            around.tell(Prepared(f"{node} {what}"))
     header = Header(
         format=journal.FORMAT,
         run=journal.new_run(playbook.name),

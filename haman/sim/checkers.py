@@ -16,7 +16,8 @@ from haman.sim.faults import Faults
 from haman.sim.host import Host
 from haman.sim.load import Load
 from haman.sim.loop import Loop
-from haman.sim.network import WIRE, Network
+from haman.sim.network import MESH, WIRE, Network
+from haman.sim.peers import SCHEMA
 from haman.sim.plans import NS_PER_S, VipPlan
 
 LOOK_NS: Final = 200_000_000
@@ -119,13 +120,13 @@ class Lasting(Checker):
 
 
 class TwoHolders(Lasting):
-    """At most one holder among nodes that hear each other."""
+    """At most one holder among nodes that hear each other, or of which one says that it hears the other."""
 
     name = "one-holder"
 
     def look(self) -> None:
         """Two of them, for longer than a lease and some adverts."""
-        network, names = self.world.network, list(self.world.hosts)
+        names = list(self.world.hosts)
         for vip in self.world.vips:
             holders = self.world.holders(vip.name)
             if len(holders) < 2 and not self._since:
@@ -134,7 +135,7 @@ class TwoHolders(Lasting):
             for place, one in enumerate(names):
                 for other in names[place + 1 :]:
                     both = one in holders and other in holders
-                    both = both and network.joined(WIRE, one, other)
+                    both = both and self._know(one, other)
                     lasted_ns = self.lasts_ns((vip.name, one, other), so=both)
                     if lasted_ns > most_ns:
                         self.fail(
@@ -142,27 +143,60 @@ class TwoHolders(Lasting):
                             f" {lasted_ns / 1e9:.1f} s"
                         )
 
+    def _know(self, one: str, other: str) -> bool:
+        """Whether the lesser of two gets to know that the other is active, whichever that is.
+
+        Adverts that pass one way do, with reports: either the lesser hears the other's adverts, or the
+        other hears its, and says so.
+        """
+        network = self.world.network
+        if network.joined(WIRE, one, other):
+            return True
+        hosts = (self.world.hosts[one], self.world.hosts[other])
+        speak = all(h.agent_runs and h.troubles.schema == SCHEMA for h in hosts)
+        heard = network.is_open((WIRE, one, other)) or network.is_open((WIRE, other, one))
+        return speak and heard and network.joined(MESH, one, other)
+
 
 class NoHolder(Lasting):
     """Never none while a node is eligible."""
 
     name = "some-holder"
 
+    def __init__(self, world: Truth) -> None:
+        super().__init__(world)
+        self._one_way: set[tuple[str, str, str]] = set()
+        """VIP, holder, and a node that did not hear it, and was heard by it."""
+
     def look(self) -> None:
-        """A node contends and is well, and neither has the VIP nor hears anybody who has."""
+        """A node contends and is well, and neither has the VIP nor knows of anybody who has."""
         for vip in self.world.vips:
             holders = self.world.holders(vip.name)
             most_ns = FAILOVER_NS + vip.lease_ns + ADVERTS * vip.advert_ns + SLACK_NS
             most_ns += vip.preempt_delay_ns
             for name, host in self.world.hosts.items():
-                none = self._is_eligible(host) and not any(
-                    h == name or self.world.network.is_open((WIRE, h, name)) for h in holders
-                )
+                none = self._is_eligible(host) and name not in holders
+                none = none and not any(self._knows(vip.name, h, name) for h in holders)
+                self._one_way -= {
+                    (vip.name, h, name)
+                    for h in self.world.hosts
+                    if name in holders or h not in holders
+                }
                 if self.lasts_ns((vip.name, name), so=none) > most_ns:
                     self.fail(
                         f"{name} is well and contends, and for {most_ns / 1e9:.1f} s nobody that"
                         f" it hears has {vip.name}"
                     )
+
+    def _knows(self, vip: str, holder: str, name: str) -> bool:
+        """By adverts, or by reports of one that has heard it and goes on to say that it is active."""
+        network = self.world.network
+        if network.is_open((WIRE, holder, name)):
+            self._one_way.discard((vip, holder, name))
+            return True
+        if network.is_open((WIRE, name, holder)):
+            self._one_way.add((vip, holder, name))
+        return (vip, holder, name) in self._one_way and network.is_open((MESH, holder, name))
 
     @staticmethod
     def _is_eligible(host: Host) -> bool:

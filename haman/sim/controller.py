@@ -9,14 +9,16 @@ from typing import Final, Protocol
 
 from haman.core.announcements import Announcement, AnycastStance
 from haman.core.decide import Decider, Decision, FailoverEnded, FailoverOrdered
-from haman.core.facts import EngineReported, VipStance
+from haman.core.facts import EngineReported, HoldersSaid, VipStance
 from haman.core.gate import (
     Health,
 )
 from haman.core.node import NodeCore
+from haman.core.one_way import holder_words
 from haman.core.permits import Heard, Message, Permits, VipMove
 from haman.core.reports import NodeReport
 from haman.core.situation import OperatorIntent, Situation
+from haman.core.vrrp.explain import ONE_WAY_LOSS
 from haman.core.wakefulness import Wakefulness
 from haman.core.words import Condition, Reason, Role
 from haman.sim.clocks import Clock
@@ -33,7 +35,7 @@ ALIVE_NS: Final = NS_PER_S
 FIRST_REPORT_NS: Final = NS_PER_S
 PUBLISH_LEAST_NS: Final = 20_000_000
 TICK_MOST_NS: Final = 500_000_000
-_OUTRANKED: Final = {"higher-priority", "greater-address"}
+_OUTRANKED: Final = {"higher-priority", "greater-address", ONE_WAY_LOSS}
 
 
 class Around(Proxy, Protocol):
@@ -47,6 +49,9 @@ class Around(Proxy, Protocol):
 
     def order(self, vip: str, reasons: tuple[Reason, ...]) -> None:
         """Have the engine take a VIP."""
+
+    def holders_said(self, said: HoldersSaid) -> None:
+        """Tell the engine what peers said."""
 
     def announce(self, wanted: tuple[Announcement, ...]) -> None:
         """Tell the relay."""
@@ -185,10 +190,21 @@ class Controller:
         for move in stepped.moves:
             self._around.moves(move)
             self._decider.order(FailoverOrdered(move.vip, move.to), now_ns)
+        self._pass_on(now_ns)
         if stepped.moves:
             self.decide()
         else:
             self._wait()
+
+    def _pass_on(self, now_ns: int) -> None:
+        """Tell the engine of peers that are active, where it does not hear that itself."""
+        said = self._said
+        if said is None or self._wakefulness.overslept(now_ns):
+            return
+        sources = {p.vip: p.sources for p in said.places}
+        words = holder_words(said.vips, sources, self._peers.views(now_ns), now_ns)
+        if words:
+            self._around.holders_said(HoldersSaid(words))
 
     def _wait(self) -> None:
         """Decide again when the core wants to, though nothing may have changed."""
@@ -334,6 +350,7 @@ class Controller:
 
     def report(self) -> NodeReport:
         """What this node says of itself."""
+        heard_ns = self._heard_ns
         return node_report(
             self._plan,
             self._senses,
@@ -343,4 +360,5 @@ class Controller:
             announced=self._around.announced(),
             sessions_up=self._around.sessions_up(),
             permits=self.permits.report,
+            engine_age_ms=None if heard_ns is None else (self._clock.now_ns - heard_ns) / 1e6,
         )

@@ -6,13 +6,15 @@ keeps what it holds while there is no controller.
 """
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final, Protocol
 
 from haman.core.announcements import AnycastStance, HeldAddresses
-from haman.core.facts import EngineReported, VipReport, VipStance
+from haman.core.facts import EngineReported, HoldersSaid, VipReport, VipStance
 from haman.core.vrrp.group import Group, Key
 from haman.core.vrrp.messages import (
     AdvertisementReceived,
+    HolderReported,
     Input,
     InstallAddresses,
     Observed,
@@ -42,6 +44,7 @@ REPORT_NS: Final = NS_PER_S
 ANYCAST_LEASE_NS: Final = 15 * NS_PER_S
 REPAIR_NS: Final = 2_000_000
 """From an address that somebody removed until it is there again (measured: some ms)."""
+_NOTED: Final = ("conflict", "one-way-loss", "adverts-heard", "late")
 _LEAST_FIRST: Final = (Role.RELEASED, Role.INITIALIZE, Role.BACKUP, Role.TAIL, Role.ACTIVE)
 
 
@@ -178,6 +181,13 @@ class Engine:
             self._step((vip, family), PeerReleased(reasons))
         self._after()
 
+    def holders_said(self, said: HoldersSaid) -> None:
+        """What peers that are active say of themselves."""
+        for word in said.words:
+            for source in map(ip_address, word.sources):
+                self._step((word.vip, source.version), HolderReported(source, word))
+        self._after()
+
     def _config(self, key: Key) -> VirtualRouterConfig:
         vip = self._vips[key[0]]
         stance = vip.stance
@@ -228,7 +238,9 @@ class Engine:
             if group.last_sent_ns and silence_ns > group.silent_ns:
                 self._after_silence(group, silence_ns, inbox, now_ns)
         for key, received in inbox:
+            before = self._of[key].core.rival(key)
             self._step(key, received)
+            self._changed |= self._of[key].core.rival(key) not in (None, before)
         for group in self._groups:
             due_ns = group.core.deadline_ns
             if due_ns is not None and now_ns >= due_ns:
@@ -270,7 +282,7 @@ class Engine:
                     self._hold(key, None)
                 case RoleChanged():
                     self._role_changed(key[0], output)
-                case Observed(code, text) if code in ("conflict", "late"):
+                case Observed(code, text) if code in _NOTED:
                     self._around.note(f"{key[0]}: {code}", text)
                 case _:
                     pass
@@ -359,6 +371,7 @@ class Engine:
             tuple(self._vip_report(vip) for vip in self._vips.values()),
             anycast=held,
             ending=self.ending,
+            places=self._plan.places,
         )
 
     def _vip_report(self, vip: _Vip) -> VipReport:

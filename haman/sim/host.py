@@ -6,7 +6,7 @@ from random import Random
 from typing import Final, Protocol
 
 from haman.core.announcements import Announcement, AnycastStance
-from haman.core.facts import EngineReported, VipStance
+from haman.core.facts import EngineReported, HoldersSaid, VipStance
 from haman.core.permits import Message, VipMove
 from haman.core.situation import OperatorIntent
 from haman.core.vrrp.group import Key
@@ -206,14 +206,15 @@ class Host:
         return self.reachable and self.server.alive and not self.troubles.deaf
 
     @property
+    def agent_runs(self) -> bool:
+        """All of it."""
+        processes = (self.engine_process, self.controller_process)
+        return self.reachable and all(process.running for process in processes)
+
+    @property
     def well(self) -> bool:
         """It could carry services, and knows it, given time."""
-        return (
-            self.serves
-            and self.engine_process.running
-            and self.controller_process.running
-            and not self.intent.drained
-        )
+        return self.serves and self.agent_runs and not self.intent.drained
 
     # ---- around the engine ---------------------------------------------------------------------
 
@@ -256,6 +257,10 @@ class Host:
     def order(self, vip: str, reasons: tuple[Reason, ...]) -> None:
         """To the engine."""
         self.engine_process.post(LINK_NS, lambda: self.engine.order(vip, reasons))
+
+    def holders_said(self, said: HoldersSaid) -> None:
+        """To the engine."""
+        self.engine_process.post(LINK_NS, lambda: self.engine.holders_said(said))
 
     def announce(self, wanted: tuple[Announcement, ...]) -> None:
         """To the relay."""

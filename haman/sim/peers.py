@@ -8,7 +8,7 @@ this node's own name is another node's.
 from dataclasses import dataclass
 
 from haman.core import because
-from haman.core.reports import NodeReport, PeerView
+from haman.core.reports import NodeReport, PathView, PeerView
 from haman.core.words import Reason
 
 SCHEMA = 1
@@ -74,6 +74,7 @@ class Peers:
                 peer.report,
                 (now_ns - (self._started_ns if peer.report is None else peer.heard_ns)) / NS_PER_MS,
                 peer.report is not None and now_ns - peer.heard_ns <= self._fresh_ns,
+                _paths(peer, now_ns),
             )
             for name, peer in self._peers.items()
         )
@@ -110,12 +111,20 @@ class Peers:
         return tuple(found)
 
 
+def _paths(peer: _Peer, now_ns: int) -> tuple[PathView, ...]:
+    """The mesh runs on the link of the VIPs, between the addresses that adverts come from."""
+    vips = peer.report.sources.values() if peer.report is not None else ()
+    sources = {source for each in vips for source in each}
+    age_ms = (now_ns - peer.heard_ns) / NS_PER_MS
+    return tuple(PathView(f"{source}:4710", age_ms) for source in sorted(sources))
+
+
 def _standing(report: NodeReport) -> tuple[object, ...]:
     said = report.permits
     permits = (said.sheds, said.asks, said.granted_to) if said is not None else None
     return (
         report.condition,
-        [(v.role, v.priority, [r.code for r in v.reasons]) for v in report.vips],
+        [(v.role, v.priority, v.active_router, [r.code for r in v.reasons]) for v in report.vips],
         [(a.stance, a.weight, a.neighbors_up) for a in report.anycast],
         report.drained,
         report.paused,

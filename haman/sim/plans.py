@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from haman.core.gate import GateSettings
+from haman.core.handover.messages import VipPlace
 from haman.core.heirs import ConfiguredVip
 from haman.core.ladder import ConfiguredAnycast
 from haman.core.permits import PermitSettings
@@ -86,6 +87,13 @@ class NodePlan:
             self.gate.resources,
             self.max_shedding,
             self.gate.hold_ns,
+        )
+
+    @property
+    def places(self) -> tuple[VipPlace, ...]:
+        """Where its adverts come from, by VIP."""
+        return tuple(
+            VipPlace(v.name, "", tuple(str(self.source(f)) for f in v.families)) for v in self.vips
         )
 
     def source(self, family: int) -> IPAddress:

@@ -32,6 +32,7 @@ def node_report(
     announced: tuple[Announcement, ...] | None,
     sessions_up: int,
     permits: PermitReport,
+    engine_age_ms: float | None,
 ) -> NodeReport:
     """The report of a node, as its peers see it."""
     gate = senses.snapshot()
@@ -55,6 +56,8 @@ def node_report(
         anycast=_anycast(plan, decision, announced, sessions_up),
         storm=senses.sensor.storm,
         permits=permits,
+        sources={p.vip: p.sources for p in engine.places} if engine is not None else {},
+        engine_age_ms=engine_age_ms,
     )
 
 

@@ -2,7 +2,7 @@
 
 A SOCK_SEQPACKET pair, one message per packet: a byte for its kind, then MessagePack. Neither end
 ever blocks, and a peer that does not read costs a bounded amount of memory: of a state (stances,
-report) only the newest waits, edges (events, orders) wait up to a bound and are counted beyond it.
+words of peers, report) only the newest waits, edges (events, orders) wait up to a bound and are counted beyond it.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import msgspec
 from haman.core.facts import (
     EngineReported,
     EventsReported,
+    HoldersSaid,
     StancesDeclared,
     TakeoverOrdered,
     ToController,
@@ -37,6 +38,7 @@ _Any = ToEngine | ToController
 _KINDS: Final[dict[type[_Any], bytes]] = {
     StancesDeclared: b"S",
     TakeoverOrdered: b"T",
+    HoldersSaid: b"H",
     EngineReported: b"R",
     EventsReported: b"E",
 }
@@ -164,7 +166,7 @@ class EngineEnd(_End):
 
     def __init__(self, connected: socket.socket) -> None:
         super().__init__(connected)
-        self._accepted = frozenset({b"S", b"T"})
+        self._accepted = frozenset({b"S", b"T", b"H"})
         self._report: EngineReported | None = None
         self._events: deque[Event] = deque()
         self._dropped = 0
@@ -227,6 +229,7 @@ class ControllerEnd(_End):
         self._accepted = frozenset({b"R", b"E"})
         self._stances: StancesDeclared | None = None
         self._orders: deque[TakeoverOrdered] = deque()
+        self._holders: HoldersSaid | None = None
         self.dropped = 0
         """Orders that the engine did not read in time; a late one would be wrong anyway."""
 
@@ -243,6 +246,11 @@ class ControllerEnd(_End):
         self._orders.append(order)
         return self.flush()
 
+    def tell(self, holders: HoldersSaid) -> bool:
+        """Send the newest words of peers; they replace ones that still wait. As `flush`."""
+        self._holders = holders
+        return self.flush()
+
     def flush(self) -> bool:
         """Send what waits; False = the engine does not read, try again when writable."""
         if self._stances is not None:
@@ -253,4 +261,8 @@ class ControllerEnd(_End):
             if not self._send(self._orders[0]):
                 return False
             self._orders.popleft()
+        if self._holders is not None:
+            if not self._send(self._holders):
+                return False
+            self._holders = None
         return True

@@ -29,4 +29,6 @@ for daemon in staticd bgpd bfdd; do
     start "$daemon" "$daemon.vty"
 done
 vtysh -b
+# What the routers of the lab say to each other, where there are several.
+[ ! -e /etc/lab/fabric.conf ] || vtysh -f /etc/lab/fabric.conf
 wait -n

@@ -37,7 +37,14 @@ from haman.core.announcements import (
     HeldAddresses,
     NeighborReport,
 )
-from haman.core.facts import EngineReported, StancesDeclared, TakeoverOrdered, VipReport
+from haman.core.facts import (
+    EngineReported,
+    HoldersSaid,
+    HolderWord,
+    StancesDeclared,
+    TakeoverOrdered,
+    VipReport,
+)
 from haman.core.handover.messages import HandoverOrder, HandoverReport, Side, Step, VipPlace
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.words import Condition, Event, Reason, Role, Utilization
@@ -116,6 +123,9 @@ class FakeEngine:
         self.reasons: dict[str, tuple[Reason, ...]] = {}
         self.stances: list[StancesDeclared] = []
         self.orders: list[TakeoverOrdered] = []
+        self.words: list[HolderWord] = []
+        self.rivals: dict[str, str] = {}
+        self.source = "10.77.0.1"
         self.frozen = False
         self.obeys = True
         self.link: list[FakeEngine] = []
@@ -152,6 +162,8 @@ class FakeEngine:
                 self.stances.append(message)
                 if self.obeys:
                     self._obey(message)
+            elif isinstance(message, HoldersSaid):
+                self.words += message.words
             elif isinstance(message, TakeoverOrdered):
                 self.orders.append(message)
                 if self.obeys and self.roles[message.vip] is Role.BACKUP:
@@ -232,6 +244,7 @@ class FakeEngine:
                 1,
                 self.reasons.get(vip, ()),
                 ("10.77.0.100/24",) if role is Role.ACTIVE else (),
+                self.rivals.get(vip, ""),
             )
             for vip, role in self.roles.items()
         )
@@ -254,7 +267,7 @@ class FakeEngine:
                 steers=tuple(map(self._steer, declared.steers)),
                 links=self.links,
                 places=tuple(
-                    VipPlace(vip, "02:00:00:00:00:01", ("10.77.0.1",))
+                    VipPlace(vip, "02:00:00:00:00:01", (self.source,))
                     for vip in self.roles
                     if self.hands_over
                 ),

@@ -13,8 +13,13 @@ from haman.core.reports import NodeReport, PathView, PeerView
 from haman.core.words import Alert, Condition, Reason, Role, Severity, Utilization
 
 
-def report(name: str, role: Role, condition: Condition = Condition.IN_SERVICE) -> NodeReport:
-    return NodeReport(name, "", "1", condition, vips=(VipReport("web", role, 100, 1),))
+def report(
+    name: str,
+    role: Role,
+    condition: Condition = Condition.IN_SERVICE,
+    why: tuple[Reason, ...] = (),
+) -> NodeReport:
+    return NodeReport(name, "", "1", condition, vips=(VipReport("web", role, 100, 1, why),))
 
 
 ACTIVE, BACKUP = report("lb1", Role.ACTIVE), report("lb2", Role.BACKUP)
@@ -66,6 +71,11 @@ CASES: list[tuple[str, str, Callable[[Picture], Picture]]] = [
     ("peer-unreadable", "warning", lambda p: replace(p, unreadable=("lb2",))),
     ("not-authentic", "warning", lambda p: replace(p, rejected={"unknown-key": 5})),
     ("conflict", "critical", lambda p: replace(p, conflicts={"web": "10.0.0.9 advertises too"})),
+    (
+        "one-way-loss",
+        "warning",
+        lambda p: with_peer(p, report("lb2", Role.BACKUP, why=(Reason("one-way-loss", "lb1 is"),))),
+    ),
     ("no-holder", "critical", lambda p: replace(p, own=report("lb1", Role.BACKUP))),
     (
         "fault",

@@ -188,7 +188,7 @@ class FakeAgent(Client):
 
 @dataclass
 class FakeCluster:
-    """Nodes that announce one anycast service together."""
+    """Nodes that announce one anycast service together, and some of which may share a VIP."""
 
     nodes: tuple[str, ...]
     drained: set[str] = field(default_factory=set)
@@ -198,6 +198,8 @@ class FakeCluster:
     """These never come back from a drain."""
     verdict: str = "ok"
     connections: int = 0
+    vip: tuple[str, ...] = ()
+    """Nodes that have the VIP web, best first; whoever is drained last serves on."""
     wishes: list[tuple[str, str]] = field(default_factory=list)
 
     def hosts(self, **more: object) -> FakeHosts:
@@ -224,9 +226,29 @@ class FakeCluster:
             at="2026-11-20T12:00:00Z",
             paused=False,
             nodes=tuple(self.node(n) for n in self.nodes),
-            services=(service,),
+            services=(service, self.web()) if self.vip else (service,),
             headroom=schema.Headroom(self.verdict),
             alerts=(),
+        )
+
+    def web(self) -> schema.Service:
+        fit = [n for n in self.vip if n not in self.drained | self.faulty]
+        left = [n for verb, n in self.wishes if verb == "drain" and n in self.vip]
+        holder = (fit or left[-1:] or [self.vip[0]])[0]
+        why = () if fit else (schema.Reason("last-resort", "nobody else can"),)
+        return schema.Service(
+            name="web",
+            kind="vip",
+            mode="active-passive",
+            state="ok",
+            holders=(holder,),
+            expected=1,
+            members=tuple(
+                schema.Member(n, role="active", reasons=why)
+                if n == holder
+                else schema.Member(n, role="backup" if n in fit else "released")
+                for n in self.vip
+            ),
         )
 
     def node(self, name: str) -> schema.Node:

@@ -37,13 +37,17 @@ def brought_up(tree: Path, name: str) -> Iterator[lab.Lab]:
 
 
 def playbook(
-    running: lab.Lab, folder: Path, *words: str, timeout_s: float = 100
+    running: lab.Lab,
+    folder: Path,
+    *words: str,
+    timeout_s: float = 100,
+    ssh: str = "root@10.77.0.11",
 ) -> subprocess.CompletedProcess[str]:
     """Run `haman playbook` on the client's node, the way an operator would."""
     verb, *rest = words
     command = ["haman", "playbook", verb, *rest, "-i", "/etc/lab/ssh/client_key"]
     if verb == "run":
-        command += ["--ssh", "root@10.77.0.11"]
+        command += ["--ssh", ssh]
     return running.runtime.exec(
         "client", [*command, "--journal", str(folder / "runs")], timeout_s=timeout_s
     )

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from haman.api import schema
-from haman.playbook.guards import may_leave, missing, worse
+from haman.playbook.guards import last_resort, may_leave, missing, stranded, worse
 from tests.playbook.books import FakeCluster
 
 NODES = ("lb1", "lb2", "lb3")
@@ -53,6 +53,31 @@ def test_the_node_at_work_explains_itself_and_others_do_not(cluster: FakeCluster
     assert worse(before, cluster.status("lb2"), ("lb1",), settled=False) == []
     cluster.faulty = {"lb3"}
     assert worse(before, cluster.status("lb2"), ("lb1",), settled=False) == ["lb3 is fault"]
+
+
+def test_who_was_drained_before_need_not_stand_by(cluster: FakeCluster) -> None:
+    """Of a site that comes back the first node has no standby until the second is undrained."""
+    cluster.drained = {"lb1", "lb2"}
+    before = cluster.status("lb3")
+    cluster.drained = {"lb1"}
+    now = cluster.status("lb3")
+    now = replace(now, services=tuple(replace(s, state="degraded") for s in now.services))
+    assert worse(before, now, (), settled=True) == []
+    cluster.drained = set()
+    healed = replace(cluster.status("lb3"), services=now.services)
+    assert worse(before, healed, (), settled=True) == ["edge is degraded"]
+
+
+def test_whom_a_drained_node_serves_on(cluster: FakeCluster) -> None:
+    cluster.vip = ("lb1", "lb2")
+    assert stranded(cluster.status("lb3"), ("lb1",)) == []
+    assert stranded(cluster.status("lb3"), ("lb1", "lb2")) == ["web"]
+    for node in cluster.vip:
+        assert last_resort(cluster.status("lb3"), "lb1") == []
+        cluster.drained.add(node)
+        cluster.wishes.append(("drain", node))
+    assert last_resort(cluster.status("lb3"), "lb1") == []
+    assert last_resort(cluster.status("lb3"), "lb2") == ["web"]
 
 
 def test_what_was_bad_before_is_not_the_runs_doing(cluster: FakeCluster) -> None:

@@ -8,8 +8,8 @@ import pytest
 from msgspec import structs
 
 from haman.playbook import journal, report, session
-from haman.playbook.events import Event, TaskEnded
-from haman.playbook.facts import Finish, Verdict
+from haman.playbook.events import Event, Prepared, TaskEnded
+from haman.playbook.facts import Finish, Outcome, Verdict
 from haman.playbook.hosts import CutError, Done, Host, HostError
 from haman.playbook.inventory import Chosen, choose
 from haman.playbook.journal import JournalError
@@ -322,6 +322,60 @@ def test_a_site_is_evacuated_and_what_was_out_before_stays_as_it_was(
     assert cluster.wishes == [("drain", "lb1")]
     assert ran.resume(back=True).verdict is Verdict.ROLLED_BACK
     assert cluster.drained == {"lb2"}
+
+
+EVACUATE = """
+name = "x"
+leaves = "drained"
+[guards]
+soak_s = 0
+[[step]]
+do = "drain"
+[[step]]
+do = "wait-for"
+connections_max = 0
+timeout_s = 600
+"""
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_vip_that_no_other_node_has_stays_and_the_run_says_so(
+    tmp_path: Path, cluster: FakeCluster, force: bool
+) -> None:
+    cluster.vip = ("lb1", "lb2")
+    some, _ = choose(Inventory(nodes=("lb1", "lb2")), cluster.status("lb1"), {}, ())
+    assert some is not None
+    ran = Ran(tmp_path / "runs", cluster.hosts(), some, book(tmp_path, EVACUATE))
+    cluster.verdict = "insufficient"
+    finish = ran.begin(force=force)
+    said = [e.text for e in ran.events if isinstance(e, Prepared)]
+    stays = [text for text in said if "as the last resort" in text]
+    if not force:
+        assert finish.verdict is Verdict.STOPPED
+        assert "--force goes below N−1" in finish.text
+        assert cluster.wishes == []
+        assert stays == []
+        return
+    last = some.nodes[-1]
+    assert stays == [f"{last} will go on to serve web as the last resort: no other node has it"]
+    assert finish.verdict is Verdict.DONE
+    assert cluster.drained == {"lb1", "lb2"}
+    told = {e.act.task.key: (e.outcome, e.text) for e in ran.events if isinstance(e, TaskEnded)}
+    kept = f"{last} goes on to serve web as the last resort: no node that is left has it"
+    assert told[f"{last}/1"] == (Outcome.DONE, kept)
+    assert told[f"{last}/2"] == (Outcome.SKIPPED, kept)  # its clients do not leave
+    assert told[f"{some.nodes[0]}/2"] == (Outcome.DONE, "")
+
+
+def test_the_last_resort_of_a_vip_cannot_be_worked_on(tmp_path: Path, cluster: FakeCluster) -> None:
+    cluster.vip = ("lb2",)
+    ran = Ran(tmp_path / "runs", cluster.hosts(), chosen_of(cluster), book(tmp_path, RESTART))
+    finish = ran.begin(force=True)
+    assert finish.verdict is Verdict.ROLLED_BACK
+    assert "lb2 goes on to serve web as the last resort" in finish.text
+    assert "cannot be worked on" in finish.text
+    assert "lb2" not in ran.commands("systemctl restart")
+    assert cluster.drained == set()
 
 
 LOOK = """

@@ -14,6 +14,7 @@ from haman.core import gate
 from haman.core.permits import against, granter
 from haman.core.permits.granter import Granter
 from haman.core.saturation import Saturation
+from haman.sim import controller as sim_controller
 from haman.sim import world
 from haman.sim.peers import Peers
 from haman.sim.plans import NS_PER_S
@@ -72,6 +73,11 @@ def namesake_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Peers, "namesake", lambda *_: None)
 
 
+def one_way_untold(patch: pytest.MonkeyPatch) -> None:
+    """An engine is not told of a peer that is active and whose adverts do not arrive."""
+    patch.setattr(sim_controller, "holder_words", lambda *_: ())
+
+
 BUGS: dict[str, tuple[Plant, str]] = {
     "grant-without-reservation": (grant_without_reservation, "one-grant"),
     "stale-peer-counted-as-empty": (stale_peer_counted_as_empty, "unanimous"),
@@ -79,6 +85,7 @@ BUGS: dict[str, tuple[Plant, str]] = {
     "two-grants": (two_grants, "one-grant"),
     "lost-release": (lost_release, "heals"),
     "namesake-ignored": (namesake_ignored, "unanimous"),
+    "one-way-untold": (one_way_untold, "one-holder"),
 }
 
 

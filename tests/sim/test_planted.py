@@ -14,6 +14,7 @@ SEEDS = {
     "two-grants": (18,),
     "lost-release": (3,),
     "namesake-ignored": (206,),
+    "one-way-untold": (1124,),
 }
 """Found by `python -m tests.sim.planted BUG 1 1000`."""
 

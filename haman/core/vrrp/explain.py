@@ -1,11 +1,15 @@
 """Why a virtual router changed its role, in words and numbers: what operators read later."""
 
-from haman.core.vrrp.messages import OWNER_PRIORITY, VirtualRouterConfig
+from haman.core.vrrp.messages import OWNER_PRIORITY, HolderReported, VirtualRouterConfig
 from haman.core.vrrp.packet import IPAddress
 from haman.core.vrrp.timers import ADVERTS_MISSED, NS_PER_MS, span
 from haman.core.words import Reason
 
+ONE_WAY_LOSS = "one-way-loss"
 FREE = Reason("peer-released", "a peer said that the address is free")
+
+RELEASED = Reason("released", "told not to contend")
+SHUTDOWN = Reason("shutdown", "the engine is ending")
 
 
 def owner() -> Reason:
@@ -68,6 +72,37 @@ def why_yield(config: VirtualRouterConfig, theirs: int, source: IPAddress) -> Re
         return outranked(source, theirs, ours)
     is_greater = int(source) > int(config.source)
     return tie_lost(source, config.source, ours) if is_greater else None
+
+
+def why_unheard(config: VirtualRouterConfig, said: HolderReported) -> Reason | None:
+    """Why an active router yields to a report: as to an advert, if that one hears it, and no move is on."""
+    router, word, ours = said.source, said.word, config.priority
+    if not word.hears_us or router in (config.takes_from, config.yields_to):
+        return None
+    if why_yield(config, word.priority, router) is None:
+        return None
+    return Reason(
+        ONE_WAY_LOSS,
+        f"{word.node} ({router}, priority {word.priority}) is active and hears this node"
+        f" (priority {ours}), by its own report: its adverts are lost on their way here",
+        {
+            "node": word.node,
+            "router": str(router),
+            "priority": word.priority,
+            "own_priority": ours,
+        },
+    )
+
+
+def heard_again(router: IPAddress) -> Reason:
+    """Adverts arrive, and reports need not stand in for them any more."""
+    return Reason("adverts-heard", f"adverts of {router} arrive again", {"router": str(router)})
+
+
+def report_over(router: IPAddress, stands_ns: int, priority: int) -> Reason:
+    """The report that stood in for the adverts of `router` is too old."""
+    text = f"neither adverts of {router} nor a report that it is active for {span(stands_ns)}"
+    return Reason("active-router-down", text, {"router": str(router), "priority": priority})
 
 
 def handed_over(taker: IPAddress) -> Reason:

@@ -43,6 +43,7 @@ from haman.core.vrrp.messages import (
     TimePassed,
     VirtualRouterConfig,
 )
+from haman.core.vrrp.packet import IPAddress
 from haman.core.vrrp.router import VirtualRouter
 from haman.core.words import Reason, Role
 
@@ -128,6 +129,11 @@ class Group:
     def snapshot(self) -> dict[Key, RouterSnapshot]:
         """The present state of every member."""
         return {key: router.snapshot() for key, router in self._routers.items()}
+
+    def rival(self, key: Key) -> IPAddress | None:
+        """Another active router that a member hears, active itself."""
+        state = self._routers[key].snapshot()
+        return state.active_router if state.role is Role.ACTIVE else None
 
     # ---- rules ---------------------------------------------------------------------------------
 

@@ -1,12 +1,16 @@
 """What a virtual router hears of the others, and when their silence means that it takes over."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from haman.core.vrrp import explain
-from haman.core.vrrp.messages import VirtualRouterConfig
-from haman.core.vrrp.packet import IPAddress
-from haman.core.vrrp.timers import down_ns, skew_ns
+from haman.core.vrrp.messages import OWNER_PRIORITY, VirtualRouterConfig
+from haman.core.vrrp.packet import Advertisement, IPAddress
+from haman.core.vrrp.timers import NS_PER_S, down_ns, skew_ns, span
 from haman.core.words import Reason
+
+REPORT_STANDS_NS: Final = 2 * NS_PER_S
+"""For how long an engine's word that it is active stands in for adverts: it speaks once a second, and its
+controller passes that on several times a second. When that node dies, nobody serves for as long."""
 
 
 class Heard(NamedTuple):
@@ -26,6 +30,7 @@ class Listening:
         heard: the last advert; None when it is too old to say who is active.
         interval_ns: Active_Adver_Interval: the active router's, or ours while none is known.
         deadline: the timer; None = not running.
+        reported: source of the active router whose reports stand in for its adverts; None = no such.
     """
 
     __slots__ = (
@@ -39,6 +44,7 @@ class Listening:
         "deadline",
         "heard",
         "interval_ns",
+        "reported",
     )
 
     def __init__(self, config: VirtualRouterConfig) -> None:
@@ -52,6 +58,7 @@ class Listening:
         self._listened_again = False
         self._rival_since: int | None = None
         self._rival_at = 0
+        self.reported: IPAddress | None = None
 
     @property
     def skew_ns(self) -> int:
@@ -77,6 +84,13 @@ class Listening:
             return None
         return heard.at_ns + down_ns(config.version, config.priority, heard.interval_ns)
 
+    def note(self, source: IPAddress, advert: Advertisement, now: int) -> None:
+        """A valid advert of another router, in whatever role."""
+        if advert.priority != 0:
+            self.heard = Heard(source, advert.priority, advert.interval_ns, now)
+        elif self.heard and self.heard.source == source:
+            self.heard = None
+
     def forget_if_old(self, now: int) -> None:
         """Drop what was heard if it says nothing of the present any more."""
         expiry = self.expiry
@@ -90,12 +104,54 @@ class Listening:
         self._started_at = now
         self._releaser = None
         self._listened_again = False
+        self.reported = None
+
+    @property
+    def stands_ns(self) -> int:
+        """For how long a report that another router is active stands in for its adverts."""
+        return max(REPORT_STANDS_NS, self.down_ns)
+
+    def stand_in(self, source: IPAddress, said_at: int) -> None:
+        """Wait for as long as the word of `source`, that it is active, counts."""
+        self.reported = source
+        self.deadline = max(said_at + self.stands_ns, self.deadline or 0)
+
+    def takes_in(
+        self, theirs: int, source: IPAddress, now: int
+    ) -> tuple[bool, tuple[str, str] | None]:
+        """An advert, as a backup: RFC 9568 section 6.4.2.
+
+        Returns:
+            Whether the timer was started anew, and a code and a text for operators.
+        """
+        config, ours, told = self.config, self.config.priority, None
+        if self.reported == source:
+            self.start(now)  # its adverts arrive again, and say more than its reports
+        if theirs == 0:
+            if self.reported is None:
+                self.shorten(source, now)
+            return False, None
+        if theirs >= ours:
+            self.end_hold()
+        elif not config.preempt and ours != OWNER_PRIORITY:
+            self.end_hold()
+            text = f"{source} advertises {theirs}, ours is {ours}; preemption is off: stays backup"
+            told = ("preempt-off", text)
+        elif self.holds(now):
+            delay = span(config.preempt_delay_ns)
+            text = f"{source} advertises {theirs}, ours is {ours}: waits {delay} before preempting"
+            told = ("preempt-delay", text)
+        else:
+            return False, None
+        self.start(now)
+        return True, told
 
     def watch(self) -> None:
         """Not a backup: all that time does is to make the router last heard unknown."""
         self.deadline = self.expiry
         self._hold_until = None
         self._rival_since = None
+        self.reported = None
 
     def contested(self, now: int) -> bool:
         """Active, and another active router was heard: whether it goes on for too long.
@@ -146,13 +202,15 @@ class Listening:
         """
         if self.heard is None:
             self.interval_ns = self.config.advert_interval_ns
-        if self.deadline is not None:
+        if self.deadline is not None and self.reported is None:
             wait = self.down_ns if self._releaser is None else self.release_ns
             self.deadline = max(now, self._started_at + wait)
 
     def why_over(self, now: int) -> Reason:
         """Why the timer's end makes this router active."""
         config, heard = self.config, self.heard
+        if self.reported is not None:
+            return explain.report_over(self.reported, self.stands_ns, config.priority)
         if self._releaser is not None:
             return explain.let_go(self._releaser, now - self._started_at, config.priority)
         expiry = self.expiry

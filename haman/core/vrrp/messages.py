@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from haman.core.facts import HolderWord
 from haman.core.vrrp.packet import (
     AUTH_BYTES,
     AUTH_NONE,
@@ -152,6 +153,21 @@ class PeerReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class HolderReported:
+    """Another node's engine said, off the VRRP wire and yet on this link, that its router is active.
+
+    While adverts are lost in one direction it stands in for those of a router that hears this one.
+
+    Attributes:
+        source: that its adverts of this family come from.
+        word: what was said; its instants are in the caller's clock.
+    """
+
+    source: IPAddress
+    word: HolderWord
+
+
+@dataclass(frozen=True, slots=True)
 class Reconfigured:
     """The configuration or the stance changed; VRID and family may not. The role stays."""
 
@@ -183,6 +199,7 @@ Input = (
     | Shutdown
     | AdvertisementReceived
     | PeerReleased
+    | HolderReported
     | Reconfigured
     | TimePassed
     | GroupTookOver
@@ -261,7 +278,7 @@ class Observed:
     """Something an operator may want to know. At most one per code in a minute.
 
     Attributes:
-        code: `conflict`, `preempt-off`, `preempt-delay`, `late`, `peer-released-ignored`, or of
+        code: `conflict`, `one-way-loss`, `adverts-heard`, `preempt-off`, `preempt-delay`, `late`, `peer-released-ignored`, or of
             a peer that disagrees: `interval`, `address-list`, `checksum-form`, `first-address`, or
             as in `Discarded`.
         data: the numbers; `suppressed` counts the observations of this code not reported.

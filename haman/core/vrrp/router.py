@@ -12,8 +12,10 @@ Timers, one at a time
                    that advert carries (version 3); after priority 0 the skew, or `heir_wait_ns`
     watch          not contending: as down, but its end only means that no active router is known
     hold           backup, beside down: preempt_delay since a lower priority was first heard
+    report         backup, instead of down: since a report that a router which outranks this one is
+                   active and hears it; until that one's adverts arrive, or the report is too old
 
-Transitions: `transitions.TRANSITIONS`.
+Transitions: `transitions.TRANSITIONS`. What a late call does: `stall`.
 
 Invariants
     The addresses are installed ⇔ the role is active.
@@ -23,20 +25,11 @@ Invariants
     taker has spoken for both.
     A step has at most five outputs besides `Observed`.
     After `TimePassed` the deadline lies in the future, or there is none.
-
-What a late call does
-    Receive before `TimePassed`: adverts that wait in the socket say more than the timer does.
-    A backup that wakes an interval or more late listens for one more, and skew, before it takes over.
-    An active router that wakes more than three intervals late may have been replaced, and its
-    kernel lease may be over: it advertises, installs and announces again. Adverts then settle which
-    role is right. A higher one ends its role; a lower one it answers at once and with an
-    announcement (no more often than every second), since the link has learned another's MAC.
-    An instant before the last one counts as that one, and time goes on from there.
 """
 
 from haman.core.vrrp import explain
 from haman.core.vrrp.advertising import Advertising
-from haman.core.vrrp.listening import Heard, Listening
+from haman.core.vrrp.listening import Listening
 from haman.core.vrrp.messages import (
     OWNER_PRIORITY,
     AdvertisementReceived,
@@ -44,7 +37,9 @@ from haman.core.vrrp.messages import (
     GroupLetGo,
     GroupTookOver,
     HandOverAddresses,
+    HolderReported,
     Input,
+    Observed,
     Output,
     PeerReleased,
     Reconfigured,
@@ -86,7 +81,7 @@ class VirtualRouter:
         "_observations",
         "_offset_ns",
         "_reasons",
-        "_since_ns",
+        "_since",
         "_willing",
         "role",
     )
@@ -105,7 +100,7 @@ class VirtualRouter:
         self.role = Role.INITIALIZE
         """The present role."""
         self._reasons: tuple[Reason, ...] = ()
-        self._since_ns = now_ns
+        self._since = now_ns
         # Instants inside are the caller's plus this offset, which grows when his clock falls back.
         self._offset_ns = 0
         self._last_ns = now_ns
@@ -126,7 +121,6 @@ class VirtualRouter:
             ValueError: `Reconfigured` to another VRID or family.
         """
         now = self._advance(now_ns)
-        outputs: tuple[Output, ...]
         match event:
             case AdvertisementReceived():
                 outputs = self._received(event, now)
@@ -134,14 +128,12 @@ class VirtualRouter:
                 outputs = self._time_passed(now)
             case Started():
                 outputs = self._started(now)
-            case Released(reasons):
-                default = Reason("released", "told not to contend")
-                outputs = self._stopped(Role.RELEASED, reasons or (default,), now)
-            case Shutdown(reasons):
-                default = Reason("shutdown", "the engine is ending")
-                outputs = self._stopped(Role.INITIALIZE, reasons or (default,), now)
+            case Released() | Shutdown():
+                outputs = self._stopped(event, now)
             case PeerReleased(reasons):
                 outputs = self._peer_released(reasons or (explain.FREE,), now)
+            case HolderReported():
+                outputs = self._holder_reported(event, now)
             case Reconfigured(config):
                 outputs = self._reconfigured(config, now)
             case GroupTookOver(reasons):
@@ -189,7 +181,7 @@ class VirtualRouter:
             config=self._config,
             role=self.role,
             priority=self._config.priority if self.role in (Role.BACKUP, Role.ACTIVE) else 0,
-            since_ns=self._since_ns,
+            since_ns=self._since - self._offset_ns,
             reasons=self._reasons,
             deadline_ns=self.deadline_ns,
             active_router=heard.source if heard else None,
@@ -253,10 +245,7 @@ class VirtualRouter:
         if wrong is not None:
             return (Discarded(wrong[0]), *self._observations.make(*wrong, now))
         listening = self._listening
-        if advertisement.priority != 0:
-            listening.heard = Heard(source, advertisement.priority, advertisement.interval_ns, now)
-        elif listening.heard and listening.heard.source == source:
-            listening.heard = None
+        listening.note(source, advertisement, now)
 
         if self.role is Role.BACKUP:
             outputs = self._received_as_backup(advertisement.priority, source, now)
@@ -271,27 +260,17 @@ class VirtualRouter:
 
     def _received_as_backup(self, theirs: int, source: IPAddress, now: int) -> tuple[Output, ...]:
         """RFC 9568 section 6.4.2."""
-        config, listening = self._config, self._listening
-        ours = config.priority
-        if theirs == 0:
-            listening.shorten(source, now)
-            return ()
-        outputs: tuple[Output, ...] = ()
-        if theirs >= ours:
-            listening.end_hold()
-        elif not config.preempt and ours != OWNER_PRIORITY:
-            listening.end_hold()
-            text = f"{source} advertises {theirs}, ours is {ours}; preemption is off: stays backup"
-            outputs = self._observations.make("preempt-off", text, now)
-        elif listening.holds(now):
-            delay = span(config.preempt_delay_ns)
-            text = f"{source} advertises {theirs}, ours is {ours}: waits {delay} before preempting"
-            outputs = self._observations.make("preempt-delay", text, now)
-        else:
-            return ()
-        self._willing = None
-        listening.start(now)
-        return outputs
+        listening = self._listening
+        was_held_down = listening.reported is not None
+        obeyed, told = listening.takes_in(theirs, source, now)
+        if obeyed:
+            self._willing = None
+        observed = self._observations.make(*told, now) if told is not None else ()
+        if not was_held_down or listening.reported is not None:
+            return observed
+        why = explain.heard_again(source)
+        self._reasons = (why,)
+        return (*observed, Observed(why.code, why.text))
 
     def _received_as_active(self, theirs: int, source: IPAddress, now: int) -> tuple[Output, ...]:
         """RFC 9568 section 6.4.3; the owner never yields (erratum)."""
@@ -312,13 +291,31 @@ class VirtualRouter:
             return conflict  # two that never yield would answer each other without end
         return (*self._advertising.answer(now), *conflict)
 
+    def _holder_reported(self, event: HolderReported, now: int) -> tuple[Output, ...]:
+        """As an advert that was lost: by the same rules, if it was said after this role began."""
+        listening, source, heard = self._listening, event.source, self._listening.heard
+        said_at = min(event.word.said_ns + self._offset_ns, now)
+        if said_at + listening.stands_ns <= now:
+            return ()
+        if self.role is Role.BACKUP and listening.reported == source:
+            listening.stand_in(source, said_at)
+        if self.role is not Role.ACTIVE:
+            return ()
+        why = explain.why_unheard(self._config, event)
+        tie = event.word.priority == self._config.priority and not self._breaks_ties
+        if why is None or tie or said_at <= self._since or (heard and heard.source == source):
+            return ()
+        outputs = self._yield(why, now)
+        listening.stand_in(source, said_at)
+        return (*outputs, *self._observations.make(why.code, why.text, now))
+
     # ---- roles ---------------------------------------------------------------------------------
 
     def _become(self, role: Role, reasons: tuple[Reason, ...], now: int) -> RoleChanged:
         change = RoleChanged(self.role, role, reasons)
         self.role = role
         self._reasons = reasons
-        self._since_ns = now - self._offset_ns
+        self._since = now
         self._willing = None
         if role is Role.BACKUP:
             self._listening.start(now)
@@ -364,7 +361,10 @@ class VirtualRouter:
             return (HandOverAddresses(self._config.addresses), change)
         return (self.farewell, RemoveAddresses(self._config.addresses), change)
 
-    def _stopped(self, role: Role, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
+    def _stopped(self, event: Released | Shutdown, now: int) -> tuple[Output, ...]:
+        released = isinstance(event, Released)
+        role = Role.RELEASED if released else Role.INITIALIZE
+        reasons = event.reasons or (explain.RELEASED if released else explain.SHUTDOWN,)
         if self.role is role:
             self._reasons = reasons
             return ()

@@ -6,6 +6,15 @@ whatever the priorities: it begins again as a backup, without a word (priority 0
 nodes take over from the one that serves). So it does after a stall longer than its lease, for then
 the kernel has taken the addresses away. It preempts later, if it may. A shorter stall that nobody
 has used ends with the next advert, as the RFC has it.
+
+What a late call does
+    Receive before `TimePassed`: adverts that wait in the socket say more than the timer does.
+    A backup that wakes an interval or more late listens for one more, and skew, before it takes over.
+    An active router that wakes more than three intervals late may have been replaced, and its
+    kernel lease may be over: it advertises, installs and announces again. Adverts then settle which
+    role is right. A higher one ends its role; a lower one it answers at once and with an
+    announcement (no more often than every second), since the link has learned another's MAC.
+    An instant before the last one counts as that one, and time goes on from there.
 """
 
 from haman.core.vrrp.group import Group, Tagged
