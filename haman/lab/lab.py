@@ -28,7 +28,7 @@ READY_TIMEOUT_S = 30
 FACTS_MAX = 20
 """Of a lab with hundreds of addresses; enough to see what is wrong."""
 DEBIAN = {"unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux"}
-DEBIAN |= {"mount": "mount", "ip": "iproute2", "docker": "docker.io"}
+DEBIAN |= {"ip": "iproute2", "docker": "docker.io"}
 """Debian's package of each program that a lab needs; containerlab has none."""
 
 
