@@ -12,8 +12,8 @@ class AnnouncerSnapshot:
     """What is announced, and to whom.
 
     Attributes:
-        digest: of the ExaBGP configuration that was written and validated; the engine is told to
-            run it. "" = none is valid yet.
+        digest: of the ExaBGP configuration that is in force; the engine is told to
+            run it. "" = none is.
         problem: what the operator must do something about: the configuration was refused, the relay
             is not reached, a command is not acknowledged; "" if all is well.
         relay: the relay is connected.

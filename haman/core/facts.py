@@ -42,7 +42,7 @@ class StancesDeclared:
 
     Attributes:
         generation: grows with each change; echoed in `EngineReported`.
-        exabgp: digest of the ExaBGP configuration that the controller wrote and validated, and that
+        exabgp: digest of the ExaBGP configuration that the controller wrote, and that
             shall run; "" = none.
         handovers: of VIPs that move now, every one there is.
         steers: for tails of anycast services, every one there is.
