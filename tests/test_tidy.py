@@ -135,6 +135,31 @@ def test_core_is_pure(path: Path) -> None:
         assert top not in CORE_MAY_NOT, f"{path.name} imports {name}"
 
 
+QUICK_TO_LOAD = {
+    "core",
+    "config",
+    "system",
+    "engine",
+    "controller",
+    "bgp",
+    "cluster",
+    "proxies",
+    "api",
+}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_what_an_agent_loads_defines_its_classes_quickly(path: Path) -> None:
+    """A frozen dataclass of the standard library costs a millisecond when it is defined."""
+    parts = path.relative_to(ROOT).parts
+    if parts[1] not in QUICK_TO_LOAD or path.name == "frozen.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses":
+            names = {alias.name for alias in node.names}
+            assert "dataclass" not in names, "take it from haman.core.frozen"
+
+
 def test_files_stay_small() -> None:
     long = {module_name(p): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 400}
     assert not long, f"longer than 400 lines: {long}"

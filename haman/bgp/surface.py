@@ -1,10 +1,11 @@
 """What the controller sees of BGP: one desired set in, one frozen picture out."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from haman.config.model import Config
 from haman.core.announcements import Announcement, NeighborReport
+from haman.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

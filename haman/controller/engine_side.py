@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from haman.controller.ports import Clock
 from haman.core.announcements import AnycastStance
@@ -14,6 +13,7 @@ from haman.core.facts import (
     VipReport,
     VipStance,
 )
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import HandoverOrder
 from haman.core.handover.steering import SteerOrder
 from haman.core.words import Event, Reason

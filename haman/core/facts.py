@@ -6,9 +6,10 @@ Only two messages are edges: a peer's word that an address is free now (`Takeove
 engine's events.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from haman.core.announcements import AnycastStance, BfdReport, ExabgpReport, HeldAddresses
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import HandoverOrder, HandoverReport, VipPlace
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.words import Event, Reason, Role

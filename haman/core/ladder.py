@@ -58,10 +58,11 @@ its connections is over.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from haman.core import because
 from haman.core.announcements import Announcement, AnycastStance
+from haman.core.frozen import dataclass
 from haman.core.handover.steering import TailStanding
 from haman.core.reports import PeerView
 from haman.core.words import Condition, Reason, Stance

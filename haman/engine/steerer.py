@@ -14,11 +14,11 @@ import select
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import Side
 from haman.engine import anycast_rules
 from haman.engine import steering_rules as rules

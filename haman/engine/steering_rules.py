@@ -20,11 +20,11 @@ UDP, and what else is not TCP, stays where it arrives, and so do fragments.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Protocol
 from zlib import crc32
 
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import Side
 
 KNOWN_MAX = 1 << 19

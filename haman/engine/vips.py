@@ -5,11 +5,11 @@ address to send from, and its addresses could lately be installed. All else is f
 routers to decide (`groups`).
 """
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
 from haman.core.facts import StancesDeclared, TakeoverOrdered, VipReport, VipStance
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import HandoverReport
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import (
