@@ -8,8 +8,6 @@ from pathlib import Path
 
 import click
 
-from haman.cli.reach import REFUSED, USAGE, fail
-
 
 @click.command(hidden=True)
 @click.option("--config", "-c", "path", required=True, type=click.Path(path_type=Path))
@@ -29,12 +27,16 @@ def controller(*, path: Path, engine_fd: int) -> None:
     for problem in problems:
         click.echo(problem, err=True)
     if config is None:
+        from haman.cli.reach import USAGE  # the API's client comes with it
+
         sys.exit(USAGE)
     gc.collect()
     gc.freeze()  # what was imported stays: no collection need walk it again
     try:
         status = asyncio.run(run(config, path, engine_fd, SystemClock(), serve))
     except SocketInUseError as error:
+        from haman.cli.reach import REFUSED, fail
+
         fail(REFUSED, str(error))
     else:
         sys.exit(status)

@@ -76,7 +76,8 @@ class Lab:
 
     def holders(self) -> Mapping[str, tuple[str, ...]]:
         """Which nodes have each VIP's first address on an interface now."""
-        held = holders.addresses_now(self.runtime.pids)
+        asked = {node for vip in self.vips for node in vip.nodes}
+        held = holders.addresses_now({node: self.runtime.pids[node] for node in asked})
         return {
             vip.name: tuple(node for node in vip.nodes if vip.addresses[0] in held[node])
             for vip in self.vips
