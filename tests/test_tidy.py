@@ -54,7 +54,7 @@ MAY_IMPORT = {
 
 # Where each third-party package may enter; a trailing dot means the folder.
 ENTRANCES = {
-    "aiohttp": ("haman.api.",),
+    "aiohttp": ("haman.api.http",),
     "click": ("haman.cli",),
     "cryptography": ("haman.cluster.",),
     "exabgp": ("haman.bgp.",),
