@@ -6,6 +6,7 @@ STAMP := $(VENV)/.stamp
 # Most tests wait for real programs: two at a time take half as long, and leave a core each.
 JOBS ?= 2
 # Two files at a time on a busy machine can starve a test that holds real programs to a protocol's bound.
+# Files that wait for real programs come first (tests/conftest.py): what is begun last should be short.
 # What failed is named, and run once more with the machine to itself: there it must hold.
 AGAIN = echo "make test: once more, alone:" && $(PYTHON) -m pytest --last-failed --last-failed-no-failures=none
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -42,7 +43,7 @@ demo: $(STAMP)$(if $(filter anycast,$(DEMO)),-router) ## Real proxies, one kille
 	@$(SUDO) env DEMO=$(DEMO) lab/demo.sh $(VENV)/bin/haman
 
 test: $(STAMP)-peers ## The whole suite; privileged parts run when root
-	$(PYTHON) -m pytest --numprocesses=$(JOBS) --dist=loadfile || { [ $$? = 1 ] && $(AGAIN); }
+	$(PYTHON) -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder || { [ $$? = 1 ] && $(AGAIN); }
 
 lint: $(STAMP) ## ruff and mypy, both clean or it fails
 	$(PYTHON) -m ruff check .

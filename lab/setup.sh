@@ -52,3 +52,5 @@ fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -e .
+# Or the agents of the first lab would all do it at once.
+"$venv/bin/python" -m compileall -q haman tui

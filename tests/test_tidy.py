@@ -54,7 +54,7 @@ MAY_IMPORT = {
 
 # Where each third-party package may enter; a trailing dot means the folder.
 ENTRANCES = {
-    "aiohttp": ("haman.api.",),
+    "aiohttp": ("haman.api.http",),
     "click": ("haman.cli",),
     "cryptography": ("haman.cluster.",),
     "exabgp": ("haman.bgp.",),
@@ -133,6 +133,31 @@ def test_core_is_pure(path: Path) -> None:
         top = name.split(".")[0]
         assert top == "haman" or top in sys.stdlib_module_names, f"{path.name} imports {name}"
         assert top not in CORE_MAY_NOT, f"{path.name} imports {name}"
+
+
+QUICK_TO_LOAD = {
+    "core",
+    "config",
+    "system",
+    "engine",
+    "controller",
+    "bgp",
+    "cluster",
+    "proxies",
+    "api",
+}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_what_an_agent_loads_defines_its_classes_quickly(path: Path) -> None:
+    """A frozen dataclass of the standard library costs a millisecond when it is defined."""
+    parts = path.relative_to(ROOT).parts
+    if parts[1] not in QUICK_TO_LOAD or path.name == "frozen.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses":
+            names = {alias.name for alias in node.names}
+            assert "dataclass" not in names, "take it from haman.core.frozen"
 
 
 def test_files_stay_small() -> None:

@@ -15,7 +15,7 @@ heard is a memory, and a memory is no holder.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_interface
 
 from haman.api import plain, schema
@@ -23,6 +23,7 @@ from haman.api.times import iso
 from haman.config.model import Config
 from haman.controller.surface import ClusterSnapshot
 from haman.core.announcements import AnycastReport, BfdReport, NeighborReport
+from haman.core.frozen import dataclass
 from haman.core.handover.steering import TAIL
 from haman.core.reports import NodeReport
 from haman.core.words import Condition, Reason, Stance

@@ -9,12 +9,12 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from haman.api import schema
 from haman.api.async_client import AsyncClient
 from haman.api.client import UnreachableError
+from haman.core.frozen import dataclass
 
 ANSWER_MAX_S = 3.0
 """An answer that takes longer counts as none: a screen must not wait."""

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from aiohttp import web
 from msgspec.structs import replace
 
 from haman.api import plain, schema, view
 from haman.api.access import Access
+from haman.api.http import web
 from haman.api.json_schema import json_schema
 from haman.api.metrics import CONTENT_TYPE, Metrics
 from haman.api.schema import Intent

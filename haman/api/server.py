@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from aiohttp import web
-
+from haman.api.http import web
 from haman.api.listener import listen, remove
 from haman.api.metrics import Metrics
 from haman.api.routes import make_app, make_metrics_app

@@ -12,13 +12,13 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import paramiko
 
 from haman.api.targets import Target, parse_target
+from haman.core.frozen import dataclass
 
 CONNECT_S = 10.0
 KEEPALIVE_S = 15

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 import msgspec
-from aiohttp import web
 
 from haman.api import view
+from haman.api.http import web
 from haman.controller.surface import Agent, JournalEntry
 
 FOLLOWERS_MAX = 32

@@ -2,7 +2,9 @@
 
 import getpass
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from haman.core.frozen import dataclass
 
 SSH_PORT = 22
 _TARGET = re.compile(

@@ -5,8 +5,6 @@ memory, so it is never counted as a holder, except where the wire says that some
 advertises and the memory says who that was.
 """
 
-from dataclasses import dataclass
-
 from haman.api import anycast, schema
 from haman.api.plain import age, finite, no_report, numbers, reasons, stale
 from haman.api.times import iso
@@ -14,6 +12,7 @@ from haman.config.forms import split_host_port
 from haman.config.model import Config
 from haman.controller.surface import ClusterSnapshot, JournalEntry
 from haman.core.facts import EngineReported, VipReport
+from haman.core.frozen import dataclass
 from haman.core.headroom import Headroom, LossScenario, SurvivorLoad
 from haman.core.headroom.verdicts import INSUFFICIENT
 from haman.core.reports import NodeReport, PeerView, PermitReport

@@ -7,12 +7,12 @@ the colon; what only holds besides (a pause, isolation) follows as a sentence of
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from haman.api import anycast, plain, schema, view, why_anycast
 from haman.api.times import NS_PER_S, clock, duration
 from haman.config.model import Config
 from haman.controller.surface import ClusterSnapshot, JournalEntry
+from haman.core.frozen import dataclass
 from haman.core.words import Reason, Role
 
 EVENTS_MAX = 10

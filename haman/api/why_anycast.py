@@ -5,13 +5,13 @@ because of what, the share that it should get, and what its routers hear of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from haman.api import anycast, plain, schema, view
 from haman.api.anycast import Part, Picture
 from haman.api.times import NS_PER_S, clock, duration
 from haman.controller.surface import ClusterSnapshot, JournalEntry
 from haman.core.announcements import BfdReport, NeighborReport
+from haman.core.frozen import dataclass
 from haman.core.words import Reason, Stance, percent
 
 EVENTS_MAX = 10

@@ -14,7 +14,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Protocol
 
-from haman.bgp.configuration import RefusedError, compose, install, read_passwords, uncarried
+from haman.bgp.configuration import (
+    Installation,
+    RefusedError,
+    compose,
+    read_passwords,
+    uncarried,
+)
 from haman.bgp.diagnosis import diagnose
 from haman.bgp.grammar import routes
 from haman.bgp.lease import LeaseState
@@ -37,12 +43,15 @@ from haman.core.announcements import (
 from haman.core.words import Event, Reason
 
 RENEW_S: Final = 1.0
-CONNECT_S: Final = 0.5
+CONNECT_S: Final = 0.1
 """Between two tries to reach the relay."""
 SILENCE_S: Final = 5.0
 """A relay that answers no declaration for this long is dropped, and reached for again."""
 REFUSED_S: Final = 10.0
 """Between two tries of a configuration that was refused: a password file may appear."""
+TRIAL_S: Final = 10.0
+"""A first configuration with which the relay was not reached by then is validated after all: ExaBGP takes
+0.5 s to start it, a busy host some seconds."""
 LOOK_S: Final = 1.0
 """Between two looks for sessions that do not come about."""
 
@@ -87,7 +96,7 @@ class Announcer:
         self._wanted = asyncio.Event()
         self._configured = asyncio.Event()
         self._configured.set()
-        self._digest = ""
+        self._installed = Installation(directory / EXABGP_CONF)
         self._refused = ""
         self._told_refusal = ""
         self._undeclared = ""
@@ -118,7 +127,7 @@ class Announcer:
         """What is known now; cheap."""
         report = self._report
         return AnnouncerSnapshot(
-            digest=self._digest,
+            digest=self._installed.digest,
             problem=self._problem(),
             relay=report is not None,
             announced=report.announced if report else (),
@@ -171,8 +180,8 @@ class Announcer:
     def _unreached(self) -> str:
         if self._report is not None:
             return self._report.problem
-        if not self._digest:
-            return "the ExaBGP configuration is not validated yet"
+        if not self._installed.digest:
+            return "there is no ExaBGP configuration yet"
         where = self._directory / RELAY_SOCKET
         return (
             f"the relay is not reached at {where}: ExaBGP does not run, or the relay hangs, and"
@@ -206,13 +215,16 @@ class Announcer:
 
     async def _configure(self) -> None:
         while True:
+            again_s = TRIAL_S if self._installed.on_trial else REFUSED_S if self._refused else None
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REFUSED_S if self._refused else None):
+                async with asyncio.timeout(again_s):
                     await self._configured.wait()
+            if not (self._configured.is_set() or self._installed.on_trial or self._refused):
+                continue  # the relay was reached meanwhile: the trial is over
             self._configured.clear()
             config = self._config
             if config.bgp is None:
-                self._digest = self._refused = ""
+                self._installed.digest = self._refused = ""
                 self._bgp = None
             else:
                 await self._install(config.bgp)
@@ -224,14 +236,13 @@ class Announcer:
         try:
             passwords = read_passwords(bgp.neighbor)
             text = compose(bgp, self._directory, passwords)
-            path = self._directory / EXABGP_CONF
-            self._digest = await install(text, path, passwords.values())
+            await self._installed.put(text, passwords.values())
         except RefusedError as error:
             self._counters["configurations_refused"] += 1
             self._refused = str(error)
             if self._refused != self._told_refusal:
                 self._told_refusal = self._refused
-                kept = "; the one before stays in force" if self._digest else ""
+                kept = "; the one before stays in force" if self._installed.digest else ""
                 self._event("configuration-refused", f"{self._refused}{kept}")
         else:
             self._refused = ""
@@ -339,6 +350,7 @@ class Announcer:
             self._counters["relay_connects"] += 1
             again = " again" if self._ever_connected else ""
             self._ever_connected = True
+            self._installed.proven()  # it is ExaBGP that starts the relay
             self._event("relay-connected", f"the relay is reached{again}")
         if report.problem and (before is None or report.problem != before.problem):
             self._event("announcement-refused", report.problem)

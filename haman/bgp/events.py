@@ -6,12 +6,12 @@ the reader, and dropped. Routers have a say in some of the text, so none of it i
 """
 
 import json
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
 from haman.bgp.grammar import Address
 from haman.bgp.messages import MAX_NEIGHBORS, MAX_REASON
+from haman.core.frozen import dataclass
 
 ACKNOWLEDGED: Final = "done"
 REFUSED: Final = "error"

@@ -14,11 +14,11 @@ the rounding. Its AS number has 16 bits: a 4-byte AS is sent as AS_TRANS, 23456 
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from haman.core.announcements import Announcement
+from haman.core.frozen import dataclass
 
 Prefix = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address

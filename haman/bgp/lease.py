@@ -10,8 +10,9 @@ Both times count from the last renewal; 0 = that state is never entered. A renew
 just being started gets its time. Invariant: without a renewal the state only moves down the table.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from haman.core.frozen import dataclass
 
 NS_PER_MS = 1_000_000
 

@@ -9,13 +9,14 @@ The relay loads the standard library alone, so the decoding is done by hand here
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from ipaddress import ip_address
 from typing import Any, Final, TypeVar
 
 from haman.bgp.grammar import Address, routes
 from haman.bgp.lease import LeaseState
 from haman.core.announcements import Announcement
+from haman.core.frozen import dataclass
 
 MAX_MESSAGE: Final = 131_072
 """Bytes of a packet; half of what a Unix socket buffers by default."""

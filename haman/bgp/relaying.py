@@ -32,7 +32,7 @@ Invariants
 """
 
 from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from haman.bgp.events import ACKNOWLEDGED, REFUSED, SessionChanged, SessionsPolled, event
@@ -57,6 +57,7 @@ from haman.bgp.messages import (
 )
 from haman.bgp.sessions import Sessions
 from haman.core.announcements import Announcement
+from haman.core.frozen import dataclass
 
 NS_PER_S: Final = 1_000_000_000
 WINDOW: Final = 32

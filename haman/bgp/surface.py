@@ -1,10 +1,11 @@
 """What the controller sees of BGP: one desired set in, one frozen picture out."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from haman.config.model import Config
 from haman.core.announcements import Announcement, NeighborReport
+from haman.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +13,8 @@ class AnnouncerSnapshot:
     """What is announced, and to whom.
 
     Attributes:
-        digest: of the ExaBGP configuration that was written and validated; the engine is told to
-            run it. "" = none is valid yet.
+        digest: of the ExaBGP configuration that is in force; the engine is told to
+            run it. "" = none is.
         problem: what the operator must do something about: the configuration was refused, the relay
             is not reached, a command is not acknowledged; "" if all is well.
         relay: the relay is connected.

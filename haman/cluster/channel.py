@@ -31,7 +31,7 @@ looks the same.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from struct import Struct as Layout
 
 from cryptography.exceptions import InvalidTag
@@ -40,6 +40,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from haman.cluster.keys import ClusterKey
+from haman.core.frozen import dataclass
 
 DATAGRAM_BYTES_MAX = 8 * 1024
 WINDOW = 128

@@ -14,8 +14,10 @@ import binascii
 import os
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from haman.core.frozen import dataclass
 
 FORMAT = "haman-key-1"
 SECRET_BYTES = 32

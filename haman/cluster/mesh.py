@@ -22,7 +22,7 @@ A store that many nodes share can stand in for this class: it needs `publish`, `
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -32,6 +32,7 @@ from haman.cluster.packets import Hello, Packet, Report, decode, encode
 from haman.config.forms import split_host_port
 from haman.config.model import Cluster
 from haman.core import because
+from haman.core.frozen import dataclass
 from haman.core.reports import NodeReport, PathView, PeerView
 from haman.core.words import Reason
 

@@ -1,8 +1,9 @@
 """Where a proxy's admin interface is: an http URL, or a unix socket and a path on it."""
 
-from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from haman.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

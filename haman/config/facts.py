@@ -1,7 +1,9 @@
 """What is known beyond the file when a configuration is checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from haman.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ accepts what another refuses.
 """
 
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from haman.config.model import Config
 from haman.config.rules import check_rules
 from haman.config.vip_rules import vip_labels
 from haman.config.walk import Findings, build
+from haman.core.frozen import dataclass
 
 FILE_SIZE_MAX = 1 << 20
 """Bytes; a configuration beyond this is some other file."""

@@ -9,12 +9,13 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from msgspec import inspect
 
 from haman.config.forms import FORMS
+from haman.core.frozen import dataclass
 
 ITEMS_MAX = 1024
 """No array or table of the configuration is longer."""

@@ -9,12 +9,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from haman.config.model import Proxy
 from haman.controller.handshakes import Handshake, HandshakeFailed, TlsClient
 from haman.core.calibration import HandshakeCost
 from haman.core.certificates import describe, fingerprint
+from haman.core.frozen import dataclass
 from haman.core.handshake_cost import Burst, Cost, cost, idle_cores
 from haman.core.processes import ProcessGone
 from haman.proxies.process import ProcessSet

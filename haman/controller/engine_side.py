@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from haman.controller.ports import Clock
 from haman.core.announcements import AnycastStance
@@ -15,6 +14,7 @@ from haman.core.facts import (
     VipReport,
     VipStance,
 )
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import HandoverOrder
 from haman.core.handover.steering import SteerOrder
 from haman.core.one_way import holder_words

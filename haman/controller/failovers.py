@@ -8,7 +8,7 @@ connections are cut, and the peer takes it as VRRP has it.
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from haman.controller.handovers import Handovers, Outcome
@@ -18,6 +18,7 @@ from haman.controller.ports import Clock
 from haman.controller.recorder import FlightRecorder
 from haman.core.decide import Decider, FailoverEnded, FailoverOrdered, Transition
 from haman.core.facts import VipReport
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import Said
 from haman.core.handover.preemption import Preemption, asked_for
 from haman.core.reports import NodeReport, PeerView

@@ -10,10 +10,10 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from haman.controller.ports import Clock
 from haman.core.facts import EngineReported, VipStance
+from haman.core.frozen import dataclass
 from haman.core.handover.giver import Giver
 from haman.core.handover.messages import (
     Cancelled,

@@ -13,9 +13,9 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from haman.config.forms import split_host_port
+from haman.core.frozen import dataclass
 
 TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 1 << 16

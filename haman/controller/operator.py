@@ -6,7 +6,7 @@ Nothing here moves an address: intent and failovers go into the decision, which 
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from haman.cluster.packets import Order, Verb
@@ -21,6 +21,7 @@ from haman.controller.safety import (
 )
 from haman.controller.surface import Accepted, ClusterSnapshot, Outcome, Refused
 from haman.core.decide import FailoverEnded
+from haman.core.frozen import dataclass
 from haman.core.heirs import ConfiguredVip, best_peer
 from haman.core.ladder import servers
 from haman.core.shares import carries

@@ -1,6 +1,6 @@
 """What a controller is put together from; `process` puts them together."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from haman.cluster.mesh import Mesh
 from haman.controller.bgp_side import MakeAnnouncer
@@ -10,6 +10,7 @@ from haman.controller.journal import Journal
 from haman.controller.ports import Clock
 from haman.controller.recorder import FlightRecorder, Off
 from haman.controller.sensing import MakeSenses
+from haman.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

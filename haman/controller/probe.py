@@ -16,12 +16,12 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from haman.config.forms import split_host_port
 from haman.config.model import Probe
+from haman.core.frozen import dataclass
 
 NS_PER_S = 1_000_000_000
 STATUS_LINE_BYTES = 8192

@@ -7,7 +7,6 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from haman.bgp.announcer import Announcer
@@ -27,6 +26,7 @@ from haman.controller.recorder import FlightRecorder, Off, Recorder
 from haman.controller.senses import Senses
 from haman.controller.sensing import MakeSenses
 from haman.controller.surface import Agent
+from haman.core.frozen import dataclass
 from haman.core.words import Event, Reason
 from haman.system.link import ControllerEnd
 

@@ -10,11 +10,11 @@ import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from statistics import quantiles
 
 from haman.config.forms import split_host_port
+from haman.core.frozen import dataclass
 from haman.core.knee import Knee, Step, knee, rates
 
 CLIENT_TIMEOUT_S = 2.0

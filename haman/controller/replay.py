@@ -1,7 +1,7 @@
 """A recording stepped through again: the same objects, the same inputs, and what they decide now."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from haman.controller.flight import (
     Began,
@@ -14,6 +14,7 @@ from haman.controller.flight import (
     digest,
 )
 from haman.core.decide import Decider, Decision
+from haman.core.frozen import dataclass
 from haman.core.node import NodeCore, NodeStepped
 from haman.core.permits import Permits
 

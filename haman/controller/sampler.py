@@ -12,9 +12,10 @@ leader; another one takes its place when it ends.
 
 import errno
 from collections.abc import Callable, Container
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
+from haman.core.frozen import dataclass
 from haman.core.processes import ProcessGone, ProcessId
 from haman.core.resources import (
     GroupsSampled,

@@ -14,7 +14,6 @@ them that fails or hangs makes its resources unknown, and the condition is held 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from haman.config.forms import split_host_port
 from haman.config.model import Config
@@ -33,6 +32,7 @@ from haman.controller.ticker import Ticker
 from haman.controller.watch import ProcessWatch
 from haman.core.arrivals import Arrivals
 from haman.core.baseline import Baseline
+from haman.core.frozen import dataclass
 from haman.core.gate import (
     Gate,
     GateSnapshot,

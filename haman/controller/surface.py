@@ -1,11 +1,12 @@
 """What the controller offers to the API: a frozen picture, the journal, and the operator's verbs."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from haman.config.model import Config
 from haman.core.facts import EngineReported
+from haman.core.frozen import dataclass
 from haman.core.headroom import Headroom
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Alert, Event, Reason

@@ -50,10 +50,11 @@ are taken once.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from haman.core.anycast_alerts import BgpPicture, bgp_alerts, service_alerts, session_alerts
 from haman.core.facts import EngineReported
+from haman.core.frozen import dataclass
 from haman.core.headroom import Headroom, LossScenario, Verdict
 from haman.core.one_way import is_held_down
 from haman.core.reports import NodeReport, PeerView

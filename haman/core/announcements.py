@@ -1,8 +1,8 @@
 """What is announced by BGP, wanted and actual: the facts that engine, relay, controller and API share."""
 
-from dataclasses import dataclass
 from typing import Final
 
+from haman.core.frozen import dataclass
 from haman.core.handover.steering import SteerWord, TailWord
 from haman.core.words import Reason, Stance
 

@@ -1,10 +1,10 @@
 """Alerts of anycast and BGP; the table of all alerts is in `alerts`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from haman.core.announcements import AnycastStance, ExabgpReport, NeighborReport
 from haman.core.because import listed
+from haman.core.frozen import dataclass
 from haman.core.readback import Finding
 from haman.core.reports import NodeReport, PeerView
 from haman.core.shares import carries

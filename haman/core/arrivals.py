@@ -1,8 +1,8 @@
 """How many new connections clients open, from the proxy's counter of accepted ones."""
 
 from collections import deque
-from dataclasses import dataclass
 
+from haman.core.frozen import dataclass
 from haman.core.processes import ProcessId
 
 NS_PER_S = 1_000_000_000

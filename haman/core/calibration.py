@@ -12,8 +12,9 @@ errs upwards. `knee_full_per_s` is what a ramp found: full handshakes per second
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any
+
+from haman.core.frozen import dataclass
 
 SCHEMA = 1
 FILE = "calibration.json"

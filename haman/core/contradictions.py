@@ -15,9 +15,8 @@ A report that is older than the adverts contradicts nothing: who becomes active 
 `REPORT_WITHIN_NS`. One that stopped is heard of until its last advert is too old: `linger`.
 """
 
-from dataclasses import dataclass
-
 from haman.core.facts import VipReport
+from haman.core.frozen import dataclass
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Reason, Role
 

@@ -41,13 +41,14 @@ a permit, whose failover is ordered like the operator's. A node that
 is drained, or held down after flapping, is the last to serve, at priority 1, and yet serves.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 
 from haman.core import because
 from haman.core.announcements import AnycastStance
 from haman.core.because import LAST_RESORT_PRIORITY
 from haman.core.facts import VipStance
+from haman.core.frozen import dataclass
 from haman.core.heirs import CONTENDS, ConfiguredVip, best_peer, comes_next, groups_of
 from haman.core.ladder import ConfiguredAnycast
 from haman.core.ladders import Ladders

@@ -23,8 +23,9 @@ Invariant: missing data neither raise nor clear it. Nothing is decided upon it: 
 """
 
 from collections import deque
-from dataclasses import dataclass
 from statistics import median
+
+from haman.core.frozen import dataclass
 
 NS_PER_S = 1_000_000_000
 WINDOW_NS = 10 * NS_PER_S

@@ -6,9 +6,10 @@ Only two messages are edges: a peer's word that an address is free now (`Takeove
 engine's events. One is said again and again while it is true, and else forgotten (`HoldersSaid`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from haman.core.announcements import AnycastStance, BfdReport, ExabgpReport, HeldAddresses
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import HandoverOrder, HandoverReport, VipPlace
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.words import Event, Reason, Role
@@ -42,7 +43,7 @@ class StancesDeclared:
 
     Attributes:
         generation: grows with each change; echoed in `EngineReported`.
-        exabgp: digest of the ExaBGP configuration that the controller wrote and validated, and that
+        exabgp: digest of the ExaBGP configuration that the controller wrote, and that
             shall run; "" = none.
         handovers: of VIPs that move now, every one there is.
         steers: for tails of anycast services, every one there is.

@@ -39,9 +39,10 @@ Invariants
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from haman.core.frozen import dataclass
 from haman.core.saturation import Saturation, Thresholds
 from haman.core.words import Condition, Reason, Utilization
 

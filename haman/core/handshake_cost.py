@@ -10,8 +10,9 @@ and 247 µs back to back for RSA-2048; 3137 and 3127 µs for RSA-4096).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median, quantiles
+
+from haman.core.frozen import dataclass
 
 BURSTS_MIN = 4
 SPREAD_MAX = 0.35

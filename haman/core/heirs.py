@@ -1,8 +1,7 @@
 """Who should take a VIP that is let go."""
 
-from dataclasses import dataclass
-
 from haman.core.facts import VipReport
+from haman.core.frozen import dataclass
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Condition, Role
 

@@ -10,7 +10,8 @@ the knee a closed loop just slows down with the server; an open one shows what c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from haman.core.frozen import dataclass
 
 SERVED_LEAST = 0.95
 FAILED_MOST = 0.01

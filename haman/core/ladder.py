@@ -59,10 +59,11 @@ its connections is over.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from haman.core import because
 from haman.core.announcements import Announcement, AnycastStance
+from haman.core.frozen import dataclass
 from haman.core.handover.steering import TailStanding
 from haman.core.reports import PeerView
 from haman.core.words import Condition, Reason, Stance
@@ -306,9 +307,8 @@ class Ladder:
 
     def _height(self, rung: Rung) -> int:
         rungs = self._configured.rungs
-        if rung in rungs:
-            return len(rungs) - rungs.index(rung)
-        return 0 if rung.stance is Stance.SHUT else -1
+        other = 0 if rung.stance is Stance.SHUT else -1
+        return len(rungs) - rungs.index(rung) if rung in rungs else other
 
     def _up(self, at: Rung, footing: Footing, now_ns: int) -> Rung:
         rungs = self._configured.rungs

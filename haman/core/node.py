@@ -5,9 +5,10 @@
 The senses and their gate come before it, the engine's virtual routers and the relay after it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from haman.core.decide import Decider, Decision, FailoverEnded
+from haman.core.frozen import dataclass
 from haman.core.permits import FailoverSeen, Heard, Note, Permits, Scene, Tell, VipMove
 from haman.core.reports import NodeReport
 from haman.core.situation import Situation, judge

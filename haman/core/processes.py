@@ -1,6 +1,6 @@
 """Processes as values: who they are, and that they are gone."""
 
-from dataclasses import dataclass
+from haman.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)

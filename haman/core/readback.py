@@ -27,10 +27,10 @@ the nearer one. Bounds after Wilson and Hilferty (1931), exact within 3 % for th
 """
 
 from collections import deque
-from dataclasses import dataclass
 from math import log, sqrt
 
 from haman.core.announcements import AnycastReport
+from haman.core.frozen import dataclass
 from haman.core.ladder import NS_PER_S, SERVING
 from haman.core.reports import NodeReport
 from haman.core.words import Role, percent

@@ -1,10 +1,11 @@
 """What a node tells its peers about itself, and how a peer's word is kept."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from haman.core.announcements import AnycastReport, NeighborReport
 from haman.core.facts import VipReport
+from haman.core.frozen import dataclass
 from haman.core.handover.steering import LinkPlace
 from haman.core.words import Condition, Confidence, Reason, Utilization
 

@@ -23,8 +23,9 @@ Bounds: state is kept for resources seen in the last sample or not yet forgotten
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from haman.core.frozen import dataclass
 from haman.core.words import Reason, Utilization
 
 NS_PER_MS = 1_000_000

@@ -10,9 +10,8 @@ What part of a node's load belongs to which service is not known. So a survivor 
 is counted with the largest of its shares: whatever the parts are, it is not more than that.
 """
 
-from dataclasses import dataclass
-
 from haman.core.announcements import AnycastReport
+from haman.core.frozen import dataclass
 from haman.core.ladder import SERVING
 from haman.core.reports import NodeReport
 from haman.core.words import Condition, Role, Stance

@@ -1,12 +1,13 @@
 """Everything that the decisions of a node depend upon, and the condition that follows from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from haman.core import because
 from haman.core.announcements import Announcement, HeldAddresses
 from haman.core.facts import VipReport
+from haman.core.frozen import dataclass
 from haman.core.handover.steering import TailStanding
 from haman.core.permits.standing import Standing
 from haman.core.reports import PeerView

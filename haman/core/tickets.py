@@ -8,8 +8,9 @@ one node is good at every other do those cost less than full handshakes; unprove
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any
+
+from haman.core.frozen import dataclass
 
 SCHEMA = 1
 FILE = "tickets.json"

@@ -23,10 +23,10 @@ all handshakes of the last seconds failed.
 Invariant: missing data neither raise nor clear it. Nothing is decided upon it: it is for people.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from math import exp
 
+from haman.core.frozen import dataclass
 from haman.core.words import percent
 
 NS_PER_S = 1_000_000_000

@@ -3,8 +3,10 @@
 The same spelling appears in code, API, CLI, TUI, journal and documentation.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from haman.core.frozen import dataclass
 
 
 class Condition(StrEnum):

@@ -22,10 +22,11 @@ the addresses away.
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
+from haman.core.frozen import dataclass
 from haman.system import netlink
 from haman.system.netlink import Acknowledged, InterfaceAddress, Link
 from haman.system.netlink_socket import NetlinkFailedError, Requests

@@ -6,9 +6,9 @@ switches whose port was still blocked. With `garp_refresh_s` one more frame goes
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from haman.core.frozen import dataclass
 from haman.core.vrrp.group import Key
 
 _NS_PER_MS: Final = 1_000_000

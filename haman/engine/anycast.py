@@ -10,10 +10,11 @@ An address that the kernel refuses is asked for again every `HOLD_OFF_NS`. Meanw
 incomplete, and nobody shall announce it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from haman.core.announcements import AnycastStance, HeldAddresses
+from haman.core.frozen import dataclass
 from haman.core.vrrp.group import Key
 from haman.core.words import Reason
 from haman.engine.child import NS_PER_S

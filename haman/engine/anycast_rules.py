@@ -16,9 +16,9 @@ A node is known by its MAC address. Should one be mistaken, `fwd` takes one off 
 """
 
 import re
-from dataclasses import dataclass
 from zlib import crc32
 
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import Side
 from haman.engine.steerer import Job
 from haman.engine.steering_rules import KNOWN_MAX, PRIORITY, learn

@@ -12,7 +12,7 @@ import errno
 import random
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from typing import Final
 
@@ -43,6 +43,7 @@ from haman.core.bfd.packet import (
     encode,
 )
 from haman.core.bfd.session import Session
+from haman.core.frozen import dataclass
 from haman.core.words import Reason
 from haman.engine.loop import QUIET, Loop
 from haman.engine.reporter import Reporter

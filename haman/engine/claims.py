@@ -1,13 +1,13 @@
 """What may be held: the addresses of one service and family, together on one interface. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from socket import AF_INET, AF_INET6
 from typing import Literal
 
 from haman.config.lease import anycast_lease_s
 from haman.config.model import Config
+from haman.core.frozen import dataclass
 from haman.core.vrrp.group import Key
 from haman.system.netlink import InterfaceAddress
 

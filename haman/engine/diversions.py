@@ -7,11 +7,11 @@ those links: frames do not pass a router. Where they are not, the report says so
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
 from haman.config.model import Config
+from haman.core.frozen import dataclass
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.words import Reason
 from haman.engine.anycast_rules import Diversion

@@ -11,10 +11,10 @@ alone knows whether another node still reaches it.
 | silent | an answer | answers |
 """
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Protocol
 
+from haman.core.frozen import dataclass
 from haman.core.words import Reason
 from haman.engine.reporter import Reporter
 

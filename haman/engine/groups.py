@@ -12,11 +12,12 @@ on with the next advert, and the queue is not told of it.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from heapq import heappop, heappush
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from haman.core.frozen import dataclass
 from haman.core.vrrp.group import Group, Key
 from haman.core.vrrp.messages import (
     AdvertisementReceived,

@@ -21,11 +21,12 @@ this node would answer for the addresses.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from typing import Final, Protocol
 
 from haman.core.facts import TakeoverOrdered
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import (
     HandoverOrder,
     HandoverReport,

@@ -11,10 +11,11 @@ is not there.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Protocol
 
 from haman.config.lease import RENEWALS_PER_LEASE
+from haman.core.frozen import dataclass
 from haman.core.vrrp.group import Key
 from haman.core.words import Reason
 from haman.engine.addresses import Lease, Orders, Reconciled

@@ -9,10 +9,10 @@ import pwd
 import stat
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from haman.core.frozen import dataclass
 from haman.system.spawn import Confinement
 
 USER: Final = "haman"

@@ -1,7 +1,6 @@
 """From the configuration to virtual routers: one member per VIP and address family. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ from typing import Final
 from haman.config.lease import lease_s
 from haman.config.model import Config, Vip
 from haman.core.facts import VipStance
+from haman.core.frozen import dataclass
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import VirtualRouterConfig
 from haman.core.vrrp.packet import Checksum, IPAddress

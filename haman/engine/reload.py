@@ -4,9 +4,9 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from haman.config.model import Config
+from haman.core.frozen import dataclass
 from haman.engine.members import read_passwords
 
 Load = Callable[[], tuple[Config | None, Sequence[str]]]

@@ -8,9 +8,9 @@ import contextlib
 import os
 import socket
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
 
+from haman.core.frozen import dataclass
 from haman.engine import anycast_rules, steering_rules
 from haman.engine.anycast_rules import Diversion
 from haman.engine.child import NS_PER_S, Child

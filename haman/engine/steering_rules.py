@@ -19,10 +19,10 @@ UDP, and what else is not TCP, stays where it arrives, and so do fragments.
 """
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from zlib import crc32
 
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import Side
 from haman.engine.steerer import Job
 

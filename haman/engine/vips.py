@@ -5,7 +5,6 @@ address to send from, and its addresses could lately be installed. All else is f
 routers to decide (`groups`).
 """
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from typing import Final
 
@@ -16,6 +15,7 @@ from haman.core.facts import (
     VipReport,
     VipStance,
 )
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import HandoverReport
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import (

@@ -14,18 +14,17 @@ that namespaces and containerlab start a node the same way. While the file `/run
 nothing is restarted, as after `systemctl stop`; SIGHUP removes it.
 
 Output of each process goes to `/run/lab/logs/NODE-PROCESS.log`. The loop waits for signals and for
-the next restart, nothing else.
+the next restart, nothing else. Every node of a lab starts one: it loads the standard library alone, and
+little of that.
 """
 
 import os
-import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass
+import tomllib
 from pathlib import Path
-
-import tomli
+from typing import NamedTuple
 
 LIST = Path("/etc/lab/processes.toml")
 HELD = Path("/run/lab/held")
@@ -34,8 +33,7 @@ SIGNALS = {signal.SIGHUP, signal.SIGCHLD, signal.SIGTERM}
 IDLE_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One process of the list."""
 
     name: str
@@ -52,14 +50,14 @@ def read_list(path: Path) -> tuple[Entry, ...]:
         ValueError: the file is not a list of processes; the text says where.
     """
     try:
-        document = tomli.loads(path.read_text())
+        document = tomllib.loads(path.read_text())
     except FileNotFoundError:
         return ()
-    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
     entries = []
     for i, item in enumerate(document.get("process", ())):
-        unknown = set(item) - set(Entry.__slots__)
+        unknown = set(item) - set(Entry._fields)
         if unknown or not item.get("name") or not item.get("command"):
             what = f"unknown keys {sorted(unknown)}" if unknown else "name and command are needed"
             raise ValueError(f"{path}: process[{i}]: {what}")
@@ -98,7 +96,7 @@ class Init:
             return
         up = {entry.name for entry in self.running.values()}
         for entry in entries:
-            absent = entry.needs and shutil.which(entry.needs) is None
+            absent = entry.needs and not os.access(entry.needs, os.X_OK)
             if entry.name not in up and not absent:
                 self.start(entry)
 
@@ -157,15 +155,20 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def main() -> int:
-    """Report readiness on the file descriptor named by the first argument, if any, and serve."""
+def serve(ready_fd: int | None = None) -> int:
+    """Be process 1 of this node; `ready_fd` is told when it listens."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     LOGS.mkdir(parents=True, exist_ok=True)
     init = Init()
-    if len(sys.argv) > 1:
-        with os.fdopen(int(sys.argv[1]), "w") as ready:
-            ready.write("ready\n")
+    if ready_fd is not None:
+        os.write(ready_fd, b"ready\n")
+        os.close(ready_fd)
     return init.run()
+
+
+def main() -> int:
+    """Run as a program, as containers do."""
+    return serve()
 
 
 if __name__ == "__main__":

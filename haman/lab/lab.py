@@ -28,7 +28,7 @@ READY_TIMEOUT_S = 30
 FACTS_MAX = 20
 """Of a lab with hundreds of addresses; enough to see what is wrong."""
 DEBIAN = {"unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux"}
-DEBIAN |= {"mount": "mount", "ip": "iproute2", "docker": "docker.io"}
+DEBIAN |= {"ip": "iproute2", "docker": "docker.io"}
 """Debian's package of each program that a lab needs; containerlab has none."""
 
 
@@ -76,7 +76,8 @@ class Lab:
 
     def holders(self) -> Mapping[str, tuple[str, ...]]:
         """Which nodes have each VIP's first address on an interface now."""
-        held = holders.addresses_now(self.runtime.pids)
+        asked = {node for vip in self.vips for node in vip.nodes}
+        held = holders.addresses_now({node: self.runtime.pids[node] for node in asked})
         return {
             vip.name: tuple(node for node in vip.nodes if vip.addresses[0] in held[node])
             for vip in self.vips

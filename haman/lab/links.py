@@ -2,7 +2,9 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import partial
 
+from haman.lab import kernel
 from haman.lab.runtime import LabError
 from haman.lab.topology import Link
 
@@ -31,12 +33,14 @@ def _ip(node: str, pid: int, lines: Sequence[str]) -> None:
     """Run lines of ip-batch in the network namespace of a process."""
     if not lines:
         return
-    done = subprocess.run(
-        ["nsenter", "--target", str(pid), "--net", "ip", "-batch", "-"],
+    batch = partial(
+        subprocess.run,
+        ["ip", "-batch", "-"],
         input="\n".join(lines) + "\n",
         check=False,
         capture_output=True,
         text=True,
     )
+    done = kernel.in_netns(pid, batch)
     if done.returncode:
         raise LabError(f"{node}: ip: {' '.join(done.stderr.split())} ({'; '.join(lines)})")

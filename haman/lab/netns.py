@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import msgspec
 from msgspec.structs import replace
 
-from haman.lab import kernel, left, links
+from haman.lab import kernel, left, links, nest
 from haman.lab.runtime import NAMESPACES, LabError, Runtime, terminal
 from haman.lab.state import LabState, NodeState, Store, begun
-from haman.lab.topology import BadFileError, Bind, Node, Problem, Topology, missing_sources
+from haman.lab.topology import BadFileError, Node, Problem, Topology, missing_sources
 
 READY_TIMEOUT_S = 10
 DOWN_TIMEOUT_S = 5
@@ -29,25 +30,7 @@ AT_ONCE = 4
 STATUS_MAX = 100
 """Of a shell that tells by its status how far it came; 126 and above have meanings of their own."""
 WRITABLE = ("/etc/", "/run/", "/var/lib/")
-TOOLS: tuple[str, ...] = ("unshare", "nsenter", "mount", "ip")
-
-# Runs in the new mount namespace; the logs are bound first because overlays may hide their folder.
-PREPARE = """
-set -eu
-mount -t tmpfs -o mode=755 lab /run
-for d in logs etc/upper etc/work lib/upper lib/work; do mkdir -p "/run/lab/$d"; done
-mount --bind {logs} /run/lab/logs
-mount -t overlay -o lowerdir=/etc,upperdir=/run/lab/etc/upper,workdir=/run/lab/etc/work lab /etc
-mount -t overlay -o lowerdir=/var/lib,upperdir=/run/lab/lib/upper,workdir=/run/lab/lib/work \
-    lab /var/lib
-mount -t sysfs lab /sys
-echo {name} >/proc/sys/kernel/hostname
-echo {name} >/etc/hostname
-printf '127.0.0.1 localhost\\n::1 localhost\\n127.0.1.1 %s\\n' {name} >/etc/hosts
-{binds}
-{sysctls}
-exec {python} -m haman.lab.init "$1"
-"""
+TOOLS: tuple[str, ...] = ("unshare", "nsenter", "ip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +65,10 @@ def start(topology: Topology, store: Store) -> Runtime:
     logs.mkdir(parents=True, exist_ok=True)
     # First, so that a crash half way can be cleaned up: what belongs to it is told by its mark.
     store.write(state)
-    scripts = {node.name: _script(node, logs) for node in topology.nodes}
     holders: dict[str, _Holder] = {}
     try:
         for node in topology.nodes:
-            holders[node.name] = _hold(node, scripts[node.name], folder)
+            holders[node.name] = _hold(node, folder)
         nodes = tuple(_ready(name, holder, logs) for name, holder in holders.items())
         state = replace(state, nodes=nodes)
         runtime = attach(topology, state)
@@ -134,24 +116,27 @@ def end(folder: Path) -> None:
     left.remove_groups()
 
 
-def _script(node: Node, logs: Path) -> str:
-    """What sets a node up; the number of the pipe that is told when it is ready is its first argument."""
-    return PREPARE.format(
-        logs=shlex.quote(str(logs)),
-        name=shlex.quote(node.name),
-        binds="\n".join(_bind(bind) for bind in node.binds),
-        sysctls="\n".join(_sysctl(key, value) for key, value in node.sysctls.items()),
-        python=shlex.quote(sys.executable),
-    )
+def _order(node: Node, logs: Path) -> bytes:
+    """What `nest` is told."""
+    binds = [
+        {"source": str(bind.source), "target": bind.target, "read_only": bind.read_only}
+        for bind in node.binds
+    ]
+    own = {"name": node.name, "logs": str(logs), "binds": binds, "sysctls": dict(node.sysctls)}
+    return msgspec.json.encode(own)
 
 
-def _hold(node: Node, script: str, folder: Path) -> _Holder:
+def _hold(node: Node, folder: Path) -> _Holder:
     """Start a node's holder."""
+    logs = folder / "logs"
     ready_read, ready_write = os.pipe()
+    order = os.memfd_create(f"lab-{node.name}")
     unshare = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
-    unshare += ["--propagation", "private", "sh", "-c", script, "sh", str(ready_write)]
+    unshare += ["--propagation", "private", sys.executable, "-I", "-S", nest.__file__]
+    unshare += [str(order), str(ready_write)]
     try:
-        with (folder / "logs" / f"{node.name}-init.log").open("ab") as log:
+        os.pwrite(order, _order(node, logs), 0)
+        with (logs / f"{node.name}-init.log").open("ab") as log:
             # The shell leaves at once, so that the holder is an orphan that nobody here must reap.
             launched = subprocess.run(
                 ["sh", "-c", f"{shlex.join(unshare)} >&2 & echo $!"],
@@ -161,13 +146,14 @@ def _hold(node: Node, script: str, folder: Path) -> _Holder:
                 stderr=log,
                 cwd="/",
                 env={**environment(node), left.MARK: str(folder.resolve())},
-                pass_fds=(ready_write,),
+                pass_fds=(order, ready_write),
                 start_new_session=True,
             )
     except BaseException:
         os.close(ready_read)
         raise
     finally:
+        os.close(order)
         os.close(ready_write)
     return _Holder(int(launched.stdout), os.fdopen(ready_read))
 
@@ -200,24 +186,6 @@ def _misplaced(topology: Topology) -> list[Problem]:
         for bind in node.binds
         if not bind.target.startswith(WRITABLE)
     ]
-
-
-def _bind(bind: Bind) -> str:
-    """Shell text that shows a node a file of the host's."""
-    source, target = shlex.quote(str(bind.source)), shlex.quote(bind.target)
-    make = f"mkdir -p {target}"
-    if not bind.source.is_dir():
-        parent = shlex.quote(str(Path(bind.target).parent))
-        make = f"mkdir -p {parent}; [ -e {target} ] || : >{target}"
-    lines = [make, f"mount --bind {source} {target}"]
-    if bind.read_only:
-        lines.append(f"mount -o remount,ro,bind {target}")
-    return "\n".join(lines)
-
-
-def _sysctl(key: str, value: str) -> str:
-    path = shlex.quote("/proc/sys/" + key.replace(".", "/"))
-    return f"echo {shlex.quote(value)} >{path}"
 
 
 def _run_execs(runtime: Runtime, node: Node) -> None:

@@ -1,10 +1,10 @@
 """What every proxy adapter answers, and the adapter of each kind."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from haman.config.endpoint import Endpoint, parse_endpoint
 from haman.config.model import Proxy
+from haman.core.frozen import dataclass
 from haman.proxies.answers import Answer, Unavailable
 from haman.proxies.caddy import CaddyAdmin
 from haman.proxies.envoy import EnvoyAdmin

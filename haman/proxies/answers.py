@@ -1,6 +1,8 @@
 """What a proxy answers when it is asked for its counters."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from haman.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

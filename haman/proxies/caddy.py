@@ -13,9 +13,9 @@ Caddy documentation: Monitoring with Prometheus; the text format is Prometheus' 
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from haman.config.endpoint import Endpoint
+from haman.core.frozen import dataclass
 from haman.proxies.answers import Answer, Unavailable
 from haman.proxies.asking import TIMEOUT_S, MalformedError, bounded
 from haman.proxies.http import get

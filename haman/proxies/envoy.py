@@ -18,11 +18,11 @@ overload_manager. Formats were seen with 1.40.
 import json
 import re
 import time
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from haman.config.endpoint import Endpoint
+from haman.core.frozen import dataclass
 from haman.proxies.answers import Answer, Unavailable
 from haman.proxies.asking import TIMEOUT_S, MalformedError, bounded
 from haman.proxies.http import get

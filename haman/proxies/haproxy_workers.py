@@ -14,8 +14,9 @@ that it has asked everything (seen with 2.6).
 import asyncio
 import itertools
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from haman.core.frozen import dataclass
 from haman.core.processes import ProcessId
 from haman.proxies.answers import Answer, Unavailable
 from haman.proxies.asking import TIMEOUT_S, MalformedError, bounded

@@ -8,9 +8,9 @@ limits is refused, and what was cut short is never taken for whole (RFC 9112, se
 import asyncio
 import re
 import socket
-from dataclasses import dataclass
 
 from haman.config.endpoint import Endpoint
+from haman.core.frozen import dataclass
 from haman.proxies.asking import LIMIT_BYTES, READ_BYTES, MalformedError, RefusedStatusError
 
 HEAD_BYTES = 16 << 10

@@ -26,11 +26,12 @@ import asyncio
 import itertools
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from haman.config.endpoint import Endpoint
+from haman.core.frozen import dataclass
 from haman.core.processes import ProcessId
 from haman.proxies.answers import Answer, Unavailable
 from haman.proxies.asking import TIMEOUT_S, MalformedError, bounded

@@ -7,8 +7,8 @@ Limits change while the proxy runs, so they are looked up anew every LOOK_NS.
 
 import contextlib
 import os
-from dataclasses import dataclass
 
+from haman.core.frozen import dataclass
 from haman.core.resources import GroupCpu, GroupMemory
 from haman.system.kept import KeptFile
 

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import socket
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -23,6 +22,7 @@ from haman.core.facts import (
     ToController,
     ToEngine,
 )
+from haman.core.frozen import dataclass
 from haman.core.words import Event
 
 EVENTS_MAX: Final = 256

@@ -8,7 +8,8 @@ opened here (`netlink_socket` does that). Whatever the bytes, `parse` raises not
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from haman.core.frozen import dataclass
 
 # Message types and flags: netlink(7), linux/rtnetlink.h.
 NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN = 2, 3, 4

@@ -8,11 +8,11 @@ for 28,000 others 2–5 ms for the kernel's walk and under 1 µs for each.
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from socket import AF_INET
 
+from haman.core.frozen import dataclass
 from haman.system.inet_diag import (
     AT_DESTINATION,
     AT_DPORT,

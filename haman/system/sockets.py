@@ -9,10 +9,10 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from haman.core.frozen import dataclass
 from haman.system.native import libc
 
 IPAddress = IPv4Address | IPv6Address

@@ -12,9 +12,9 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypedDict
 
+from haman.core.frozen import dataclass
 from haman.system import confine
 
 

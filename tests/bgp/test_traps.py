@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from haman.bgp import announcer, configuration
 from haman.core.announcements import EXABGP_CONF, RELAY_SOCKET
 from tests.bgp.conftest import Cable
-from tests.bgp.rig import EDGE4, EDGE6, FRR, config, edge, neighbor, running, until
+from tests.bgp.rig import EDGE4, EDGE6, FRR, Node, config, edge, neighbor, running, until
 from tests.bgp.routers import Frr
 
 pytestmark = [pytest.mark.privileged, pytest.mark.real("frr")]
@@ -169,6 +170,56 @@ async def test_a_configuration_that_is_no_good_never_reaches_exabgp(
         assert sorted(p.name for p in node.directory.iterdir()) == sorted(
             [EXABGP_CONF, RELAY_SOCKET, "exabgp.log"]
         )
+
+
+async def test_a_first_configuration_that_exabgp_refuses_is_told_and_taken_back(
+    cable: Cable, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried by starting ExaBGP with it, which then starts no relay."""
+    monkeypatch.setattr(announcer, "TRIAL_S", 0.2)
+    monkeypatch.setattr(announcer, "REFUSED_S", 0.1)
+    right = announcer.compose
+    monkeypatch.setattr(announcer, "compose", lambda *_: "neighbor good-secret { nonsense; }\n")
+    monkeypatch.setattr(announcer, "read_passwords", lambda _: {"10.0.1.1": "good-secret"})
+    node = Node(cable.node, config(neighbor()))
+    with cable.node.inside():
+        try:
+            node.start_controller()
+            await until(lambda: node.seen.digest, what=lambda: node)
+            await until(lambda: node.told("configuration-refused"), what=lambda: node)
+            assert node.seen.digest == ""
+            assert not (node.directory / EXABGP_CONF).exists()
+            assert "ExaBGP refuses its configuration" in node.seen.problem
+            assert "good-secret" not in node.seen.problem
+            # What was refused once is never tried out again.
+            refused = node.seen.counters["configurations_refused"]
+            await until(
+                lambda: node.seen.counters["configurations_refused"] > refused, what=lambda: node
+            )
+            assert node.seen.digest == ""
+            assert len(node.told("configuration-refused")) == 1
+            monkeypatch.setattr(announcer, "compose", right)
+            monkeypatch.setattr(announcer, "read_passwords", lambda _: {})
+            await until(lambda: node.seen.digest, what=lambda: node)
+        finally:
+            await node.close()
+
+
+async def test_a_first_configuration_that_exabgp_runs_is_not_validated(
+    cable: Cable, frr: Frr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    async def complaint(path: object) -> str:
+        asked.append(path)
+        return ""
+
+    monkeypatch.setattr(configuration, "_complaint", complaint)
+    async with running(cable.node, config()) as node:
+        await node.announced(edge(weight=100))
+        assert not asked
+        node.announcer.reconfigure(config(neighbor()))
+        await until(lambda: asked, what=lambda: node)
 
 
 async def test_a_reload_adds_a_neighbor_and_leaves_the_others_alone(cable: Cable) -> None:

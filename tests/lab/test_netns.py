@@ -11,7 +11,7 @@ from haman.lab import faults, init, kernel, lab, state
 from haman.lab.drill import Step
 from haman.lab.runtime import LabError
 from haman.lab.topology import BadFileError
-from tests.lab.labs import checkout, make_key, quiet
+from tests.lab.labs import PROCESSES, checkout, make_key, quiet
 
 pytestmark = pytest.mark.privileged
 
@@ -60,7 +60,7 @@ def test_a_node_has_its_own_name_network_processes_and_files(two: lab.Lab) -> No
     assert "10.99.0.1/24" in out(two, "a", "ip", "-4", "address", "show", "dev", "eth1")
     assert out(two, "b", "sh", "-c", "echo $COLOUR") == "blue"
     assert out(two, "b", "cat", "/proc/sys/net/ipv4/ip_forward") == "1"
-    assert out(two, "b", "sh", "-c", "echo /run/*") == "/run/lab /run/mount"
+    assert out(two, "b", "sh", "-c", "echo /run/*") == "/run/lab"
     assert out(two, "a", "sh", "-c", "ls /sys/class/net | sort | xargs") == "eth1 lo"
     out(two, "b", "sh", "-c", "echo b >/etc/only-here; mkdir -p /var/lib/only-here")
     assert not Path("/etc/only-here").exists()
@@ -241,6 +241,21 @@ def test_an_exec_that_fails_takes_the_lab_down_again(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="b: `ip address add"):
         lab.up(path, make_key, say=quiet)
     assert lab.down(path) == ()
+
+
+def test_a_node_that_cannot_be_furnished_says_what_was_refused(tmp_path: Path) -> None:
+    path = checkout(tmp_path / "tree")
+    path.write_text(path.read_text().replace("net.ipv4.ip_forward", "net.ipv4.nonsense"))
+    with pytest.raises(LabError, match=r"b: cannot be started: .*/net/ipv4/nonsense: No such file"):
+        lab.up(path, make_key, say=quiet)
+    assert lab.down(path) == ()
+
+
+def test_binds_are_shown_and_cannot_be_written(two: lab.Lab) -> None:
+    wrote = two.runtime.exec("a", ["sh", "-c", "echo x >>/etc/lab/processes.toml"])
+    assert wrote.returncode
+    assert "Read-only" in wrote.stderr
+    assert out(two, "a", "cat", "/etc/lab/processes.toml") == PROCESSES.strip()
 
 
 def test_binds_that_cannot_be_are_told_all_at_once_before_anything_starts(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ the same router's only if they agree on its AS, and if the router can tell the n
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from haman.config.model import Bfd, Bgp, Config, Neighbor
 from haman.config.reader import Problem
 from haman.config.walk import labels
+from haman.core.frozen import dataclass
 
 PREFIXES_SPARE = 16
 PATHS_SPARE = 8

@@ -1,7 +1,5 @@
 """What a BFD session is told (inputs, past tense) and what it asks for (outputs, imperative)."""
 
-from dataclasses import dataclass
-
 from haman.core.bfd.packet import (
     MAX_DETECT_MULT,
     MAX_U32,
@@ -10,6 +8,7 @@ from haman.core.bfd.packet import (
     Discard,
     SessionState,
 )
+from haman.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,10 @@ Authentication is not supported: as section 6.8.6 has it, a packet that carries 
 """
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
+
+from haman.core.frozen import dataclass
 
 VERSION: Final = 1
 PORT: Final = 3784

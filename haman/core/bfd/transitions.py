@@ -4,11 +4,11 @@
 diagrams come from it.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from haman.core.bfd.messages import ControlReceived, Disabled, Input, TimePassed
 from haman.core.bfd.packet import Diagnostic, SessionState
+from haman.core.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,7 @@ Invariants
     Every state ends by time alone, whatever the other side does.
 """
 
-from dataclasses import dataclass
-
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import (
     NS_PER_MS,
     NS_PER_S,

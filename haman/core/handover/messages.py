@@ -1,8 +1,8 @@
 """What both sides of a handover are told, say and want. All facts are whole: none is an edge."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from haman.core.frozen import dataclass
 from haman.core.words import Reason
 
 NS_PER_MS = 1_000_000

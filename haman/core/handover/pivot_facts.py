@@ -1,8 +1,9 @@
 """What the pivot looks at, of its own node and of the others, and what it notes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import NS_PER_MS, NS_PER_S
 from haman.core.handover.steering import LEASE_NS, TAIL, SteerReport, SteerWord, TailWord
 from haman.core.handover.survivor import DRAINS_ITSELF

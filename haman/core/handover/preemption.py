@@ -10,9 +10,8 @@ says stays true all the same: after ASK_NS of asking it preempts as plain VRRP d
     any of it is no longer so                             → idle
 """
 
-from dataclasses import dataclass
-
 from haman.core.facts import VipReport
+from haman.core.frozen import dataclass
 from haman.core.heirs import ConfiguredVip, can_serve, groups_of
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Reason, Role

@@ -10,8 +10,7 @@ answers. So a segment passes each node at most twice:
 No address moves. All facts are whole: none is an edge.
 """
 
-from dataclasses import dataclass
-
+from haman.core.frozen import dataclass
 from haman.core.handover.messages import NS_PER_S, Side
 from haman.core.words import Reason
 

@@ -1,8 +1,9 @@
 """What a loss would do to one survivor, while it is worked out: figures, gaps, and what binds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from haman.core.frozen import dataclass
 from haman.core.headroom.sound import Node
 from haman.core.headroom.verdicts import INSUFFICIENT, STEADY, Figure, Gap, Verdict
 

@@ -6,8 +6,9 @@ that ran over. Nonsense must neither raise nor look like room.
 What a node has granted to another, and has not arrived there yet, counts as load that it has.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from haman.core.frozen import dataclass
 from haman.core.reports import NodeReport, PeerView, StormReport
 from haman.core.words import Condition, Utilization
 

@@ -1,10 +1,11 @@
 """What headroom answers: a verdict for each loss, with the survivor, resource and phase that bind."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
 
+from haman.core.frozen import dataclass
 from haman.core.words import Reason
 
 

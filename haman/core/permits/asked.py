@@ -1,8 +1,9 @@
 """One ask under way: what was asked of whom, what they said, and whether it still is what it was."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from haman.core.because import listed
+from haman.core.frozen import dataclass
 from haman.core.ladder import Rung
 from haman.core.permits import against
 from haman.core.permits.messages import Answer, Ask, End, PermitId, Tell

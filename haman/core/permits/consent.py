@@ -1,7 +1,8 @@
 """Whether a node consents to what a peer asks, and whether it can keep its word."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from haman.core.frozen import dataclass
 from haman.core.headroom.sound import HUGE, Node, sound
 from haman.core.permits.fit import Fit, fit
 from haman.core.permits.messages import VERSION, Ask

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from haman.core.frozen import dataclass
 from haman.core.headroom.outlook import Outlook
 from haman.core.headroom.phases import RATES, STOCKS, outlook
 from haman.core.headroom.sound import Node, sound

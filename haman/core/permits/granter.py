@@ -4,8 +4,9 @@ States, timers and invariants are told in `haman.core.permits`.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from haman.core.frozen import dataclass
 from haman.core.permits.consent import OwnMoves, room, unkept, unwilling
 from haman.core.permits.crowd import Crowd
 from haman.core.permits.fit import Fit

@@ -4,8 +4,9 @@ A message may be lost, late, repeated or overtaken. What it is about is named by
 its asker never uses again, so that an old word cannot be taken for a new one.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from haman.core.frozen import dataclass
 from haman.core.words import Reason, Stance
 
 VERSION = 1

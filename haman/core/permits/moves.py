@@ -6,9 +6,10 @@ what the routers' spread changes by. That is the most it can be.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from haman.core.announcements import AnycastReport
+from haman.core.frozen import dataclass
 from haman.core.heirs import can_serve, groups_of
 from haman.core.ladder import SERVING, ConfiguredAnycast, Rung, servers
 from haman.core.permits.scene import VOTERS, Scene

@@ -1,7 +1,8 @@
 """Both sides of the protocol in one node: what it asks of its peers, and what it grants them."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from haman.core.frozen import dataclass
 from haman.core.permits.asker import Asker
 from haman.core.permits.consent import OwnMoves
 from haman.core.permits.crowd import Crowd

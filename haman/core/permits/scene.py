@@ -1,7 +1,8 @@
 """What permits are judged by: this node and its peers at one instant, and what was heard since."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from haman.core.frozen import dataclass
 from haman.core.headroom.sound import Node, sound
 from haman.core.permits.messages import Heard
 from haman.core.reports import NodeReport, PeerView

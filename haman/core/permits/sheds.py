@@ -1,7 +1,8 @@
 """What this node sheds of its anycast services, and how it takes that back, one rung at a time."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from haman.core.frozen import dataclass
 from haman.core.ladder import ConfiguredAnycast, Rung, Shed
 from haman.core.permits.fit import fits_back
 from haman.core.permits.moves import rung_in_force

@@ -1,7 +1,8 @@
 """What permits mean for the services of this node: the word of `Permits` to ladder and decider."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from haman.core.frozen import dataclass
 from haman.core.heirs import ConfiguredVip
 from haman.core.ladder import ConfiguredAnycast, Shed
 from haman.core.saturation import Thresholds

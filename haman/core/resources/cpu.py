@@ -9,8 +9,8 @@ which can fill a CPU on which no thread of the proxy is seen.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from haman.core.frozen import dataclass
 from haman.core.processes import ProcessId
 from haman.core.resources.findings import NS_PER_S, Finding, measured
 from haman.core.resources.readings import GroupsSampled, ProcessesSampled, SoftirqSampled

@@ -1,7 +1,6 @@
 """What a meter makes of a reading: one resource, seen from one source."""
 
-from dataclasses import dataclass
-
+from haman.core.frozen import dataclass
 from haman.core.words import Confidence, Utilization
 
 NS_PER_S = 1_000_000_000

@@ -8,11 +8,12 @@ Rates (cpu, tls, nic) are smoothed; counts and waits are exact and are not.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from haman.core.calibration import Calibration
 from haman.core.drift import Drift, Spent, advice
+from haman.core.frozen import dataclass
 from haman.core.resources import counts
 from haman.core.resources.cpu import QuotaMeter, SoftirqMeter, ThreadMeter
 from haman.core.resources.findings import NS_PER_S, UNITS, Finding

@@ -3,8 +3,9 @@
 Counters are cumulative; what they mean is made out by the meters. None = it is not told.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from haman.core.frozen import dataclass
 from haman.core.processes import ProcessId
 
 

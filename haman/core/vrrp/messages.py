@@ -1,9 +1,10 @@
 """What a virtual router is told (inputs, past tense) and what it asks for (outputs, imperative)."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address
 
 from haman.core.facts import HolderWord
+from haman.core.frozen import dataclass
 from haman.core.vrrp.packet import (
     AUTH_BYTES,
     AUTH_NONE,

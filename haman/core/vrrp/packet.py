@@ -13,10 +13,12 @@ is tolerated and reported: the form of the version 3 checksum over IPv4.
 """
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
+
+from haman.core.frozen import dataclass
 
 IPAddress = IPv4Address | IPv6Address
 

@@ -1,8 +1,8 @@
 """The transitions of one virtual router, as data: tests hold the code to it, diagrams come from it."""
 
-from dataclasses import dataclass
 from typing import Final
 
+from haman.core.frozen import dataclass
 from haman.core.vrrp.messages import (
     AdvertisementReceived,
     GroupLetGo,
