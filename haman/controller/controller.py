@@ -54,8 +54,8 @@ from haman.core.situation import Situation
 from haman.core.wakefulness import Wakefulness
 from haman.core.words import Condition, Event
 
-AFTER_SENSES_S = 0.003
-"""By then a round of the senses is over as a rule, so that peers are told of it and not of the last."""
+AFTER_SENSES_S = 0.01
+"""By then the proxy has answered as a rule, so that peers are told of this round and not of the last."""
 
 log = logging.getLogger(__name__)
 

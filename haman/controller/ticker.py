@@ -12,8 +12,7 @@ class Ticker:
 
     Args:
         interval_s: from one tick to the next.
-        after_s: behind the grid, for what needs the work of other tickers done; so little that the
-            processor is still awake.
+        after_s: behind the grid, for what needs the work of other tickers done.
     """
 
     def __init__(self, interval_s: float, after_s: float = 0.0) -> None:
