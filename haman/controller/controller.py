@@ -54,7 +54,8 @@ from haman.core.situation import Situation
 from haman.core.wakefulness import Wakefulness
 from haman.core.words import Condition, Event
 
-TICK_MS_MAX = 500
+AFTER_SENSES_S = 0.01
+"""By then the proxy has answered as a rule, so that peers are told of this round and not of the last."""
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class Controller:
         self._lookout = Lookout(config)
         self._operator = Operator(self, self._intent, self._peers.orders)
         self.pause, self.resume = self._operator.pause, self._operator.resume
+        self._ticker: Ticker
         self._stopped = asyncio.Event()
         self._failure: BaseException | None = None
         self._wakefulness = Wakefulness(parts.clock.monotonic_ns())
@@ -348,9 +350,12 @@ class Controller:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._engine.fileno, self.engine_readable)
         self._peers.greet()
-        work = (self._tick(), self._hooks.run(), self._senses.run(), self._bgp.run())
+        self._ticker = Ticker(self._peers.tick_s, AFTER_SENSES_S)
+        work = (self._hooks.run(), self._senses.run(), self._bgp.run())
         tasks = [loop.create_task(each) for each in (*work, self._stopped.wait())]
         try:
+            self._tick()
+            self._ticker.call(self._tick)
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -358,6 +363,7 @@ class Controller:
                 raise RuntimeError("a callback failed") from self._failure
         finally:
             loop.remove_reader(self._engine.fileno)
+            self._ticker.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -379,22 +385,17 @@ class Controller:
         self._senses.reconfigure(config)
         self.decide()
 
-    async def _tick(self) -> None:
-        ticker: Ticker | None = None
-        while True:
-            now_ns = self._clock.monotonic_ns()
-            self._wakefulness.tick(now_ns)
-            if self._permits.due(now_ns, moving=self._moving):
-                self.decide()
-            elif self._lookout.owes_comparison(now_ns):
-                self._compare(now_ns)
-            self._engine.stay_alive(now_ns)
-            for lost in self._peers.tick():
-                self.note(peer_lost(lost.peer, lost.age_ms, self.wall_ns()))
-                self.decide()
-            if self._lookout.is_due(now_ns):
-                self.snapshot()
-            interval_s = min(self._config.cluster.report_interval_ms, TICK_MS_MAX) / 1000
-            if ticker is None or ticker.interval_s != interval_s:
-                ticker = Ticker(interval_s)
-            await ticker.tick()
+    def _tick(self, _late_s: float = 0.0) -> None:
+        now_ns = self._clock.monotonic_ns()
+        self._wakefulness.tick(now_ns)
+        if self._permits.due(now_ns, moving=self._moving):
+            self.decide()
+        elif self._lookout.owes_comparison(now_ns):
+            self._compare(now_ns)
+        self._engine.stay_alive(now_ns)
+        for lost in self._peers.tick():
+            self.note(peer_lost(lost.peer, lost.age_ms, self.wall_ns()))
+            self.decide()
+        if self._lookout.is_due(now_ns):
+            self.snapshot()
+        self._ticker.pace(self._peers.tick_s)

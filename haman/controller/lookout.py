@@ -198,8 +198,8 @@ class Lookout:
 
 
 def _loads(report: NodeReport) -> list[float]:
-    """How full each resource is; -1 = unknown."""
-    ratios = (resource.utilization for resource in report.resources)
+    """How full each resource is that headroom is made of, which waiting is not; -1 = unknown."""
+    ratios = (each.utilization for each in report.resources if each.name != "hol")
     return [-1.0 if ratio is None else ratio for ratio in ratios]
 
 

@@ -14,6 +14,8 @@ from haman.core.handover.messages import Said
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Reason
 
+TICK_MS_MAX = 500
+"""Ticks come as often as reports shall go out, but at most so far apart."""
 PUBLISH_S_MIN = 0.02
 """Reports that follow changes are at least this far apart."""
 _NS_PER_MS = 1_000_000
@@ -82,6 +84,11 @@ class PeerSide:
         """Whether `peer` was heard lately."""
         return any(view.name == peer and view.fresh for view in self.views())
 
+    @property
+    def tick_s(self) -> float:
+        """How often to `tick`."""
+        return min(self._config.report_interval_ms, TICK_MS_MAX) / 1000
+
     def greet(self) -> None:
         """Say hello, before there is anything to report."""
         if self._mesh is not None:
@@ -125,9 +132,10 @@ class PeerSide:
         if self._mesh is None:
             return ()
         now_ns = self._clock.monotonic_ns()
-        # One ms of grace, or a timer that fires a moment early would halve the rate.
-        interval_ns = (self._config.report_interval_ms - 1) * _NS_PER_MS
-        if now_ns - self._published_ns >= interval_ns:
+        # Half a tick of grace: one in time after one that was late must not be left out.
+        interval_ms = self._config.report_interval_ms
+        due_ns = (interval_ms - self.tick_s * 1000 / 2) * _NS_PER_MS
+        if now_ns - self._published_ns >= due_ns:
             self._publish()
         return self._mesh.step(now_ns)
 

@@ -55,6 +55,8 @@ from haman.system.procfs import ProcFs
 from haman.system.uprobe import CallCounter
 
 NS_PER_S = 1_000_000_000
+AFTER_ASKING_S = 0.0001
+"""The proxy makes its answer up while this process reads what the kernel tells."""
 NEAR = 0.5
 """Resources beyond this share of their ceiling are read in every round."""
 
@@ -151,16 +153,19 @@ class Senses:
 
     async def run(self) -> None:
         """Sense until cancelled."""
+        ticker = Ticker(self._interval_s, AFTER_ASKING_S)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch.run())
-                tasks.create_task(self._sample())
+                asyncio.get_running_loop().call_soon(self._sample)
+                ticker.call(self._sample)
                 tasks.create_task(self._ports.run(lambda: self._processes.members))
                 if self._asking is not None:
                     tasks.create_task(self._asking.run(self._interval_s))
                 if self._prober is not None:
                     tasks.create_task(self._probe(self._prober))
         finally:
+            ticker.cancel()
             if self._wake is not None:
                 self._wake.cancel()
             self._sampler.close()
@@ -196,22 +201,20 @@ class Senses:
             return None, None
         return self._asking.fds
 
-    async def _sample(self) -> None:
-        ticker = Ticker(self._interval_s)
-        while True:
-            self._judge()  # unless an answer has come since the last round
-            now_ns = self._clock.monotonic_ns()
-            if self._kept.look(now_ns):
-                self._meter.calibrate(self._kept.calibration)
-            serving = self._processes.serving
-            others = tuple(p for p in self._processes.members if p not in serving)
-            self._sampler.sample(serving, others, self._near, now_ns)
-            self._counters["samples"] += 1
-            self._unjudged = True
-            if self._asking is None:
-                self._judge()
-            if await ticker.tick() > self._interval_s / 2:
-                self._counters["samples_late"] += 1
+    def _sample(self, late_s: float = 0.0) -> None:
+        if late_s > self._interval_s / 2:
+            self._counters["samples_late"] += 1
+        self._judge()  # unless an answer has come since the last round
+        now_ns = self._clock.monotonic_ns()
+        if self._kept.look(now_ns):
+            self._meter.calibrate(self._kept.calibration)
+        serving = self._processes.serving
+        others = tuple(p for p in self._processes.members if p not in serving)
+        self._sampler.sample(serving, others, self._near, now_ns)
+        self._counters["samples"] += 1
+        self._unjudged = True
+        if self._asking is None:
+            self._judge()
 
     def _judge(self) -> None:
         """Judge a round of readings, once: when the proxy has answered, or when it did not in time."""

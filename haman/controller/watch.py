@@ -15,7 +15,7 @@ States
     dead    the same member serves in SETTLED looks    alive    found
 
 Timers: looks, every SEARCH_S while dead, every LOOK_S until CALM_LOOKS in a row found the same, and
-every CALM_S then; while alive a look is wide, which by name means to search all processes, only
+every CALM_S at the latest then; while alive a look is wide, which by name means to search all processes, only
 every WIDE_S.
 Invariant: `died` and `found` alternate. One that comes and goes within a look was never found.
 """
@@ -93,9 +93,12 @@ class ProcessWatch:
         members = frozenset(self._processes.members)
         before, looks = self._calm
         self._calm = (members, looks + 1 if members == before and not self.problem else 0)
-        steady_s = CALM_S if self._calm[1] >= CALM_LOOKS else LOOK_S
-        delay_s = steady_s if self._alive else SEARCH_S
-        self._next = asyncio.get_running_loop().call_later(delay_s, self._look_by_clock)
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + (LOOK_S if self._alive else SEARCH_S)
+        if self._alive and self._calm[1] >= CALM_LOOKS:
+            due_s += CALM_S - LOOK_S
+            due_s -= due_s % LOOK_S  # with what else is due then, for one wake-up: see `Ticker`
+        self._next = loop.call_at(due_s, self._look_by_clock)
 
     def look(self, *, wide: bool = False) -> None:
         """Find the members anew, watch them, and tell what that means."""

@@ -21,6 +21,7 @@ from haman.core.words import Reason
 from haman.engine.addresses import Lease, Orders, Reconciled
 from haman.engine.claims import Claim, every_address
 from haman.engine.interfaces import Interfaces
+from haman.engine.loop import EARLY_NS
 from haman.engine.reporter import Reporter
 from haman.system.netlink import (
     ADDRESS_MARK,
@@ -328,7 +329,7 @@ class Holdings:
 
     def flush(self, now_ns: int) -> None:
         """Hand the desired set to the worker if it changed, or its leases want to be renewed."""
-        renew = self._renew_at_ns is not None and now_ns >= self._renew_at_ns
+        renew = self._renew_at_ns is not None and now_ns >= self._renew_at_ns - EARLY_NS
         if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
             self._retry_at_ns = None
             self._dirty = True

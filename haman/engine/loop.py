@@ -11,6 +11,8 @@ _EVENTS_MAX: Final = 64
 HASTY_MAX: Final = 1000
 """Turns in a row that were due again before they had ended; more is a bug, and no storm of packets."""
 REST_NS: Final = 1_000_000
+EARLY_NS: Final = 100_000_000
+"""What is due each second is done so much earlier where there is a turn anyhow: each one costs."""
 QUIET: Final = object()
 """What a callback returns that leaves nothing to be done: heartbeats, by the hundred a second."""
 ADVERTS: Final = object()

@@ -37,7 +37,7 @@ from haman.engine.holdings import Holdings
 from haman.engine.identity import prepare
 from haman.engine.interfaces import Interfaces
 from haman.engine.lastwords import LastWords
-from haman.engine.loop import QUIET, Loop, earliest
+from haman.engine.loop import EARLY_NS, QUIET, Loop, earliest
 from haman.engine.members import members, read_passwords
 from haman.engine.parting import Parting
 from haman.engine.reload import Load, Reload
@@ -189,7 +189,7 @@ class Engine:
             text = f"the engine woke {late_ns / 1e6:.0f} ms late"
             self._reporter.noise("engine-late", text, data={"late_ms": late_ns / 1e6})
         adverts_alone = self._groups.turn(now_ns) and self._loop.adverts_alone
-        if adverts_alone and now_ns < self._others_at_ns and not self._reporter.changed:
+        if adverts_alone and now_ns + EARLY_NS < self._others_at_ns and not self._reporter.changed:
             return earliest(self._others_at_ns, self._groups.deadline_ns)
         for part in self._turned:
             part.turn(now_ns)
@@ -359,7 +359,7 @@ class Engine:
             self._reporter.changed = False
             link.flush()  # events at once; the whole state soon, once for many changes
             self._report_at_ns = min(self._report_at_ns, self._reported_ns + REPORT_GAP_NS)
-        if now_ns >= self._report_at_ns:
+        if now_ns >= min(self._report_at_ns, self._reported_ns + REPORT_EVERY_NS - EARLY_NS):
             self._report_now(now_ns)
         self._watchdog.turn(now_ns)
 

@@ -20,7 +20,6 @@ HAProxy management guide, 9.1 (CSV format) and 9.3 (show info, show stat).
 
 import asyncio
 import csv
-import re
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -30,9 +29,9 @@ from haman.proxies.asking import LIMIT_BYTES, READ_BYTES, TIMEOUT_S, MalformedEr
 
 COMMANDS = b"show info;show stat -1 1 -1\n"
 COUNTED = ("pxname", "conn_tot", "ssl_sess", "ssl_reused_sess", "ssl_failed_handshake")
-_FIELDS = re.compile(
-    "^(Name|Version|Pid|Stopping|Nbthread|CurrConns|Maxconn|Run_queue|PoolFailed|CumSslConns): *(.*)$",
-    re.MULTILINE,
+_FIELDS = (
+    *("Name", "Version", "Pid", "Stopping", "Nbthread", "CurrConns", "Maxconn"),
+    *("Run_queue", "PoolFailed", "CumSslConns"),
 )
 STAY = b"prompt;"
 PROMPT = b"> "
@@ -42,7 +41,13 @@ KEPT_S = 2.0
 
 def parse_info(text: str) -> dict[str, str]:
     """`show info`: one "Name: value" per line, of which those are taken that are asked for here."""
-    return dict(_FIELDS.findall(text))
+    fields, text = {}, f"\n{text}\n"
+    for name in _FIELDS:  # to look for some is ten times as fast as to read all
+        start = text.find(f"\n{name}:")
+        if start >= 0:
+            start += len(name) + 2
+            fields[name] = text[start : text.index("\n", start)].strip()
+    return fields
 
 
 def parse_stat(text: str, names: Iterable[str]) -> dict[str, list[str]]:
@@ -123,10 +128,7 @@ def number(fields: dict[str, str], name: str, least: int = 0) -> int:
     Raises:
         MalformedError: there is none, or it is below `least`.
     """
-    return _count(name, fields.get(name, ""), least)
-
-
-def _count(name: str, text: str, least: int = 0) -> int:
+    text = fields.get(name, "")
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise MalformedError(f"{name} is {text[:60]!r}")
     return int(text)
@@ -136,7 +138,11 @@ def _total(frontends: dict[str, list[str]], name: str) -> int | None:
     """The sum over all frontends; None where there is no such column (those of TLS: before 2.4)."""
     if not frontends.get(name):
         return None
-    return sum(_count(name, text) for text in frontends[name] if text)
+    counts = [text for text in frontends[name] if text]
+    digits = "".join(counts)
+    if digits and not (digits.isascii() and digits.isdigit()):
+        raise MalformedError(f"{name} is {', '.join(counts)[:60]!r}")
+    return sum(map(int, counts))
 
 
 class HaproxySocket:
@@ -191,14 +197,20 @@ class HaproxySocket:
 
 
 class _Session:
-    """One connection, which stays open for more than one question."""
+    """One connection, which stays open for more than one question.
 
-    def __init__(self, connected: socket.socket) -> None:
+    It is watched all the time: to begin and end that for each answer takes longer than to read it.
+    """
+
+    def __init__(self, opened: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
-        self._socket = connected
+        self._socket = opened
         self._until_s = self._loop.time() + KEPT_S
         self._first = STAY
+        self._answer = bytearray()
+        self._waiting: asyncio.Future[None] | None = None
         self._ended = False
+        self._loop.add_reader(opened, self._readable)
 
     @classmethod
     async def open(cls, path: str) -> "_Session":
@@ -218,18 +230,45 @@ class _Session:
         """One question: as much as came until the answer was whole or the stream at its end.
 
         Raises:
-            OSError: the connection is broken.
+            OSError: the connection is broken, or takes no question.
             OverflowError: more than LIMIT_BYTES came.
         """
-        await self._loop.sock_sendall(self._socket, self._first + COMMANDS)
+        self._answer.clear()  # a prompt at most: whatever else is too late ends the connection
+        self._socket.sendall(self._first + COMMANDS)
         self._first = b""
-        answer = await received(self._socket, _complete)
-        self._ended = not _complete(answer)
+        if not self._ended:
+            self._waiting = self._loop.create_future()
+            await self._waiting
         # A prompt follows every command; that of the question before may come with this answer.
-        return answer.lstrip(b"\n" + PROMPT).replace(b"\n\n" + PROMPT, b"\n\n")
+        return self._answer.lstrip(b"\n" + PROMPT).replace(b"\n\n" + PROMPT, b"\n\n")
+
+    def _readable(self) -> None:
+        error: Exception | None = None
+        try:
+            chunk = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as broken:
+            chunk, error = b"", broken
+        self._answer += chunk
+        if len(self._answer) > LIMIT_BYTES:
+            error = OverflowError()
+        if error is not None or not chunk:
+            self._ended = True
+            self._loop.remove_reader(self._socket)
+        elif not _complete(self._answer):
+            return
+        waiting, self._waiting = self._waiting, None
+        if waiting is None or waiting.done():
+            return
+        if error is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(error)
 
     def close(self) -> None:
         """Give the socket back."""
+        self._loop.remove_reader(self._socket)
         self._socket.close()
 
 

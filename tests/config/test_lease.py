@@ -2,7 +2,7 @@
 
 from haman.config.lease import ANYCAST_LEASE_S, RENEWALS_PER_LEASE, shortest_interval_ms
 from haman.config.model import Bfd, Bgp, Config, Neighbor, Vip
-from haman.controller.controller import TICK_MS_MAX
+from haman.controller.peer_side import TICK_MS_MAX
 from haman.core.ladder import MISSING_NS
 from haman.core.situation import ENGINE_LOST_MS
 

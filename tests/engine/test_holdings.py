@@ -12,6 +12,7 @@ from haman.core.words import Event, Reason
 from haman.engine.addresses import Orders, Reconciled, Refusal
 from haman.engine.holdings import CONFIRM_WITHIN_NS, NS_PER_S, REFUSALS_MAX, Holdings
 from haman.engine.interfaces import Interfaces
+from haman.engine.loop import EARLY_NS
 from haman.engine.members import Member, members
 from haman.engine.reporter import Reporter
 from haman.system.netlink import AddressRemoved, InterfaceAddress, Link
@@ -137,10 +138,24 @@ def test_leases_are_renewed_three_times_each(rig: Rig) -> None:
     rig.answer(PLACE)
     due_ns = rig.holdings.deadline_ns
     assert due_ns == 5 * NS_PER_S // 3
-    rig.holdings.flush(due_ns - 1)
+    rig.holdings.flush(due_ns - EARLY_NS - 1)
+    assert [orders.renew for orders in rig.submitted] == [False, False]
     rig.holdings.flush(due_ns)
     assert [orders.renew for orders in rig.submitted] == [False, False, True]
     assert rig.holdings.deadline_ns == 2 * due_ns
+
+
+def test_a_turn_shortly_before_a_renewal_is_due_renews(rig: Rig) -> None:
+    rig.holdings.hold(rig.member, 0)
+    rig.holdings.flush(0)
+    rig.answer(PLACE)
+    due_ns = rig.holdings.deadline_ns
+    assert due_ns is not None
+    rig.holdings.flush(due_ns - EARLY_NS)
+    assert rig.submitted[-1].renew
+    assert rig.holdings.deadline_ns == 2 * due_ns - EARLY_NS
+    rig.holdings.flush(due_ns)
+    assert len(rig.submitted) == 3
 
 
 def test_a_refused_address_is_tried_again_and_then_given_up(rig: Rig) -> None:

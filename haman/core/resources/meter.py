@@ -231,16 +231,14 @@ class Meter:
         """The source nearest its ceiling; among those that say nothing, the latest."""
         if len(found) == 1:
             return next(iter(found.values()))
-        fresh = [
-            each
-            for each in found.values()
-            if each.utilization.utilization is not None and self._is_fresh(each, now_ns)
-        ]
-        if not fresh:
-            return max(
-                found.values(), key=lambda each: (each.utilization.used is not None, each.at_ns)
-            )
-        return max(fresh, key=lambda each: each.utilization.utilization or 0.0)
+        worst, highest = None, -1.0
+        for each in found.values():
+            ratio = each.utilization.utilization
+            if ratio is not None and ratio > highest and self._is_fresh(each, now_ns):
+                worst, highest = each, ratio
+        if worst is not None:
+            return worst
+        return max(found.values(), key=lambda each: (each.utilization.used is not None, each.at_ns))
 
     def _is_fresh(self, finding: Finding, now_ns: int) -> bool:
         if finding.source == "probe":
