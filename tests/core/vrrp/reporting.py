@@ -130,8 +130,8 @@ class Reporting:
             self.link.tell(name, HolderReported(source, replace(word)), WEB)
 
 
-def both_down(world: Reporting) -> bool:
-    """All contend, all run, and none is active."""
-    nodes = world.link.nodes
-    alive = not any(node.frozen for node in nodes.values())
-    return alive and all(world.link.role(name) is Role.BACKUP for name in nodes)
+def unserved(world: Reporting) -> bool:
+    """Somebody contends and runs, and nobody who runs is active."""
+    running = [name for name, node in world.link.nodes.items() if not node.frozen]
+    roles = [world.link.role(name) for name in running]
+    return Role.BACKUP in roles and Role.ACTIVE not in roles

@@ -1,14 +1,17 @@
 """Adverts lost in one direction, reports that stand in for them, and that never both are held down."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from haman.core.facts import HolderWord
 from haman.core.vrrp.listening import REPORT_STANDS_NS
-from haman.core.vrrp.messages import PeerReleased, Started
+from haman.core.vrrp.messages import HolderReported, PeerReleased, Reconfigured, Started
 from haman.core.vrrp.timers import down_ns
-from tests.core.vrrp.link import MS, WEB, S, steady
-from tests.core.vrrp.reporting import Reporting, both_down
+from haman.core.words import Role
+from tests.core.vrrp.link import MS, WEB, S, config, steady
+from tests.core.vrrp.reporting import Reporting, unserved
+from tests.core.vrrp.scenes import DOWN_150, LESSER, PEER, T0, active, advert, code
 
 DOWN = down_ns(3, 100, 100 * MS)
 
@@ -136,29 +139,78 @@ def test_what_was_said_before_this_one_was_active_ends_nothing():
     assert len(world.link.changes) == taken
 
 
-NAMES = ("lb1", "lb2")
+def word(said_ns: int, priority: int = 200) -> HolderReported:
+    said = HolderWord("web", "lb2", (str(PEER),), priority, hears_us=True, said_ns=said_ns)
+    return HolderReported(PEER, said)
+
+
+def test_a_word_from_before_this_one_was_active_ends_nothing():
+    router = active()
+    assert router.step(word(T0), T0 + 100 * MS) == ()
+    assert code(router.step(word(T0 + 1), T0 + 100 * MS)) == "one-way-loss"
+
+
+@pytest.mark.parametrize("moves", ["takes_from", "yields_to"])
+def test_in_a_planned_move_a_report_ends_nothing(moves):
+    router = active(**{moves: PEER})
+    assert router.step(word(T0 + S), T0 + S) == ()
+    assert router.role is Role.ACTIVE
+
+
+def test_whose_adverts_arrive_is_judged_by_them():
+    router = active()
+    router.step(advert(100), T0 + S)  # it has let its priority down since it said so
+    assert router.step(word(T0 + S), T0 + S) == ()
+
+
+def test_a_word_from_the_future_counts_as_of_now():
+    router = active()
+    router.step(word(T0 + 1000 * S), T0 + S)
+    assert router.role is Role.BACKUP
+    assert router.deadline_ns == T0 + S + max(REPORT_STANDS_NS, DOWN_150)
+
+
+def test_while_held_down_a_third_one_that_lets_go_is_no_reason_to_hurry():
+    router = active()
+    router.step(word(T0 + S), T0 + S)
+    deadline_ns = router.deadline_ns
+    router.step(advert(0, source=LESSER), T0 + S)
+    router.step(advert(50, source=LESSER), T0 + S)
+    router.step(Reconfigured(config(1, priority=140)), T0 + S)
+    assert router.deadline_ns == deadline_ns
+    router.step(advert(0), T0 + S)  # of the holder itself: as ever
+    assert router.deadline_ns < deadline_ns
+
+
 CUTS = st.sets(st.sampled_from([("lb1", "lb2"), ("lb2", "lb1")]))
 DELAYS = st.sampled_from([1 * MS, 50 * MS, 400 * MS, None])
 LATEST = 400 * MS
 
 
-@steady
+ACTS = st.tuples(
+    st.sampled_from(["", "", "freeze lb1", "freeze lb2", "release lb1", "release lb2"]),
+    st.integers(5, 60),  # tenths of a second
+)
+
+
+ONE_WAY = ({("lb1", "lb2")}, (MS, MS))
+
+
+@settings(steady, max_examples=100)
+@example((150, 100), True, [(*ONE_WAY, [("", 10), ("freeze lb1", 60)])])
+@example((150, 100), False, [(*ONE_WAY, [("", 10), ("release lb1", 60)])])
 @given(
     st.sampled_from([(150, 100), (100, 150), (100, 100)]),
     st.booleans(),
     st.lists(
-        st.tuples(
-            CUTS,
-            st.tuples(DELAYS, DELAYS),
-            st.sampled_from(["", "", "", "freeze lb1", "freeze lb2", "release lb1", "release lb2"]),
-            st.integers(1, 40),
-        ),
+        st.tuples(CUTS, st.tuples(DELAYS, DELAYS), st.lists(ACTS, min_size=1, max_size=4)),
         min_size=1,
-        max_size=6,
+        max_size=3,
     ),
 )
-def test_never_both_are_held_down(priorities, preempt, scenes):
-    """Whatever is lost and late: two that contend and run are both backups for no longer than a word counts."""
+def test_never_all_are_held_down(priorities, preempt, scenes):
+    """Whatever is lost, late, frozen or released: while one runs and contends, nobody serves for no longer
+    than a word counts."""
     world = Reporting(priorities, preempt=preempt)
     none_since: int | None = None
     # The word, that it came late and was late to be said; then listening, once more after a stall.
@@ -166,16 +218,13 @@ def test_never_both_are_held_down(priorities, preempt, scenes):
 
     def look() -> None:
         nonlocal none_since
-        if not both_down(world):
+        if not unserved(world):
             none_since = None
             return
         none_since = world.link.now if none_since is None else none_since
         assert world.link.now - none_since <= most, "\n".join(world.link.transcript[-30:])
 
-    for cuts, delays, what, tenths in scenes:
-        world.lose(*cuts)
-        late = {("lb1", "lb2"): delays[0], ("lb2", "lb1"): delays[1]}
-        world.reports = lambda one, other, late=late: late.get((one, other))
+    def act(what: str, tenths: int) -> None:
         verb, _, name = what.partition(" ")
         if verb == "freeze":
             world.link.freeze(name)
@@ -186,6 +235,13 @@ def test_never_both_are_held_down(priorities, preempt, scenes):
             world.link.thaw(name)
         elif verb == "release":
             world.link.tell(name, Started())
+
+    for cuts, delays, acts in scenes:
+        world.lose(*cuts)
+        late = {("lb1", "lb2"): delays[0], ("lb2", "lb1"): delays[1]}
+        world.reports = lambda one, other, late=late: late.get((one, other))
+        for what, tenths in acts:
+            act(what, tenths)
     world.run(most + S, look)
     world.lose()
     world.reports = lambda *_: 1 * MS
