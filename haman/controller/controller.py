@@ -94,7 +94,6 @@ class Controller:
         self._lookout = Lookout(config)
         self._operator = Operator(self, self._intent, self._peers.orders)
         self.pause, self.resume = self._operator.pause, self._operator.resume
-        self._ticker: Ticker
         self._stopped = asyncio.Event()
         self._failure: BaseException | None = None
         self._wakefulness = Wakefulness(parts.clock.monotonic_ns())
