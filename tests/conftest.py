@@ -5,7 +5,12 @@ Files with privileged tests come first, for they take longest: of several worker
 
 import os
 
+import hypothesis
 import pytest
+
+# The same examples in every run. To look for others: `pytest --hypothesis-profile=default`.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

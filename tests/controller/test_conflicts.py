@@ -54,6 +54,7 @@ async def test_who_is_heard_by_a_holder_that_it_does_not_hear_is_told_of_it(
         assert 0 <= lb2.clock.monotonic_ns() - word.said_ns < 2_000_000_000
         why = Reason("one-way-loss", "lb1 is active, and its adverts are lost on their way here")
         lb2.engine.tell("conflict-detected", why.text, "web", (why,))
+        lb1.engine.rivals.clear()
         lb2.engine.become("web", Role.BACKUP, why)
         await until(lambda: lb2.events("conflict-ended"))
         for one in (lb1, lb2):
@@ -64,7 +65,6 @@ async def test_who_is_heard_by_a_holder_that_it_does_not_hear_is_told_of_it(
         lb2.engine.words.clear()
         await until(lambda: lb2.engine.words)
         # The higher one is asked nothing: it outranks, and hears.
-        lb1.engine.rivals.clear()
         lb2.engine.become("web", Role.BACKUP)
         await until(
             lambda: "one-way-loss" not in {a.code for a in lb1.controller.snapshot().alerts}

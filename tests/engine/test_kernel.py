@@ -176,7 +176,7 @@ def test_an_address_that_the_kernel_refuses_is_not_pretended(
     wait(lambda: low.told("vip-acquired"))
     high.contend(priority=150)
     wait(lambda: high.told("address-failed"), what="given up")
-    assert high.vip().reasons[0].code == "address-not-installed"
+    wait(lambda: high.vip().reasons[0].code == "address-not-installed", what="said why")
     assert "not permitted" in high.vip().reasons[0].text
     wait(lambda: low.role() == "active" and lan.hosts[1].holds(VIP), what="the peer serves")
     refuse.unlink()

@@ -38,15 +38,15 @@ class Traces:
         self.namespaces: set[int] = set()
 
     def holders(self) -> list[int]:
-        """The processes whose command names a file of the tree, the test's own and its runners left out."""
+        """The processes that nodes live as long as: `unshare`, with a folder of the tree in its environment."""
         found = []
         for entry in Path("/proc").iterdir():
             try:
                 words = (entry / "cmdline").read_text() if entry.name.isdecimal() else ""
+                if words.startswith("unshare\0") and str(self.tree) in environment(entry):
+                    found.append(int(entry.name))
             except OSError:
                 continue
-            if words.startswith("unshare\0") and str(self.tree) in words:
-                found.append(int(entry.name))
         return found
 
     def note(self) -> None:
@@ -67,6 +67,10 @@ class Traces:
             and {inode(int(entry.name), kind) for kind in ("net", "mnt")} & self.namespaces
         ]
         return [*self.holders(), *among]
+
+
+def environment(process: Path) -> str:
+    return (process / "environ").read_bytes().decode(errors="replace")
 
 
 def inode(pid: int, kind: str) -> int:

@@ -38,9 +38,9 @@ class Attending:
 
     def leave(self) -> None:
         """What a program that ends does: its end of the pipe is closed."""
-        if self._ours >= 0:
-            os.close(self._ours)
-            self._ours = -1
+        ours, self._ours = self._ours, -1  # first: closing may bring the signal that ends this
+        if ours >= 0:
+            os.close(ours)
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         return [line for line in self.lines if isinstance(line, kind)]
