@@ -354,8 +354,12 @@ class Holdings:
         leases = [lease.lease_s for lease in wanted.values()]
         if not leases:
             self._renew_at_ns = None
-        elif renew or self._renew_at_ns is None:
-            self._renew_at_ns = now_ns + min(leases) * NS_PER_S // RENEWALS_PER_LEASE
+            return
+        next_ns = now_ns + min(leases) * NS_PER_S // RENEWALS_PER_LEASE
+        if renew or self._renew_at_ns is None:
+            self._renew_at_ns = next_ns
+        else:  # what was added now may have a shorter lease than what was there
+            self._renew_at_ns = min(self._renew_at_ns, next_ns)
 
     def _wanted(self, now_ns: int) -> dict[InterfaceAddress, Lease]:
         wanted = {}

@@ -1,6 +1,9 @@
 #!/bin/bash
 # FRR on the lab's router, as Debian's own start script does it: the daemons, then /etc/frr/frr.conf through
 # vtysh. They end together: process 1 starts all of them again, and the configuration with them.
+#
+# `vtysh -b` says where the configuration begins and ends, and FRR 8 then holds every session back for 4 s more. So
+# does a router that is restarted here; the first time the same lines are typed, for nobody wants to wait for a lab.
 set -euo pipefail
 
 start() {
@@ -28,7 +31,15 @@ start zebra zserv.api --v6-rr-semantics
 for daemon in staticd bgpd bfdd; do
     start "$daemon" "$daemon.vty"
 done
-vtysh -b
 # What the routers of the lab say to each other, where there are several.
-[ ! -e /etc/lab/fabric.conf ] || vtysh -f /etc/lab/fabric.conf
+files=(/etc/frr/frr.conf)
+[ ! -e /etc/lab/fabric.conf ] || files+=(/etc/lab/fabric.conf)
+if [ -e /run/lab/frr-ran ]; then
+    vtysh -b
+    for file in "${files[@]:1}"; do vtysh -f "$file"; done
+else
+    (echo "configure terminal"; cat "${files[@]}") | vtysh >/run/lab/frr-typed
+    ! grep '^%' /run/lab/frr-typed >&2
+    touch /run/lab/frr-ran
+fi
 wait -n

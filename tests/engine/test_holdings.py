@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_interface
 from socket import AF_INET
 
 import pytest
@@ -10,6 +11,7 @@ from haman.config.model import Config, Vip
 from haman.core.vrrp.group import Key
 from haman.core.words import Event, Reason
 from haman.engine.addresses import Orders, Reconciled, Refusal
+from haman.engine.claims import Claim
 from haman.engine.holdings import CONFIRM_WITHIN_NS, NS_PER_S, REFUSALS_MAX, Holdings
 from haman.engine.interfaces import Interfaces
 from haman.engine.loop import EARLY_NS
@@ -143,6 +145,25 @@ def test_leases_are_renewed_three_times_each(rig: Rig) -> None:
     rig.holdings.flush(due_ns)
     assert [orders.renew for orders in rig.submitted] == [False, False, True]
     assert rig.holdings.deadline_ns == 2 * due_ns
+
+
+@pytest.mark.parametrize("longer_first", [True, False])
+def test_of_leases_of_several_lengths_none_ends_unrenewed(rig: Rig, *, longer_first: bool) -> None:
+    address = ip_interface("192.0.2.1/32")
+    longer = Claim(
+        service="edge", family=4, interface="eth0", addresses=(address,), lease_s=15, kind="anycast"
+    )
+    first, second = (longer, rig.member) if longer_first else (rig.member, longer)
+    rig.holdings.hold(first, 0)
+    rig.holdings.flush(0)
+    rig.holdings.hold(second, NS_PER_S)
+    rig.holdings.flush(NS_PER_S)
+    lease_ns = rig.member.lease_s * NS_PER_S
+    assert rig.holdings.deadline_ns is not None
+    rig.answer(PLACE, InterfaceAddress(7, AF_INET, "192.0.2.1", 32), at_ns=NS_PER_S)
+    assert rig.holdings.deadline_ns <= NS_PER_S + lease_ns // 3
+    rig.holdings.flush(rig.holdings.deadline_ns)
+    assert rig.submitted[-1].renew
 
 
 def test_a_turn_shortly_before_a_renewal_is_due_renews(rig: Rig) -> None:
