@@ -3,9 +3,9 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
-# Most tests wait for real programs: two at a time take half as long, and leave a core each.
-JOBS ?= 2
-# Two files at a time on a busy machine can starve a test that holds real programs to a protocol's bound.
+# Most tests wait for real programs: two files at a time use half of two cores.
+JOBS ?= 3
+# Several files at a time can starve a test that holds real programs to a protocol's bound.
 # Files that wait for real programs come first (tests/conftest.py): what is begun last should be short.
 # What failed is named, and run once more with the machine to itself: there it must hold.
 AGAIN = echo "make test: once more, alone:" && $(PYTHON) -m pytest --last-failed --last-failed-no-failures=none
