@@ -65,8 +65,17 @@ class Traces:
             for entry in Path("/proc").iterdir()
             if entry.name.isdecimal()
             and {inode(int(entry.name), kind) for kind in ("net", "mnt")} & self.namespaces
+            and not self.is_of_another_lab(entry)
         ]
         return [*self.holders(), *among]
+
+    def is_of_another_lab(self, process: Path) -> bool:
+        """The kernel gives the number of a namespace that ended to the next one that begins."""
+        try:
+            words = environment(process)
+        except OSError:
+            return False
+        return f"{left.MARK}=" in words and str(self.tree) not in words
 
 
 def environment(process: Path) -> str:
