@@ -50,7 +50,7 @@ lint: $(STAMP) ## ruff and mypy, both clean or it fails
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 
-bench: $(STAMP)-peers ## haman beside keepalived, and its anycast: five tables, some 25 minutes; into lab/results and README
+bench: $(STAMP)-peers ## haman beside keepalived, and its anycast: five tables, some 40 minutes; into lab/results and README
 	@$(SUDO) $(VENV)/bin/haman lab bench lab/pair.clab.yml --results lab/results $(BENCH)
 	@echo
 	@$(SUDO) $(VENV)/bin/haman lab bench lab/anycast.clab.yml --results lab/results $(BENCH)
