@@ -1,9 +1,9 @@
 """The rules of an anycast service's tail, as nftables commands: see `core.handover.steering`.
 
-As those of a VIP's (`steering_rules`): what a node *knows* are the connections that its sockets had when
-the rules came, and those whose SYN has come by since. What it does not know is sent on as a frame,
-destination unchanged, at the ingress hook of each interface that clients' segments arrive on. The
-address is on `lo` of every node, so nobody has to be told on the link, and nobody is asked.
+As those of a VIP's (`steering_rules`): what a node *knows* are the connections that have a socket here, and
+those whose SYN has come by lately. What it does not know is sent on as a frame, destination unchanged,
+at the ingress hook of each interface that clients' segments arrive on. The address is on `lo` of every
+node, so nobody has to be told on the link, and nobody is asked.
 
     at        comes from                is not known, and goes to
     --------  ------------------------  ----------------------------------------
@@ -20,13 +20,21 @@ from zlib import crc32
 
 from haman.core.frozen import dataclass
 from haman.core.handover.messages import Side
+from haman.engine.knowledge import KEPT, UNKNOWN
+from haman.engine.known_rules import (
+    KNOWN_MAX,
+    connection,
+    connection_type,
+    known,
+    known_sets,
+    learn,
+)
 from haman.engine.steerer import Job
-from haman.engine.steering_rules import KNOWN_MAX, PRIORITY, learn
+from haman.engine.steering_rules import PRIORITY
 
 PASSED_S = 10
 """Of a connection that is handed on: longer than most keep-alive intervals would be costly to be wrong in:
 a drained node waits for it."""
-_SYN = "tcp flags & (syn | ack) == syn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +53,7 @@ class Diversion:
         after: MAC addresses of who is before this node in line.
         others: of the cluster's other nodes.
         counts: the sockets of these addresses are counted with this one.
+        anew: this node is about to come back, and what it served before is nobody's any more.
     """
 
     service: str
@@ -59,6 +68,7 @@ class Diversion:
     after: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     counts: bool = False
+    anew: bool = False
 
     @property
     def key(self) -> tuple[str, int]:
@@ -88,8 +98,9 @@ def job(diversion: Diversion) -> Job:
         begin=(begin(diversion),),
         steer=(steer(diversion),),
         end=end(diversion),
-        learn=learn(diversion.table),
+        table=f"netdev {diversion.table}",
         addresses=diversion.addresses,
+        former=UNKNOWN if diversion.anew else KEPT,
         counts=diversion.counts,
         passed=passed(diversion) if diversion.side is Side.GIVING else "",
         stays=False,
@@ -98,18 +109,15 @@ def job(diversion: Diversion) -> Job:
 
 def begin(diversion: Diversion) -> str:
     """Commands that make the table; all that it does is learn from SYNs."""
-    kind = f"ipv{diversion.family}_addr"
-    connection = f"type {kind} . inet_service . {kind} . inet_service"
+    kind = connection_type(diversion.family)
     hook = f'hook ingress device "{diversion.interface}" priority {PRIORITY};'
     lines = (
         f"table netdev {diversion.table} {{ flags owner;",
-        f"set known {{ {connection}",
-        f"flags dynamic; size {KNOWN_MAX}; }}",
-        f"set passed {{ {connection}",
-        f"flags dynamic,timeout; timeout {PASSED_S}s; size {KNOWN_MAX}; }}",
+        *known_sets(diversion.family),
+        f"set passed {{ type {kind}; flags dynamic,timeout; timeout {PASSED_S}s; size {KNOWN_MAX}; }}",
         f"chain in {{ type filter {hook}",
         *_own_segments(diversion),
-        _learn(diversion),
+        learn(diversion.family),
         "}",
         "}",
     )
@@ -120,8 +128,8 @@ def steer(diversion: Diversion) -> str:
     """Commands that put the rules in force, in place of those that are there; see `begin`."""
     rules = [
         *_own_segments(diversion),
-        _learn(diversion),
-        f"{_connection(diversion)} @known accept",
+        learn(diversion.family),
+        *known(diversion.family),
     ]
     on = _forward(diversion, diversion.next, diversion.next_out) if diversion.next else "accept"
     if diversion.side is Side.TAKING:
@@ -131,7 +139,7 @@ def steer(diversion: Diversion) -> str:
             rules.append(f"ether saddr {_set(diversion.others)} accept")
         rules.append(_forward(diversion, diversion.to, diversion.out))
     elif diversion.next:
-        rules.append(f"update @passed {{ {_connection(diversion)} }} {on}")
+        rules.append(f"update @passed {{ {connection(diversion.family)} }} {on}")
     add = f"add rule netdev {diversion.table} in"
     return "\n".join(
         [f"flush chain netdev {diversion.table} in", *(f"{add} {rule}" for rule in rules)]
@@ -158,15 +166,6 @@ def _own_segments(diversion: Diversion) -> tuple[str, ...]:
         "meta l4proto != tcp accept",
         *fragments,
     )
-
-
-def _learn(diversion: Diversion) -> str:
-    return f"{_SYN} add @known {{ {_connection(diversion)} }} accept"
-
-
-def _connection(diversion: Diversion) -> str:
-    ip = diversion.ip
-    return f"{ip} saddr . tcp sport . {ip} daddr . tcp dport"
 
 
 def _forward(diversion: Diversion, to: str, out: str) -> str:

@@ -151,6 +151,7 @@ class Diversions:
                     after=_macs(order.after),
                     others=_macs(order.others),
                     counts=interface == interfaces[0],
+                    anew=order.anew,
                 )
                 for interface in interfaces
             ]

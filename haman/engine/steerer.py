@@ -15,13 +15,16 @@ import contextlib
 import marshal
 import select
 import socket
+import time
 from collections.abc import Callable, Iterable
 
+from haman.engine.knowledge import KEPT, Knowledge, Look
 from haman.system.inet_diag import InetDiag, SockDiagError
 from haman.system.nftables import Nftables, NftablesError
 
 MESSAGE_BYTES_MAX = 1 << 20
-LEARN_AT_ONCE = 2000
+LOOK_S, LOOK_S_MAX, LOOK_SHARE = 0.5, 3.0, 10
+"""Between two looks at the sockets: at least, at most, and in times of what the last one took."""
 
 
 class Job:
@@ -34,8 +37,9 @@ class Job:
             kernels that refuse the first.
         steer: puts the rules in force, in place of those that are there; for each of `begin`.
         end: removes all.
-        learn: begins a command that adds elements to the set of known connections.
+        table: its name in commands, with the family; it has a set `known`.
         addresses: whose connections those are.
+        former: what connections that are there already are; see `knowledge`.
         counts: the connections are to be counted.
         passed: prints the set of what was handed on; "" = that is not asked.
         stays: where new rules are refused, the old ones stay; else nothing does.
@@ -46,12 +50,13 @@ class Job:
         "begin",
         "counts",
         "end",
-        "learn",
+        "former",
         "name",
         "passed",
         "place",
         "stays",
         "steer",
+        "table",
     )
 
     def __init__(
@@ -62,8 +67,9 @@ class Job:
         begin: tuple[str, ...],
         steer: tuple[str, ...],
         end: str,
-        learn: str,
+        table: str,
         addresses: tuple[str, ...],
+        former: str,
         counts: bool,
         passed: str,
         stays: bool,
@@ -73,8 +79,9 @@ class Job:
         self.begin = begin
         self.steer = steer
         self.end = end
-        self.learn = learn
+        self.table = table
         self.addresses = addresses
+        self.former = former
         self.counts = counts
         self.passed = passed
         self.stays = stays
@@ -101,42 +108,63 @@ class Steerer:
 
     Args:
         make_nftables: opens the library; called when the first rule is wanted.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, diag: InetDiag, make_nftables: Callable[[], Nftables] = Nftables) -> None:
+    def __init__(
+        self,
+        diag: InetDiag,
+        make_nftables: Callable[[], Nftables] = Nftables,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._diag = diag
         self._make = make_nftables
+        self._clock = clock
         self._nftables: Nftables | None = None
-        self._there: dict[str, Job] = {}
+        self._there: dict[str, tuple[Job, Knowledge]] = {}
         self._variant = 0
+        self._look_at_s = 0.0
 
     def reconcile(self, jobs: list[Job]) -> list[Outcome]:
         """Have exactly these; what fails is told, and tried again with the next call."""
         for name in self._there.keys() - {job.name for job in jobs}:
-            self._end(self._there.pop(name))
-        return [self._have(job) for job in jobs]
+            self._end(self._there.pop(name)[0])
+        began_s = self._clock()
+        due, look = began_s >= self._look_at_s, Look(self._diag)
+        found = [self._have(job, look, due=due) for job in jobs]
+        if due:
+            ended_s = self._clock()
+            pause_s = min(max(LOOK_S, LOOK_SHARE * (ended_s - began_s)), LOOK_S_MAX)
+            self._look_at_s = ended_s + pause_s
+        return found
 
-    def _have(self, job: Job) -> Outcome:
+    def _have(self, job: Job, look: Look, *, due: bool) -> Outcome:
         try:
             there = self._there.get(job.name)
-            if there is not None and there.place != job.place:
-                self._run(there.end)
+            if there is not None and there[0].place != job.place:
+                self._run(there[0].end)
                 del self._there[job.name]
                 there = None
             if there is None:
-                self._begin(job)
-            elif there.steer != job.steer:
-                self._run(self._of(job.steer))
-            self._there[job.name] = job
-            connections = sum(map(self._diag.served, job.addresses)) if job.counts else None
+                knowledge = self._begin(job)
+            else:
+                before, knowledge = there
+                if job.former not in (before.former, KEPT):
+                    knowledge.begin(look, former=job.former)
+                elif due:
+                    knowledge.renew(look)
+                if job.steer != before.steer:
+                    self._run(self._of(job.steer))
+            self._there[job.name] = (job, knowledge)
+            connections = sum(map(look.served, job.addresses)) if job.counts else None
             passed = self._run(job.passed).count("expires") if job.passed else 0
         except (NftablesError, SockDiagError) as error:
             if not job.stays and job.name in self._there:
-                self._end(self._there.pop(job.name))
+                self._end(self._there.pop(job.name)[0])
             return (str(error), None, 0)
         return ("", connections, passed)
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job) -> Knowledge:
         """In this order no connection is missed: those after the first step are learned by it."""
         try:
             self._run(self._of(job.begin))
@@ -146,12 +174,13 @@ class Steerer:
             self._run(job.begin[self._variant + 1])
             self._variant += 1
         try:
-            for address in job.addresses:
-                self._learn(job, address)
+            knowledge = Knowledge(job.table, job.addresses, self._run)
+            knowledge.begin(Look(self._diag), former=job.former)
             self._run(self._of(job.steer))
         except (NftablesError, SockDiagError):
             self._end(job)
             raise
+        return knowledge
 
     def _of(self, variants: tuple[str, ...]) -> str:
         return variants[min(self._variant, len(variants) - 1)]
@@ -160,28 +189,10 @@ class Steerer:
         with contextlib.suppress(NftablesError):  # with its interface the table is gone, too
             self._run(job.end)
 
-    def _learn(self, job: Job, address: str) -> None:
-        found: list[str] = []
-        for each in self._diag.connections(address):
-            found.append(element(each, address))
-            if len(found) == LEARN_AT_ONCE:
-                self._run(f"{job.learn} {{ {', '.join(found)} }}")
-                found.clear()
-        if found:
-            self._run(f"{job.learn} {{ {', '.join(found)} }}")
-
     def _run(self, commands: str) -> str:
         if self._nftables is None:
             self._nftables = self._make()
         return self._nftables.run(commands)
-
-
-def element(connection: bytes, address: str) -> str:
-    """A connection to `address`, as `InetDiag.connections` gives it, in a set of connections."""
-    remote, ports = connection[:-4], connection[-4:]
-    text = socket.inet_ntop(socket.AF_INET if len(remote) == 4 else socket.AF_INET6, remote)
-    port, local = int.from_bytes(ports[:2], "big"), int.from_bytes(ports[2:], "big")
-    return f"{text} . {port} . {address} . {local}"
 
 
 def serve(engine: socket.socket, silence_s: float, steerer: Steerer) -> None:

@@ -5,10 +5,12 @@ frame, destination address unchanged (`fwd` at the interface's ingress hook). Th
 conntrack and every other hook: no sysctl, route, rule or conntrack entry of the host is touched, and
 its own rulesets do not see these segments.
 
-What a node *knows* is a set of connections: those that its sockets had when the rules came (dumped
-from sock_diag), and each whose SYN has come by since. What is neither goes to the other node, unless
-it came from there: a segment is handed on once, and never in circles. So also the segment of a client
-that has missed the gratuitous ARP finds its way, to either node, for as long as the tail lasts.
+What a node *knows* are the connections that have a socket here, and those whose SYN has come by lately
+(`knowledge`). What it does not know goes to the other node. The giver is asked before the taker's own connections
+of before: there may be some whose clients have gone elsewhere since and use the same port again. So a
+taker knows nothing at first, the giver sends back what it does not know either, and what comes from the
+giver is the taker's: a segment is never in circles. So also the segment of a client that has missed the
+gratuitous ARP finds its way, to either node, for as long as the tail lasts.
 
 One frame moves the address on the link: the taker's gratuitous ARP, or unsolicited NA. The taker
 answers who asks for the address from the moment that this frame leaves it (egress hook), the giver
@@ -24,10 +26,10 @@ from zlib import crc32
 
 from haman.core.frozen import dataclass
 from haman.core.handover.messages import Side
+from haman.engine.knowledge import KNOWN, UNKNOWN
+from haman.engine.known_rules import SYN, known, known_sets, learn
 from haman.engine.steerer import Job
 
-KNOWN_MAX = 1 << 19
-"""Connections that a set holds. Beyond it a SYN goes to the giver, which serves it."""
 PRIORITY = -500
 """Before what a host may have on this hook itself."""
 
@@ -76,17 +78,14 @@ def job(steering: Steering) -> Job:
         begin=tuple(begin(steering, egress=egress) for egress in (True, False)),
         steer=tuple(steer(steering, egress=egress) for egress in (True, False)),
         end=end(steering),
-        learn=learn(steering.table),
+        table=f"netdev {steering.table}",
         addresses=steering.addresses,
+        # A taker's own of before are served in a tail of its own, if at all, and found by way of the giver.
+        former=KNOWN if steering.side is Side.GIVING else UNKNOWN,
         counts=steering.side is Side.GIVING,
         passed="",
         stays=True,
     )
-
-
-def learn(table: str) -> str:
-    """How a command begins that adds connections to those that a table knows."""
-    return f"add element netdev {table} known"
 
 
 def begin(steering: Steering, *, egress: bool) -> str:
@@ -96,17 +95,16 @@ def begin(steering: Steering, *, egress: bool) -> str:
         steering: what it is for.
         egress: the kernel has that hook.
     """
-    name, kind = steering.table, f"ipv{steering.family}_addr"
+    name = steering.table
     moved = "type ipv4_addr" if steering.family == 4 else "typeof @nh,192,128"
     lines = [
         f"table netdev {name} {{ flags owner;",
-        f"set known {{ type {kind} . inet_service . {kind} . inet_service",
-        f"flags dynamic; size {KNOWN_MAX}; }}",
+        *known_sets(steering.family),
         f"set told {{ {moved}; flags dynamic; size 64; }}",
         f"set heard {{ {moved}; flags dynamic; size 64; }}",
         f'chain in {{ type filter hook ingress device "{steering.interface}" priority {PRIORITY};',
         *_own_segments(steering),
-        f"{_SYN} add @known {{ {_connection(steering)} }} accept",
+        learn(steering.family),
         "}",
     ]
     if egress:
@@ -159,7 +157,6 @@ def end(steering: Steering) -> str:
     return "\n".join(lines)
 
 
-_SYN = "tcp flags & (syn | ack) == syn"
 _TARGET = "@th,64,128"
 """The target address of a neighbour solicitation or advertisement: before nftables 1.0.8 unnamed."""
 
@@ -181,29 +178,27 @@ def _own_segments(steering: Steering) -> tuple[str, ...]:
 
 
 def _taking(steering: Steering) -> tuple[str, ...]:
-    known = _connection(steering)
     return (
         *_own_segments(steering),
-        f"{_SYN} add @known {{ {known} }} accept",
-        f"{known} @known accept",
+        learn(steering.family),
+        *known(steering.family),
         f"ether saddr {steering.peer_mac} accept",
         _forward(steering),
     )
 
 
 def _giving(steering: Steering) -> tuple[str, ...]:
-    known, mac = _connection(steering), steering.peer_mac
+    mac = steering.peer_mac
     says, asks, target = _on_the_link(steering)
     moved = "ip daddr @heard" if steering.family == 4 else "@nh,192,128 @heard"
     return (
         f"{says} ether saddr {mac} add @heard {{ {target} }}",
         f"{asks} @heard drop",
         *_own_segments(steering),
-        f"{_SYN} ether saddr {mac} add @known {{ {known} }} accept",
-        f"ether saddr {mac} accept",
-        f"{_SYN} {moved} {_forward(steering)}",
-        f"{_SYN} add @known {{ {known} }} accept",
-        f"{known} @known accept",
+        f"ether saddr {mac} {learn(steering.family)}",
+        f"{SYN} {moved} {_forward(steering)}",
+        learn(steering.family),
+        *known(steering.family),
         _forward(steering),
     )
 
@@ -218,11 +213,6 @@ def _on_the_link(steering: Steering) -> tuple[str, str, str]:
         return (says, "arp operation request arp daddr ip", "arp saddr ip")
     says = f"icmpv6 type nd-neighbor-advert {_TARGET} {{ {_targets(steering)} }}"
     return (says, f"icmpv6 type nd-neighbor-solicit {_TARGET}", _TARGET)
-
-
-def _connection(steering: Steering) -> str:
-    ip = "ip" if steering.family == 4 else "ip6"
-    return f"{ip} saddr . tcp sport . {ip} daddr . tcp dport"
 
 
 def _forward(steering: Steering) -> str:

@@ -14,10 +14,8 @@ _NLM_F_REQUEST_DUMP = 0x301
 _INET_DIAG_REQ_BYTECODE = 1
 _BC_S_COND = 7
 
-KNOWN = sum(1 << state for state in (1, 3, 4, 5, 6, 8, 9, 11, 12))
-"""Every state of an accepted connection in which a segment of it means something here."""
-SERVED = KNOWN & ~(1 << 6)
-"""Of those: not TIME_WAIT, in which there is nothing more to serve."""
+CONNECTION = sum(1 << state for state in (1, 3, 4, 5, 8, 9, 11, 12))
+"""Every state of an accepted connection but TIME_WAIT: its client has closed, and may use the port again."""
 _FIN_WAIT_2 = 5
 
 _HEADER = struct.Struct("=IHHII")
@@ -28,7 +26,7 @@ OPERATION = struct.Struct("=BBH")
 _CONDITION = struct.Struct("=BBxxi")
 _LENGTH_KIND = struct.Struct("=IH")
 AT_SPORT, AT_DPORT, AT_SOURCE, AT_DESTINATION = 20, 22, 24, 40
-_AT_STATE, _AT_INODE, _AT_END = 17, 84, 88
+_AT_STATE, _AT_COOKIE, _AT_EXPIRES, _AT_INODE, _AT_END = 17, 60, 68, 84, 88
 _DONE_BYTES = 20
 _DONE = _LENGTH_KIND.pack(_DONE_BYTES, _NLMSG_DONE)
 _ERROR = _LENGTH_KIND.pack(0, _NLMSG_ERROR)[4:]
@@ -56,46 +54,33 @@ class InetDiag:
         """Give the socket back."""
         self._socket.close()
 
-    def connections(self, address: str) -> Iterator[bytes]:
-        """The connections to a local address, as remote address, remote port and local port.
+    def connections(self, address: str) -> Iterator[tuple[bytes, bytes, bool]]:
+        """The connections to a local address: which one, which socket, and whether it is served.
 
-        As the packets have them: 4 or 16 bytes, and 2 each.
-
-        Raises:
-            SockDiagError: the kernel refused.
-        """
-        for data, offset, begin, size in self._connected(address, KNOWN):
-            at = offset + AT_DESTINATION + begin
-            ports = data[offset + AT_DPORT : offset + AT_SOURCE]
-            yield data[at : at + size] + ports + data[offset + AT_SPORT : offset + AT_DPORT]
-
-    def served(self, address: str) -> int:
-        """How many connections to a local address have not come to their end.
-
-        One that its program has closed, and that only waits for the client's FIN, has.
+        A connection is remote address, remote port and local port, as packets have them: 4 or 16 bytes,
+        and 2 each. A socket has 8 bytes that no other one ever has. One that its program has closed, and
+        that only waits for the client's FIN, is not served. IPv4 also where an IPv6 socket serves it. The
+        kernel filters.
 
         Raises:
             SockDiagError: the kernel refused.
-        """
-        return sum(
-            data[offset + _AT_STATE] != _FIN_WAIT_2
-            or data[offset + _AT_INODE : offset + _AT_END] != bytes(4)
-            for data, offset, _, _ in self._connected(address, SERVED)
-        )
-
-    def _connected(self, address: str, states: int) -> Iterator[tuple[bytes, int, int, int]]:
-        """Message, where it begins, where in its address fields the address does, and its size.
-
-        IPv4 also where an IPv6 socket serves it. The kernel filters.
         """
         own_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         packed = socket.inet_pton(own_family, address)
         size = len(packed)
         bytecode = _address_filter(own_family, packed)
         for family in (own_family,) if size == 16 else FAMILIES:
-            begin = 0 if family == own_family else 12
-            for data, offset in messages(self.dump(family, states, bytecode)):
-                yield data, offset, begin, size
+            begin = AT_DESTINATION + (0 if family == own_family else 12)
+            for data, offset in messages(self.dump(family, CONNECTION, bytecode)):
+                at = offset + begin
+                ports = data[offset + AT_DPORT : offset + AT_SOURCE]
+                connection = (
+                    data[at : at + size] + ports + data[offset + AT_SPORT : offset + AT_DPORT]
+                )
+                served = data[offset + _AT_STATE] != _FIN_WAIT_2 or data[
+                    offset + _AT_INODE : offset + _AT_END
+                ] != bytes(4)
+                yield connection, data[offset + _AT_COOKIE : offset + _AT_EXPIRES], served
 
     def dump(self, family: int, states: int, bytecode: bytes = b"") -> Iterator[bytes]:
         """The datagrams of one dump.

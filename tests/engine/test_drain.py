@@ -16,6 +16,7 @@ import pytest
 
 from haman.core.handover.messages import Side
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
+from haman.engine.knowledge import FRESH_S
 from tests.engine.conftest import Agents
 from tests.engine.net import HERE, Agent, Host, Lan, anycast_toml, children, toml, wait
 from tests.engine.test_handover import FIREWALL, Client
@@ -158,6 +159,46 @@ def test_without_rules_the_same_are_cut(trio: Trio) -> None:
     trio.route("b")
     with pytest.raises(OSError):
         trio.client.ask_all()
+
+
+def knows(host: Host, port: int) -> bool:
+    return f"10.77.0.14 . {port} . {V4}" in host.run("nft list ruleset")
+
+
+def test_a_connection_is_known_where_it_lives_and_nowhere_else(trio: Trio) -> None:
+    trio.drain()
+    trio.route("b")
+    lives = trio.client.connect(V4, 5001)
+    ended = trio.client.connect(V4, 5000)
+    assert knows(trio.hosts[1], 5000)
+    ended.close()
+    wait(lambda: not knows(trio.hosts[1], 5000), timeout_s=3 * FRESH_S)
+    wait(lambda: "expires" not in trio.hosts[1].run("nft list ruleset"), timeout_s=3 * FRESH_S)
+    trio.route("a")
+    again = trio.client.connect(V4, 5000)
+    assert trio.client.ask(again) == "a"
+    trio.route("b")
+    assert trio.client.ask(again) == "a"
+    assert trio.client.ask(lives) == "b"
+
+
+def test_who_comes_back_does_not_take_others_for_those_who_left_it(trio: Trio) -> None:
+    trio.route("a")
+    trio.client.connect(V4, 5000)
+    trio.client.vanish()
+    trio.route("b")
+    there = trio.client.connect(V4, 5000)
+    assert trio.client.ask(there) == "b"
+    pivot, *others = trio.orders()
+    for agent, order in zip(trio.agents, (replace(pivot, anew=True), *others), strict=True):
+        agent.steer(order)
+    for agent in trio.agents:
+        wait(lambda: (r := trio.report(agent)) and r.ready)  # noqa: B023
+    trio.agents[0].steer(pivot)
+    trio.route("c")
+    assert trio.client.ask(there) == "b"
+    trio.route("a")
+    assert trio.client.ask(there) == "b"
 
 
 def test_what_is_left_is_counted_beside_what_is_handed_on(trio: Trio) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -42,10 +43,13 @@ class Client:
         self.host = host
         self.open: list[socket.socket] = []
 
-    def connect(self, address: str) -> socket.socket:
+    def connect(self, address: str, port: int = 0) -> socket.socket:
+        """From this port of the client's, or any."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.host.inside():
             made = socket.socket(family)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(("", port))
         self.open.append(made)
         made.settimeout(3)
         made.connect((address, 7000))
@@ -60,6 +64,15 @@ class Client:
             made.close()
             self.open.remove(made)
         return answers
+
+    def vanish(self) -> None:
+        """End all, and no server is told."""
+        chain = "chain out { type filter hook output priority 0; tcp dport 7000 drop; }"
+        self.host.run(f"nft 'table inet mute {{\n{chain}\n}}'")
+        for each in self.open:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+        self.host.run("nft delete table inet mute")
 
     @staticmethod
     def ask(connection: socket.socket) -> str:
@@ -223,6 +236,25 @@ def test_connections_outlive_the_move_there_and_back(pair: Pair) -> None:
     wait(pair.clean, what="both kernels as before")
     assert (a.role(), b.role()) == ("active", "backup")
     assert client.new() == "aa"
+
+
+def test_a_taker_does_not_take_others_for_those_who_left_it_without_a_word(pair: Pair) -> None:
+    client, a, b = pair.client, pair.a, pair.b
+    ports = range(5000, 5000 + EACH)
+    pair.move(a, b)
+    for port in ports:
+        assert client.ask(client.connect(V4, port)) == "b"
+        assert client.ask(client.connect(V6, port)) == "b"
+    client.vanish()
+    pair.move(b, a, "h2")
+    pair.end()
+    wait(pair.clean, what="no rules")
+    for port in ports:
+        client.connect(V4, port)
+        client.connect(V6, port)
+    assert client.ask_all() == {"a": 2 * EACH}
+    pair.move(a, b, "h3")
+    assert client.ask_all() == {"a": 2 * EACH}
 
 
 def test_one_node_answers_for_the_address_at_each_instant(pair: Pair) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 import haman
 from haman.engine import steerer
-from haman.engine.steerer import LEARN_AT_ONCE, Job, Steerer
+from haman.engine.knowledge import KEPT, KNOWN, LEARN_AT_ONCE, UNKNOWN, element
+from haman.engine.steerer import LOOK_S, Job, Steerer
 from haman.system.inet_diag import SockDiagError
 from haman.system.nftables import NftablesError
 
@@ -27,7 +28,9 @@ class Kernel:
     refused: tuple[str, ...] = ()
     done: list[str] = field(default_factory=list)
     sockets: tuple[bytes, ...] = ()
+    cookie: bytes = b"socket-1"
     deaf: bool = False
+    now_s: float = 0.0
 
     def run(self, commands: str) -> str:
         if commands.startswith(self.refused):
@@ -35,16 +38,20 @@ class Kernel:
         self.done.append(commands)
         return "elements = { a expires 3s, b expires 9s }" if commands == "passed" else ""
 
-    def connections(self, address: str) -> Iterator[bytes]:
-        yield from self.sockets
-
-    def served(self, address: str) -> int:
+    def connections(self, address: str) -> Iterator[tuple[bytes, bytes, bool]]:
         if self.deaf:
             raise SockDiagError(1, "sock_diag: refused")
-        return len(self.sockets)
+        return ((each, self.cookie, True) for each in self.sockets)
 
     def steerer(self) -> Steerer:
-        return Steerer(self, lambda: self)  # type: ignore[arg-type]
+        return Steerer(self, lambda: self, lambda: self.now_s)  # type: ignore[arg-type]
+
+    @property
+    def learned(self) -> list[str]:
+        """What was done to the set, and forget it."""
+        found = [text for text in self.done if " element " in text]
+        self.done.clear()
+        return found
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,9 @@ class Wish:
     begin: tuple[str, ...] = ("begin",)
     steer: tuple[str, ...] = ("steer",)
     end: str = "end"
-    learn: str = "learn"
+    table: str = "netdev web"
     addresses: tuple[str, ...] = (VIP,)
+    former: str = KNOWN
     counts: bool = False
     passed: str = ""
     stays: bool = True
@@ -126,26 +134,98 @@ def test_new_rules_that_are_refused(stays: bool, then: list[str]) -> None:
     assert kernel.done[2:] == then
 
 
+def client(number: int) -> bytes:
+    """A connection of one client to port 443."""
+    return bytes((10, 0, 0, 7)) + (40_000 + number).to_bytes(2, "big") + bytes((1, 187))
+
+
+def texts(*numbers: int) -> str:
+    return ", ".join(element(client(number), VIP) for number in numbers)
+
+
 def test_what_is_known_is_learned_between_the_table_and_its_rules() -> None:
-    v6 = socket.inet_pton(socket.AF_INET6, "2001:db8::7") + bytes((0, 80, 1, 187))
-    kernel = Kernel(sockets=(v6,) * (LEARN_AT_ONCE + 1))
-    wish = replace(WISH, addresses=(ANYCAST,), counts=True, passed="passed")
-    count = LEARN_AT_ONCE + 1
-    assert kernel.steerer().reconcile([wish.job]) == [("", count, 2)]
+    many = tuple(map(client, range(LEARN_AT_ONCE + 1)))
+    kernel = Kernel(sockets=many)
+    wish = replace(WISH, counts=True, passed="passed")
+    assert kernel.steerer().reconcile([wish.job]) == [("", len(many), 2)]
     assert [text.partition(" ")[0] for text in kernel.done] == [
-        *("begin", "learn", "learn", "steer", "passed")
+        *("begin", "add", "add", "steer", "passed")
     ]
-    element = f"2001:db8::7 . 80 . {ANYCAST} . 443"
-    assert kernel.done[2] == f"learn {{ {element} }}"
-    assert kernel.done[1].count(element) == LEARN_AT_ONCE
+    assert [text.count(" . ") // 3 for text in kernel.done[1:3]] == [LEARN_AT_ONCE, 1]
+    every = {text for each in kernel.done[1:3] for text in each[:-2].partition("{ ")[2].split(", ")}
+    assert every == {element(each, VIP) for each in many}
+
+
+def test_a_connection_in_a_set() -> None:
+    v6 = socket.inet_pton(socket.AF_INET6, "2001:db8::7") + bytes((0, 80, 1, 187))
+    assert element(v6, ANYCAST) == f"2001:db8::7 . 80 . {ANYCAST} . 443"
     v4 = bytes((10, 0, 0, 7, 0, 80, 1, 187))
-    assert steerer.element(v4, VIP) == f"10.0.0.7 . 80 . {VIP} . 443"
+    assert element(v4, VIP) == f"10.0.0.7 . 80 . {VIP} . 443"
+
+
+def looks(kernel: Kernel, keeper: Steerer, wish: Wish, *sockets: int) -> list[str]:
+    """What a look that finds these sockets does to the set."""
+    kernel.now_s += LOOK_S
+    kernel.sockets = tuple(map(client, sockets))
+    kernel.done.clear()
+    assert keeper.reconcile([wish.job]) == [("", None, 0)]
+    return kernel.learned
+
+
+def test_known_is_what_has_a_socket_at_two_looks() -> None:
+    kernel = Kernel(sockets=(client(1),))
+    keeper = kernel.steerer()
+    keeper.reconcile([WISH.job])
+    assert kernel.learned == [f"add element netdev web known {{ {texts(1)} }}"]
+    assert looks(kernel, keeper, WISH, 1, 2) == []
+    assert looks(kernel, keeper, WISH, 1, 2) == [f"add element netdev web known {{ {texts(2)} }}"]
+    assert looks(kernel, keeper, WISH, 2) == []
+    assert looks(kernel, keeper, WISH, 1, 2) == []
+    assert looks(kernel, keeper, WISH, 2) == []
+    assert looks(kernel, keeper, WISH, 2) == [f"delete element netdev web known {{ {texts(1)} }}"]
+
+
+def test_it_looks_no_oftener_than_it_has_time_for() -> None:
+    kernel = Kernel()
+    keeper = kernel.steerer()
+    keeper.reconcile([WISH.job])
+    looks(kernel, keeper, WISH, 1)
+    kernel.now_s -= LOOK_S / 2
+    assert looks(kernel, keeper, WISH, 1) == []
+    assert looks(kernel, keeper, WISH, 1) != []
+
+
+def test_what_was_there_before_is_not_known_until_its_port_has_another_socket() -> None:
+    kernel = Kernel(sockets=(client(1),))
+    keeper = kernel.steerer()
+    wish = replace(WISH, former=UNKNOWN)
+    keeper.reconcile([wish.job])
+    assert kernel.learned == []
+    assert looks(kernel, keeper, wish, 1, 2) == []
+    assert looks(kernel, keeper, wish, 1, 2) == [f"add element netdev web known {{ {texts(2)} }}"]
+    kernel.cookie = b"socket-2"
+    assert looks(kernel, keeper, wish, 1, 2) == []
+    assert looks(kernel, keeper, wish, 1, 2) == [f"add element netdev web known {{ {texts(1)} }}"]
+
+
+def test_who_takes_what_he_gave_knows_nothing_and_who_gives_again_knows_all() -> None:
+    kernel = Kernel(sockets=(client(1),))
+    keeper = kernel.steerer()
+    taking = replace(WISH, former=UNKNOWN, steer=("take",))
+    keeper.reconcile([WISH.job])
+    assert looks(kernel, keeper, taking, 1) == [f"delete element netdev web known {{ {texts(1)} }}"]
+    assert looks(kernel, keeper, replace(taking, former=KEPT), 1) == []
+    assert looks(kernel, keeper, taking, 1) == []
+    assert looks(kernel, keeper, WISH, 1) == [f"add element netdev web known {{ {texts(1)} }}"]
 
 
 def test_sockets_that_cannot_be_counted_are_a_problem() -> None:
-    kernel = Kernel(deaf=True)
+    kernel = Kernel()
     wish = replace(WISH, counts=True, stays=False)
-    ((problem, connections, _),) = kernel.steerer().reconcile([wish.job])
+    keeper = kernel.steerer()
+    assert keeper.reconcile([wish.job]) == [("", 0, 0)]
+    kernel.deaf = True
+    ((problem, connections, _),) = keeper.reconcile([wish.job])
     assert "sock_diag" in problem
     assert connections is None
     assert kernel.done == ["begin", "steer", "end"]

@@ -172,10 +172,9 @@ class Pivot:
         if not self.asks:
             return None
         first = self._line[0] if self._line else ""
-        links, until_ns = self._links.get(first, ()), lease_end(now_ns)
-        return SteerOrder(
-            self._id, self._service, Side.GIVING, until_ns, next=first, next_places=links
-        )
+        anew = self._state == "asking" and not self._drained and self._in_force == WITHDRAWN
+        what = (self._id, self._service, Side.GIVING, lease_end(now_ns))
+        return SteerOrder(*what, next=first, next_places=self._links.get(first, ()), anew=anew)
 
     # ---- rules ---------------------------------------------------------------------------------
 

@@ -84,6 +84,8 @@ class SteerOrder:
         after: MAC addresses of who hands on to this node; giving: not needed, () .
         others: of the cluster's nodes: what comes from another one is answered here.
         until_ns: CLOCK_MONOTONIC; then the engine ends it by itself. Moved on while it is wanted.
+        anew: giving: this node is about to come back from nothing. Connections that it still has were given
+            up, and their clients may use the same ports again: it does not know them.
     """
 
     id: str
@@ -96,6 +98,7 @@ class SteerOrder:
     next_places: tuple[LinkPlace, ...] = ()
     after: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

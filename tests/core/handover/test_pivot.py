@@ -132,6 +132,24 @@ def test_who_comes_back_is_announced_when_the_others_steer_to_it() -> None:
     assert node.notes[-1].cut == 4
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_only_who_comes_back_from_nothing_does_not_know_what_it_still_has(comes: bool) -> None:
+    cluster = draining(connections=0)
+    if comes:
+        cluster.run(LONG, lambda: gone(cluster) and quiet(cluster))
+        cluster["b"].drained = False
+    said = set()
+    for _ in range(seconds(5)):
+        cluster.step()
+        order = cluster["b"].order(Side.GIVING)
+        said |= {(cluster["b"].pivot.state, order.anew)} if order is not None else set()
+    assert (
+        {("asking", comes), ("tail", False)}
+        <= said
+        <= {("asking", comes), ("tail", False), ("passing", False)}
+    )
+
+
 def test_who_comes_back_waits_for_nobody_who_does_not_answer() -> None:
     cluster = in_tail(connections=0)
     cluster.run(LONG, lambda: gone(cluster) and quiet(cluster))
