@@ -221,10 +221,8 @@ class Ladder:
         )
 
     def reconfigure(self, configured: ConfiguredAnycast) -> None:
-        """Take over other weights and times; the ladder stays where it is, or at the nearest rung."""
+        """Take over other weights and times; it moves from where it is, to the nearest rung at first."""
         self._configured = configured
-        if self._at is not None:
-            self._at = self._configured.nearest(self._at)
 
     @property
     def known(self) -> bool:
@@ -244,14 +242,14 @@ class Ladder:
         """What to be to the service now."""
         self._deadline_ns = None
         if self._at is None and footing.in_force is not None:
-            self._at = self._configured.nearest(footing.in_force)
+            self._at = footing.in_force
         self._observe(footing, now_ns)
         name = self._configured.name
         if self._at is None:
             reasons = (because.RELAY_AWAITED, *footing.reasons)
             self._stance = AnycastStance(name, Stance.WITHDRAWN, 0, True, reasons)
             return self._stance
-        before, to = self._at, self._next(self._at, footing, now_ns)
+        before, to = self._at, self._next(self._configured.nearest(self._at), footing, now_ns)
         waits = _waits(before, to, footing)
         self._at = before if waits else to
         if self._at != before:
@@ -341,7 +339,8 @@ class Ladder:
         return now_ns >= ends_ns
 
     def _reasons(self, at: Rung, footing: Footing) -> tuple[Reason, ...]:
-        name, shut = self._configured.name, at.stance is Stance.SHUT
+        name, top = self._configured.name, self._configured.rungs[0]
+        shut = at.stance is Stance.SHUT
         first: list[Reason] = []
         if footing.broken:
             pass  # its own reasons say everything
@@ -354,7 +353,7 @@ class Ladder:
             first.append(because.shut_before_withdrawal(name, footing.servers, drain_s))
         elif footing.stands_down and shut:
             first.append(because.last_announcer(name, drained=footing.drained))
-        elif not footing.stands_down and footing.well and at != self._configured.rungs[0]:
+        elif not footing.stands_down and footing.well and top != self._configured.nearest(at):
             shed = footing.shed.reasons if footing.shed is not None and footing.servers else ()
             first += (*shed, *footing.holds) or (self._climbing(at, footing),)
         elif not footing.stands_down:

@@ -1,5 +1,7 @@
 """Weights that change while a service has connections: others steer first, and nothing waits for ever."""
 
+from dataclasses import replace
+
 import pytest
 
 from haman.core.handover.messages import NS_PER_S, Side
@@ -65,6 +67,31 @@ def test_survivors_steer_before_a_permit_takes_weight_away_and_while_segments_ar
     cluster.run(LONG, lambda: quiet(cluster))
     assert node.codes[1:] == ["tail-ended: settled"]
     assert node.in_force == HALF
+
+
+@pytest.mark.parametrize("weight", [60, 140])
+def test_a_weight_that_is_configured_anew_waits_for_the_others_too(weight: int) -> None:
+    cluster = four()
+    node = cluster["b"]
+    node.ladder.reconfigure(replace(STEPS, weight=weight))
+    cluster.run(2)
+    assert node.in_force == FULL
+    assert "steering-awaited" in [reason.code for reason in node.ladder.snapshot().reasons]
+    assert "climbing" not in [reason.code for reason in node.ladder.snapshot().reasons]
+    while node.in_force == FULL:
+        steered = [(n.steers_for, n.reports) for n in cluster.nodes.values() if n is not node]
+        cluster.step()
+    assert all(who == "b" and reports and reports[0].ready for who, reports in steered)
+    until_moved(cluster, Rung(Stance.FULL, weight))
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert node.codes == ["tail-started: tail", "tail-ended: settled"]
+
+
+def test_a_weight_that_is_configured_anew_while_nobody_else_serves_is_in_force_at_once() -> None:
+    cluster = Cluster("b", configured=STEPS)
+    cluster["b"].ladder.reconfigure(replace(STEPS, weight=60))
+    cluster.run(2)
+    assert cluster["b"].in_force == Rung(Stance.FULL, 60)
 
 
 def test_on_the_way_back_the_tail_of_a_new_wish_is_a_new_one() -> None:
