@@ -14,14 +14,14 @@ import pytest
 from haman.core.resources import GroupCpu, GroupMemory
 from haman.system.cgroup import LOOK_NS, ControlGroups
 from haman.system.conntrack import Conntrack
-from haman.system.inet_diag import SockDiagError
+from haman.system.inet_diag import InetDiag, SockDiagError
 from haman.system.netdev import BYTES_PER_MBIT, Interfaces, Overflows, SocketTotals, speed
 from haman.system.netns import is_own, open_inside
 from haman.system.portrange import PortRange
 from haman.system.pressure import HostMemory
 from haman.system.sockdiag import SockDiag, crowded
 from haman.system.softirq import Interrupts
-from tests.engine.net import Namespace
+from tests.engine.net import Namespace, wait
 from tests.system.groups import quota_group
 
 HERE = os.getpid()
@@ -56,6 +56,37 @@ def test_an_accept_queue_is_what_waits_in_it(family, host, shown) -> None:
             assert listener(diag, port).waiting == 5
             server.accept()[0].close()
             assert listener(diag, port).waiting == 4
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_connections_to_an_address_are_told_with_their_sockets_until_they_only_wait(family) -> None:
+    address = "127.83.7.1" if family == socket.AF_INET else "::1"
+    with closing(InetDiag()) as diag, socket.create_server((address, 0), family=family) as server:
+        local = server.getsockname()[1]
+
+        def found() -> dict[int, tuple[bytes, bool]]:
+            each = diag.connections(address)
+            return {
+                int.from_bytes(c[-4:-2], "big"): (cookie, served)
+                for c, cookie, served in each
+                if int.from_bytes(c[-2:], "big") == local
+            }
+
+        clients = [socket.create_connection((address, local)) for _ in range(2)]
+        ports = [client.getsockname()[1] for client in clients]
+        served = [server.accept()[0] for _ in clients]
+        both = found()
+        assert both.keys() == set(ports)
+        assert len({cookie for cookie, _ in both.values()}) == 2
+        assert found() == both, "a socket is the same at each look"
+        # Whoever closes first waits: the server's end for its client's, then in TIME_WAIT.
+        served[0].close()
+        wait(lambda: found()[ports[0]][1] is False)
+        clients[0].close()
+        wait(lambda: found().keys() == {ports[1]})
+        clients[1].close()
+        served[1].close()
+        wait(lambda: found() == {})
 
 
 def own_ports(count: int) -> range:
