@@ -23,7 +23,7 @@ from haman.controller.surface import Accepted, ClusterSnapshot, Outcome, Refused
 from haman.core.decide import FailoverEnded
 from haman.core.frozen import dataclass
 from haman.core.heirs import ConfiguredVip, best_peer
-from haman.core.ladder import servers
+from haman.core.serving import servers
 from haman.core.shares import carries
 from haman.core.situation import OperatorIntent
 from haman.core.words import Event, Reason, Role

@@ -33,6 +33,7 @@ peers' consent or up because one took it back.
     well, held, nobody else serves                     shut, withdrawn           lowest rung
     well, held                                         any                       stays
     well, nobody else serves                           any                       full
+    well, others serve, no node has a client           any                       full, no tail
     well, others serve, sheds                          at the permitted rung     stays
     well, others serve                                 shut, withdrawn           lowest rung
     well, others serve, in force for `step`            reduced                   next rung up
@@ -52,6 +53,9 @@ Invariants
     At most one move per step. Between two moves down there are at most as many up as there are
     rungs.
 
+Rungs and tails are for the clients of others, whose hashes move: in a cluster that nobody uses there are
+none, as when all of it has just been switched on.
+
 The addresses are held in a fault, too: a router whose last route is gone may fall back to a static
 one (the floor), and a node that does not know the address would send such packets round in a loop.
 They are let go of when the operator has drained the node, the withdrawal had its time, and the tail of
@@ -65,7 +69,8 @@ from haman.core import because
 from haman.core.announcements import Announcement, AnycastStance
 from haman.core.frozen import dataclass
 from haman.core.handover.steering import TailStanding
-from haman.core.reports import PeerView
+from haman.core.serving import SERVING
+from haman.core.serving import servers as servers  # noqa: PLC0414 - it is exported
 from haman.core.words import Condition, Reason, Stance
 
 NS_PER_S = 1_000_000_000
@@ -75,7 +80,6 @@ ROUTERS_NS = NS_PER_S
 MISSING_NS = NS_PER_S
 """Addresses gone for so long do not come back by themselves: the engine repairs in milliseconds. One
 that is silent may only wait to be read, by a controller that was itself stopped."""
-SERVING = (Stance.FULL, Stance.REDUCED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,7 @@ class Footing:
         reasons: of the node's condition.
         missing: the engine's reasons why addresses are not there.
         tail: of the service's connections here.
+        unladen: neither this node nor any server has a client, now or lately.
     """
 
     condition: Condition
@@ -178,6 +183,7 @@ class Footing:
     reasons: tuple[Reason, ...] = ()
     missing: tuple[Reason, ...] = ()
     tail: TailStanding = field(default_factory=TailStanding)
+    unladen: bool = False
 
     @property
     def broken(self) -> bool:
@@ -198,7 +204,8 @@ class Footing:
     def comes(self) -> bool:
         """Serves nothing, and nothing but the tail of others keeps it from it."""
         serves = self.in_force is None or self.in_force.serves
-        free = self.well and not (self.stands_down or self.ending or self.holds)
+        bound = self.stands_down or self.ending or self.holds or self.unladen
+        free = self.well and not bound
         return free and bool(self.complete and self.servers) and not serves
 
     @property
@@ -277,7 +284,8 @@ class Ladder:
             return self._configured.shut if at.serves else at
         if footing.stands_down:
             return self._down(at, footing, now_ns)
-        awaited = footing.tail.keeps and footing.servers and not at.serves
+        gated = footing.tail.keeps and footing.servers and not footing.unladen
+        awaited = gated and not at.serves
         if not footing.well or not footing.complete or awaited:
             return at
         if footing.shed is not None and footing.servers:
@@ -312,7 +320,7 @@ class Ladder:
         rungs = self._configured.rungs
         if footing.holds:
             return at if at.serves or footing.servers else rungs[-1]
-        if not footing.servers:
+        if not footing.servers or (footing.unladen and not footing.shed):
             return rungs[0]
         if not at.serves:
             return rungs[-1]
@@ -372,7 +380,8 @@ class Ladder:
 
 def _waits(at: Rung, to: Rung, footing: Footing) -> bool:
     """Whether routers' hashes would move before anybody steers."""
-    free = footing.broken or footing.ending or footing.stands_down or not footing.servers
+    free = footing.broken or footing.ending or footing.stands_down
+    free = free or footing.unladen or not footing.servers
     return footing.tail.gates and at.serves and to not in {at, WITHDRAWN} and not free
 
 
@@ -385,15 +394,3 @@ def in_force(configured: ConfiguredAnycast, announced: Iterable[Announcement]) -
     if held.shut:
         return Rung(Stance.SHUT, weight)
     return Rung(Stance.FULL if weight >= configured.weight else Stance.REDUCED, weight)
-
-
-def servers(name: str, peers: tuple[PeerView, ...]) -> tuple[str, ...]:
-    """The peers that serve this service, by name: fresh, not in fault, heard in every family."""
-    found = []
-    for peer in peers:
-        if not peer.fresh or peer.report is None or peer.report.condition is Condition.FAULT:
-            continue
-        said = peer.report.service(name)
-        if said is not None and said.stance in SERVING and said.carried:
-            found.append(peer.name)
-    return tuple(sorted(found))

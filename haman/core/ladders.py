@@ -3,7 +3,8 @@
 from haman.core import because
 from haman.core.announcements import AnycastStance
 from haman.core.handover.steering import TailStanding
-from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, in_force, servers
+from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, in_force
+from haman.core.serving import servers, unladen
 from haman.core.situation import Situation
 from haman.core.words import Condition, Reason
 
@@ -53,7 +54,7 @@ def footing(
 ) -> Footing:
     """What the ladder of a service stands upon; `reasons` are those of the node's condition."""
     complete, missing = _addresses(service.name, situation)
-    announced = situation.announced
+    announced, serving = situation.announced, servers(service.name, situation.peers)
     return Footing(
         condition=situation.condition,
         serviceable=situation.serviceable,
@@ -61,7 +62,8 @@ def footing(
         ending=situation.ending,
         complete=complete,
         in_force=None if announced is None else in_force(service, announced),
-        servers=servers(service.name, situation.peers),
+        servers=serving,
+        unladen=unladen(serving, situation.peers, situation.resources),
         holds=_holds(service.name, situation),
         shed=situation.permits.sheds.get(service.name),
         reasons=reasons,

@@ -31,8 +31,9 @@ from math import log, sqrt
 
 from haman.core.announcements import AnycastReport
 from haman.core.frozen import dataclass
-from haman.core.ladder import NS_PER_S, SERVING
+from haman.core.ladder import NS_PER_S
 from haman.core.reports import NodeReport
+from haman.core.serving import SERVING
 from haman.core.words import Role, percent
 
 INTERVAL_NS = 10 * NS_PER_S

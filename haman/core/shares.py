@@ -12,8 +12,8 @@ is counted with the largest of its shares: whatever the parts are, it is not mor
 
 from haman.core.announcements import AnycastReport
 from haman.core.frozen import dataclass
-from haman.core.ladder import SERVING
 from haman.core.reports import NodeReport
+from haman.core.serving import SERVING
 from haman.core.words import Condition, Role, Stance
 
 

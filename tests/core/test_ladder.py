@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from haman.core.announcements import Announcement, AnycastReport, AnycastStance
+from haman.core.handover.steering import TailStanding
 from haman.core.ladder import (
     MISSING_NS,
     NS_PER_S,
@@ -16,9 +17,9 @@ from haman.core.ladder import (
     Rung,
     Shed,
     in_force,
-    servers,
 )
 from haman.core.reports import NodeReport, PeerView
+from haman.core.serving import servers
 from haman.core.words import Condition, Reason, Stance
 
 EDGE = ConfiguredAnycast("edge")
@@ -32,6 +33,8 @@ FLAPPED = Reason("held-after-flap", "held for 30 s after 3 flaps")
 
 WELL = Footing(Condition.IN_SERVICE)
 OTHERS = replace(WELL, servers=("lb2", "lb3"))
+UNUSED = replace(OTHERS, unladen=True)
+KEEPS = TailStanding(keeps=True)
 FAULT = Footing(Condition.FAULT, reasons=(DIED,))
 HELD_DOWN = Footing(Condition.FAULT, serviceable=True, reasons=(FLAPPED,))
 STARTING = Footing(Condition.STARTING)
@@ -108,6 +111,13 @@ ROWS = [
     ("well, the others went while it climbs", LOW, WELL, FULL, ""),
     ("well, others serve", WITHDRAWN, OTHERS, LOW, "climbing"),
     ("undrained while shut", SHUT, OTHERS, LOW, "climbing"),
+    ("well, others serve, and nobody is connected", WITHDRAWN, UNUSED, FULL, ""),
+    ("its clients go while it climbs", LOW, UNUSED, FULL, ""),
+    ("unused, and survivors are made ready", WITHDRAWN, replace(UNUSED, tail=KEEPS), FULL, ""),
+    ("used, and survivors are made ready", WITHDRAWN, replace(OTHERS, tail=KEEPS), WITHDRAWN, "addresses-awaited"),
+    ("unused, but held", LOW, replace(UNUSED, holds=(BUSY,)), LOW, "saturated-holding"),
+    ("unused, and sheds", WITHDRAWN, replace(shed(HALF, WELL), unladen=True), LOW, "shed"),
+    ("unused, and drained", FULL, replace(UNUSED, drained=True), SHUT, "shut-before-withdrawal"),
     ("well and full", FULL, OTHERS, FULL, ""),
     ("permitted, saturated", FULL, shed(HALF, ordered=True), HALF, "shed"),
     ("permitted to shut", LOW, shed(SHUT, ordered=True), SHUT, "shed"),

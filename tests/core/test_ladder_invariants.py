@@ -32,6 +32,7 @@ class World(RuleBasedStateMachine):
         self.condition = Condition.STARTING
         self.serviceable = self.drained = self.ending = self.hold = False
         self.servers: tuple[str, ...] = ()
+        self.unladen = False
         self.relay: Rung | None = None
         self.addresses: bool | None = None
         self.gone_ns: int | None = None
@@ -70,9 +71,9 @@ class World(RuleBasedStateMachine):
     def operator_wants(self, drained: bool, hold: bool) -> None:
         self.drained, self.hold = drained, hold
 
-    @rule(servers=st.sampled_from([(), ("lb2",), ("lb2", "lb3")]))
-    def peers_change(self, servers: tuple[str, ...]) -> None:
-        self.servers = servers
+    @rule(servers=st.sampled_from([(), ("lb2",), ("lb2", "lb3")]), unladen=st.booleans())
+    def peers_change(self, servers: tuple[str, ...], *, unladen: bool) -> None:
+        self.servers, self.unladen = servers, unladen
 
     @rule(rung=st.sampled_from([*EDGE.rungs, EDGE.shut]), ordered=st.booleans())
     def peers_consent(self, rung: Rung, ordered: bool) -> None:
@@ -118,6 +119,7 @@ class World(RuleBasedStateMachine):
             self.servers,
             (Reason("paused", "paused"),) if self.hold else (),
             self.shed,
+            unladen=self.unladen,
         )
         self.stance = self.ladder.step(footing, self.now_ns)
         assert self.ladder.snapshot() == self.stance

@@ -72,6 +72,34 @@ def test_what_holds_the_rung(change, code: str, said: str) -> None:
     assert edge(decider.step(BESIDE, 100 * EDGE.step_ns)).weight == 50
 
 
+@pytest.mark.parametrize(
+    ("own", "theirs", "per_s", "weight"),
+    [
+        (0, 0, 0.5, 100),
+        (1, 0, 0.0, 25),
+        (None, 0, 0.0, 25),
+        (0, 1, 0.0, 25),
+        (0, None, 0.0, 25),
+        (0, 0, 1.5, 25),
+        (0, 0, None, 25),
+    ],
+)
+def test_nobody_is_spared_where_nobody_is_known_not_to_be(
+    own: int | None, theirs: int | None, per_s: float | None, weight: int
+) -> None:
+    serving = peer("edge")
+    assert serving.report is not None
+    told = replace(serving.report, connections=theirs, new_connections_per_s=per_s)
+    idle = PeerView("lb3", replace(peer().report, connections=99), 1.0, fresh=True)
+    here = (Utilization("connections", own, 4000, "count"),)
+    peers = (replace(serving, report=told), idle)
+    stance = edge(decide(replace(WELL, peers=peers, resources=here)))
+    assert (stance.stance, stance.weight) == (
+        Stance.FULL if weight == 100 else Stance.REDUCED,
+        weight,
+    )
+
+
 def test_relay_is_not_to_be_told_before_it_was_heard() -> None:
     decision = decide(replace(WELL, announced=None))
     assert not decision.announces

@@ -11,10 +11,11 @@ from dataclasses import replace
 from haman.core.announcements import AnycastReport
 from haman.core.frozen import dataclass
 from haman.core.heirs import can_serve, groups_of
-from haman.core.ladder import SERVING, ConfiguredAnycast, Rung, servers
+from haman.core.ladder import ConfiguredAnycast, Rung
 from haman.core.permits.scene import VOTERS, Scene
 from haman.core.permits.standing import PermitSettings
 from haman.core.reports import NodeReport
+from haman.core.serving import SERVING, servers
 from haman.core.shares import ecmp
 from haman.core.words import Role, Stance
 

@@ -12,8 +12,9 @@ from haman.core.handover.pivot import Pivot
 from haman.core.handover.pivot_facts import QUIET_NS, PivotFacts, TailNote
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.core.handover.survivor import Survivor
-from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, Rung, Shed, servers
+from haman.core.ladder import ConfiguredAnycast, Footing, Ladder, Rung, Shed
 from haman.core.reports import NodeReport, PeerView
+from haman.core.serving import servers
 from haman.core.words import Condition, Reason, Stance
 
 TICK_NS = 100 * NS_PER_MS
