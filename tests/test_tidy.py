@@ -60,7 +60,7 @@ ENTRANCES = {
     "exabgp": ("haman.bgp.",),
     "msgspec": ("haman.", "tui."),
     "paramiko": ("haman.playbook.ssh", "haman.api.ssh"),
-    "prometheus_client": ("haman.api.metrics",),
+    "prometheus_client": ("haman.api.exposition",),
     "pyroute2": ("haman.lab.",),
     "rich": ("tui.", "haman.cli."),
     "textual": ("tui.",),

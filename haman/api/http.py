@@ -1,34 +1,15 @@
-"""aiohttp's server, loaded without the certificates of its client.
+"""aiohttp's server, loaded without its client.
 
-aiohttp makes a TLS context for its client when it is loaded, and OpenSSL reads every certificate that the host
-trusts for it: 50 ms of a core where they are one file (`cert.pem`). The API asks nobody anything.
+For the API, which asks nobody anything, the client is 50 ms of a core, and another 50 where OpenSSL reads the
+certificates that the host trusts.
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING
 
-TRUSTED: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Where OpenSSL looks for certificates; SSL_CTX_set_default_verify_paths(3)."""
+if TYPE_CHECKING:
+    from aiohttp import web as web  # noqa: PLC0414 - it is exported
+else:
+    from haman.system.unopened import load
 
-
-@contextmanager
-def trusting_nobody() -> Iterator[None]:
-    """What OpenSSL is asked for meanwhile, it finds no certificates for."""
-    before = {name: os.environ.get(name) for name in TRUSTED}
-    os.environ.update(dict.fromkeys(TRUSTED, os.devnull))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-with trusting_nobody():
-    from aiohttp import web
-
-__all__ = ["web"]
+    # With a version that the server would name itself by.
+    (web,) = load("aiohttp", "web", __version__="")

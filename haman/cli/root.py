@@ -11,7 +11,7 @@ import haman
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """Where a verb's command is, and what help says of it. `section` "" = not shown."""
+    """Where a verb's command is, and what help says of it."""
 
     module: str
     section: str
@@ -58,7 +58,6 @@ VERBS = {
     "lab": Verb("haman.cli.lab", SET_UP, "Try it out: real proxies in namespaces, and drills."),
     "agent": Verb("haman.cli.agent", RUN, "Run the agent of this node."),
     "release": Verb("haman.cli.release", RUN, "Give up every address of this node now."),
-    "controller": Verb("haman.cli.controller", "", "The controller process; the agent starts it."),
 }
 
 
@@ -67,7 +66,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Every verb that people use."""
-        return [name for name, verb in VERBS.items() if verb.section]
+        return list(VERBS)
 
     def get_command(
         self,

@@ -13,7 +13,6 @@ user has loaded. Without them the reason is the answer.
 import ctypes
 import errno
 import os
-import platform
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -158,7 +157,7 @@ def _loaded(libraries: Mapping[str, str], library: str, pid: int) -> str:
 
 
 def _open(pid: int, path: str, offset: int) -> int:
-    number = _PERF_EVENT_OPEN.get(platform.machine())
+    number = _PERF_EVENT_OPEN.get(os.uname().machine)
     try:
         kind = int(TYPE_FILE.read_text())
     except (OSError, ValueError) as error:
@@ -166,7 +165,7 @@ def _open(pid: int, path: str, offset: int) -> int:
             "this kernel has no uprobe counters (CONFIG_UPROBE_EVENTS)"
         ) from error
     if number is None:
-        raise UncountableError(f"not known how to on {platform.machine()}")
+        raise UncountableError(f"not known how to on {os.uname().machine}")
     name = ctypes.create_string_buffer(os.fsencode(path))
     # linux/perf_event.h, struct perf_event_attr: type, size, …, uprobe_path, probe_offset, …
     attribute = struct.pack(

@@ -222,6 +222,32 @@ async def test_a_first_configuration_that_exabgp_runs_is_not_validated(
         await until(lambda: asked, what=lambda: node)
 
 
+async def test_what_an_agent_left_is_not_validated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    async def complaint(path: object) -> str:
+        asked.append(path)
+        return ""
+
+    monkeypatch.setattr(configuration, "_complaint", complaint)
+    path = tmp_path / EXABGP_CONF
+    await configuration.Installation(path).put("neighbor 192.0.2.1 {}", ())
+    following = configuration.Installation(path)
+    await following.put("neighbor 192.0.2.1 {}", ())
+    assert following.on_trial
+    assert not asked
+    await following.put("neighbor 192.0.2.1 {}", ())
+    assert not following.on_trial
+    assert len(asked) == 1
+    await following.put("neighbor 192.0.2.2 {}", ())
+    assert not following.on_trial
+    path.write_bytes(b"\xff")
+    await configuration.Installation(path).put("neighbor 192.0.2.2 {}", ())
+    assert len(asked) == 3
+
+
 async def test_a_reload_adds_a_neighbor_and_leaves_the_others_alone(cable: Cable) -> None:
     with Frr(cable.router, FRR) as frr:
         async with running(cable.node, config(neighbor())) as node:

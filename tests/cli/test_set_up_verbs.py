@@ -212,10 +212,36 @@ def test_verbs_load_only_what_they_need(arguments: tuple[str, ...]) -> None:
     assert not loaded(*arguments) & heavy
 
 
+def of_its_own(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "haman.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-c", "x", "--engine-fd")])
+def test_nobody_but_the_agent_starts_a_controller(arguments: tuple[str, ...]) -> None:
+    result = of_its_own("controller", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "the agent starts it, nobody else" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["-c", "--config"])
+def test_an_agent_refuses_a_bad_configuration(write: Write, option: str) -> None:
+    path = write("[nod]")
+    result = of_its_own("agent", option, path)
+    assert result.returncode == 2
+    assert f"{path}: nod: unknown key; did you mean node?" in result.stderr
+
+
+def test_what_is_odd_about_the_command_line_of_an_agent_is_told() -> None:
+    result = of_its_own("agent", "--confg", "x")
+    assert result.returncode == 2
+    assert "No such option" in result.stderr
+
+
 def test_the_controller_refuses_a_bad_configuration(write: Write) -> None:
     path = write("[nod]")
-    result = run("controller", "-c", path, "--engine-fd", "3")
-    assert result.exit_code == 2
+    result = of_its_own("controller", "-c", path, "--engine-fd", "3")
+    assert result.returncode == 2
     assert f"{path}: nod: unknown key; did you mean node?" in result.stderr
 
 
