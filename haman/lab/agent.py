@@ -40,18 +40,21 @@ def drained(runtime: Runtime, node: str) -> bool:
 
 def in_service(runtime: Runtime, node: str) -> bool:
     """Whether a node says that it and all others are in service; busy ones are."""
-    told = status(runtime, node)
-    return told is not None and all(n.condition in SERVING for n in told.nodes)
+    return _all_serve(status(runtime, node))
 
 
-def calm(runtime: Runtime, node: str) -> bool:
-    """Whether a node has no agent at all, or one for which every node is in service."""
-    return not _socket(runtime, node).exists() or in_service(runtime, node)
+def calm(runtime: Runtime, node: str, told: schema.Status | None) -> bool:
+    """Whether a node has no agent at all, or one that told that every node is in service."""
+    return _all_serve(told) if told is not None else not _socket(runtime, node).exists()
 
 
 def stance(runtime: Runtime, node: str, service: str) -> str:
     """What a node says that it is to an anycast service; "" where it says nothing."""
-    told = status(runtime, node)
+    return stance_in(status(runtime, node), node, service)
+
+
+def stance_in(told: schema.Status | None, node: str, service: str) -> str:
+    """As `stance`, of what was told before."""
     if told is None:
         return ""
     members = (m for s in told.services if s.name == service for m in s.members)
@@ -63,6 +66,10 @@ def yields(runtime: Runtime, node: str, vip: str) -> bool:
     told = status(runtime, node)
     members = (m for s in told.services if s.name == vip for m in s.members) if told else ()
     return any(m.node == node and any(r.code == "yielded" for r in m.reasons) for m in members)
+
+
+def _all_serve(told: schema.Status | None) -> bool:
+    return told is not None and all(n.condition in SERVING for n in told.nodes)
 
 
 def last_event(runtime: Runtime, node: str) -> int:

@@ -8,10 +8,9 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-
 from haman.lab import kernel
 from haman.lab.listening import Listener, dump, in_real_time, messages
+from haman.lab.rtnl import ifaddrmsg
 from haman.lab.tenure import AddressChanged
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22

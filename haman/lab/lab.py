@@ -76,12 +76,11 @@ class Lab:
 
     def holders(self) -> Mapping[str, tuple[str, ...]]:
         """Which nodes have each VIP's first address on an interface now."""
-        asked = {node for vip in self.vips for node in vip.nodes}
-        held = holders.addresses_now({node: self.runtime.pids[node] for node in asked})
-        return {
-            vip.name: tuple(node for node in vip.nodes if vip.addresses[0] in held[node])
-            for vip in self.vips
-        }
+        return {vip.name: self._holders_of(vip) for vip in self.vips}
+
+    def _holders_of(self, vip: Vip) -> tuple[str, ...]:
+        held = holders.addresses_now({node: self.runtime.pids[node] for node in vip.nodes})
+        return tuple(node for node in vip.nodes if vip.addresses[0] in held[node])
 
     def announcers(self) -> Mapping[str, tuple[str, ...]]:
         """To which nodes the router sends each anycast service's first prefix, by BGP, now."""
@@ -103,17 +102,18 @@ class Lab:
 
     def _unsettled(self) -> Iterator[str]:
         """What is not yet as it shall be; kernels first, for agents that start have no time to talk."""
-        held = self.holders() if self.vips else {}
         for vip in self.vips:
-            if held[vip.name] != vip.nodes[:1]:
+            if self._holders_of(vip) != vip.nodes[:1]:
                 yield f"{vip.name} is not on {vip.nodes[0]} alone"
         yield from self._unrouted()
         for node in self.services.nodes:
-            if not agent.calm(self.runtime, node):
+            told = agent.status(self.runtime, node)
+            if not agent.calm(self.runtime, node, told):
                 yield f"{node} does not say that all nodes are in service"
-        for service in self.anycasts:
-            for node in filter(self._runs_haman, service.nodes):
-                if agent.stance(self.runtime, node, service.name) != Stance.FULL:
+            for service in self.anycasts:
+                if node not in service.nodes or not self._runs_haman(node):
+                    continue
+                if agent.stance_in(told, node, service.name) != Stance.FULL:
                     yield f"{node} is not {Stance.FULL} to {service.name}"
 
     def _unrouted(self) -> Iterator[str]:

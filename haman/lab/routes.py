@@ -9,11 +9,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
 from haman.lab import kernel
 from haman.lab.listening import Listener, dump, messages
 from haman.lab.paths import Hop, Route, RouteChanged
+from haman.lab.rtnl import rtmsg
 from haman.lab.services import Services
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26

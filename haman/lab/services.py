@@ -1,8 +1,9 @@
 """What the nodes of a topology serve, as their own configuration files say."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from haman.config import reader
@@ -129,11 +130,17 @@ def configurations(topology: Topology) -> tuple[NodeConfig, ...]:
             text = source.read_text()
         except OSError as error:
             raise LabError(f"{source}: cannot be read: {error.strerror}") from error
-        config, problems = reader.parse(text, str(source), hostname=node.name)
+        config, problems = _parsed(text, str(source), node.name)
         if config is None:
             raise LabError("\n".join(map(str, problems)))
         found.append(NodeConfig(node.name, source, config))
     return tuple(found)
+
+
+@cache
+def _parsed(text: str, source: str, name: str) -> tuple[Config | None, Sequence[object]]:
+    """Once for each file: keys, routers and services all come from the same ones."""
+    return reader.parse(text, source, hostname=name)
 
 
 def login_hosts(topology: Topology) -> tuple[str, ...]:
