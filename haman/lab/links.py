@@ -2,11 +2,14 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from haman.lab import kernel
 from haman.lab.runtime import LabError
 from haman.lab.topology import Link
+
+AT_ONCE = 4
 
 
 def plug(links: Sequence[Link], pids: Mapping[str, int]) -> None:
@@ -24,9 +27,11 @@ def plug(links: Sequence[Link], pids: Mapping[str, int]) -> None:
         make[a.node].append(f"link add {a.interface} type veth {peer}")
         for end in (a, b):
             lift[end.node].append(f"link set {end.interface} up")
-    for lines in (make, lift):
-        for node, wanted in lines.items():
-            _ip(node, pids[node], wanted)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        for lines in (make, lift):  # all of the first are there before the second
+            list(
+                pool.map(lambda node, wanted: _ip(node, pids[node], wanted), lines, lines.values())
+            )
 
 
 def _ip(node: str, pid: int, lines: Sequence[str]) -> None:

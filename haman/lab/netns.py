@@ -67,8 +67,9 @@ def start(topology: Topology, store: Store) -> Runtime:
     store.write(state)
     holders: dict[str, _Holder] = {}
     try:
-        for node in topology.nodes:
-            holders[node.name] = _hold(node, folder)
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            names = (node.name for node in topology.nodes)
+            holders |= zip(names, pool.map(lambda n: _hold(n, folder), topology.nodes), strict=True)
         nodes = tuple(_ready(name, holder, logs) for name, holder in holders.items())
         state = replace(state, nodes=nodes)
         runtime = attach(topology, state)
