@@ -19,8 +19,8 @@ from haman.core.situation import ENGINE_LOST_MS
 
 ROUTERS_MS = 100
 """From an UPDATE until no router has the route (measured)."""
-START_BUSY_S = 4
-"""Of a controller where eight processes spin beside it on two cores; 0.6 s where none does."""
+START_BUSY_S = 2
+"""Until a controller has renewed the lease: 1.3 to 1.7 s with eight processes spinning on two cores."""
 
 
 def test_routes_are_withdrawn_before_the_lease_of_a_hung_engine_ends() -> None:
