@@ -1,7 +1,7 @@
-"""How long the kernel keeps an address that the engine no longer renews.
+"""How long what a node gives others outlives who renews it, and what must happen before.
 
-One rule, shared: the engine sets this lifetime on the addresses it holds, and the lint warns of a
-configured one that is too short.
+Addresses: the engine sets this lifetime on those it holds, and the lint warns of a configured one that
+is too short. Announcements: the relay leases them to the controller, whom the engine replaces in time.
 """
 
 from haman.config.model import Config, Vip
@@ -20,6 +20,13 @@ ANYCAST_LEASE_S = 15
 the routes withdrawn within some 9 s: 7 s of silence (`core.situation`), 1 s in which the engine may
 yet speak (`core.ladder`), and two ticks. The unit's watchdog kills the engine at about that time, and
 ExaBGP with it; it is not needed for this."""
+
+
+PATIENCE_S = 10
+"""A controller that is silent for so long hangs, whatever it was busy with."""
+
+PATIENCE_LEAST_S = 3
+"""It says something each second (`controller.engine_side`); two of those may be late."""
 
 
 def shortest_interval_ms(config: Config) -> int | None:
@@ -61,3 +68,15 @@ def anycast_lease_s(config: Config) -> int:
     it to be gone.
     """
     return max(config.engine.lease_s, ANYCAST_LEASE_S)
+
+
+def controller_patience_s(config: Config) -> float:
+    """For how long the controller may be silent, in seconds, until the engine starts another.
+
+    Half of the lease on what is announced, which the next one has to renew: it is a second old when the
+    silence begins, and the next one needs 0.6 s on an idle host, 1.7 s on a crowded one (measured). From
+    `PATIENCE_LEAST_S`, which a lease of less than 6 s does not wait for, to `PATIENCE_S`.
+    """
+    bgp = config.bgp
+    ends = [end for end in (bgp.lease_shut_s, bgp.lease_withdraw_s) if end] if bgp else []
+    return max(PATIENCE_LEAST_S, min([PATIENCE_S, *(end / 2 for end in ends)]))

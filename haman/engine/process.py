@@ -97,7 +97,7 @@ class Engine:
         directories = (config.state.directory, str(Path(config.api.socket).parent))
         identity = prepare(directories, [sys.executable, "-c", "import haman.cli"])
         self._supervisor = Supervisor(
-            controller, identity, self._loop, self._reporter, self._received
+            controller, identity, self._loop, self._reporter, self._received, config=config
         )
         self._exabgp = Exabgp(config.api.socket, identity, self._loop, self._reporter, environment)
         for problem in identity.problems:
@@ -260,7 +260,7 @@ class Engine:
         else:
             self._configure(config, loaded.passwords)
             # Only now: what the engine refuses, the controller never takes over.
-            self._supervisor.forward(signal.SIGHUP)
+            self._supervisor.reload(config)
             self._reporter.event("reloaded", f"the configuration has {self._status()}")
         self._notifier.ready(self._status())
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from haman.lab.drill import Drill, Step
 from haman.lab.runtime import UnshownError
 from haman.sim.faults import Fault, Faults
-from haman.sim.network import BGP, MESH, WIRE
+from haman.sim.host import Host
+from haman.sim.load import Load
+from haman.sim.network import BGP, MESH, WIRE, Network
 from haman.sim.plans import NS_PER_S
 
 CLIENTS = "clients"
@@ -52,7 +54,42 @@ WHY: Mapping[str, str] = {
 
 
 class DrillFaults(Faults):
-    """The faults of the model, and those that only drills make."""
+    """The faults of the model, and those that only drills make.
+
+    Args:
+        patience_ns: of each node's engine with a silent controller (`config.lease`).
+    """
+
+    def __init__(
+        self,
+        hosts: dict[str, Host],
+        network: Network,
+        load: Load,
+        most_ns: int,
+        patience_ns: Mapping[str, int],
+    ) -> None:
+        super().__init__(hosts, network, load, most_ns)
+        self._patience_ns = patience_ns
+
+    def _stop_controller(self, fault: Fault) -> Callable[[], None]:
+        """Until it goes on, or its engine ends it and starts another."""
+        host = self._hosts[fault.node]
+        process, over = host.controller_process, False
+
+        def undo() -> None:
+            nonlocal over
+            if not over:
+                over = True
+                process.go_on()
+
+        def replace() -> None:
+            if not over and host.engine_process.running:
+                host.kill_controller()
+                undo()
+
+        process.stop()
+        self._network.loop.after(self._patience_ns[fault.node], replace)
+        return undo
 
     def _end_engine(self, fault: Fault) -> None:
         """It dies and is not started again; its guard releases. The controller dies of it."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from haman.config.lease import controller_patience_s
 from haman.core.words import Condition
 from haman.lab.drill import Drill, Expect, Step
 from haman.lab.model import keys_of, options_of
@@ -20,7 +21,7 @@ from haman.lab.model_faults import DrillFaults, faults_of
 from haman.lab.paths import RouteChanged, spans
 from haman.lab.probe import Order, Result
 from haman.lab.runtime import LabError, UnshownError
-from haman.lab.services import Services, services_of
+from haman.lab.services import Services, configurations, services_of
 from haman.lab.tenure import AddressChanged, Tenure, tenures
 from haman.lab.topology import Topology
 from haman.lab.verdict import Record, StepDone, judge
@@ -103,6 +104,10 @@ class _Scene:
         self.drill = replace(drill, expect=judged(drill.expect))
         self.services: Services = services_of(topology)
         self.keys = keys_of(topology)
+        self.patience_ns = {
+            known.node: round(controller_patience_s(known.config) * NS_PER_S)
+            for known in configurations(topology)
+        }
         self.led = {
             name: Led(world, name)
             for name in [
@@ -179,7 +184,9 @@ class _Scene:
         start_ns, began = loop.now_ns, world.transcript.count
         self.probe = Probe(world, self.led[self.asked], self.drill.load, streams.of("probe"))
         self.probe.start()
-        hands = DrillFaults(world.hosts, world.network, world.load, MANY * NS_PER_S)
+        hands = DrillFaults(
+            world.hosts, world.network, world.load, MANY * NS_PER_S, self.patience_ns
+        )
         moved = tuple(
             dataclasses.replace(fault, at_ns=fault.at_ns + start_ns)
             for _, faults in planned

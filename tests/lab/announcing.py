@@ -21,8 +21,8 @@ SERVICE = "edge"
 PREFIXES = ("192.0.2.100/32", "2001:db8::100/128")
 NODES = ("lb1", "lb2", "lb3")
 DEADLINE_S = 15.0
-SHORT_LEASE = "[bgp]\nlease_shut_s = 6\nlease_withdraw_s = 9"
-"""Longer than a controller takes to start on a busy machine."""
+SHORT_LEASE = "[bgp]\nlease_shut_s = 8\nlease_withdraw_s = 11"
+"""Its second half is longer than a controller takes to start on a busy machine."""
 
 
 @dataclass

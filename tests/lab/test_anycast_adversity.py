@@ -3,6 +3,7 @@
 One lab for all tests; each leaves it as it found it. The router's kernel is the oracle.
 """
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from haman.api import schema
+from haman.lab import agent
 from tests.lab.adversity import eventually
 from tests.lab.announcing import NODES, PREFIXES, SERVICE, Fleet, announcing_fleet
 
@@ -53,16 +55,38 @@ def test_a_dead_controller_or_relay_ends_no_session_and_moves_no_route(fleet: Fl
     assert fleet.sessions("lb1") == before
 
 
-def test_a_hung_controller_leaves_by_its_lease_and_says_so_afterwards(fleet: Fleet) -> None:
-    before = fleet.sessions("lb1")
-    with fleet.never_without("lb2", "lb3"):
+def test_a_hung_controller_is_replaced_before_its_lease_ends(fleet: Fleet) -> None:
+    before, hung = fleet.sessions("lb1"), fleet.pids("lb1", "haman-controller")
+    begun = agent.last_event(fleet.lab.runtime, "lb1")
+    with fleet.never_without(*NODES):
         fleet.signal("lb1", "haman-controller", signal.SIGSTOP)
+        fleet.told("lb2", "peer-lost", "lb1 is not heard")
+        eventually(lambda: fleet.pids("lb1", "haman-controller") not in ([], hung))
+        fleet.be_well()
+    events = agent.events_since(fleet.lab.runtime, "lb1", begun)
+    assert "controller-hung" in events
+    assert "lease-expired" not in events
+    assert fleet.sessions("lb1") == before
+
+
+def test_without_a_controller_a_node_leaves_by_the_lease_and_says_so_afterwards(
+    fleet: Fleet,
+) -> None:
+    before = fleet.sessions("lb1")
+
+    def left() -> bool:
+        """Whoever is started is stopped before it has loaded what it would speak with."""
+        for pid in fleet.pids("lb1", "haman-controller"):
+            os.kill(pid, signal.SIGSTOP)
+        return "lb1" not in fleet.routed()
+
+    with fleet.never_without("lb2", "lb3"):
+        eventually(left, timeout_s=20)
         fleet.settle(lb2=1, lb3=1)
         fleet.told("lb2", "peer-lost", "lb1 is not heard")
         fleet.signal("lb1", "haman-controller", signal.SIGCONT)
         fleet.be_well()
-    events = fleet.events("lb1")
-    assert "lease-expired" in events
+    assert "lease-expired" in fleet.events("lb1")
     assert fleet.sessions("lb1") == before
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from haman.lab.services import services_of
+from haman.lab.services import configurations, services_of
 from haman.lab.topology import BadFileError, Endpoint, read_topology
 
 ROOT = Path(__file__).parents[2]
@@ -167,3 +167,13 @@ def test_what_is_no_topology_is_a_problem_not_a_crash(tmp_path: Path, text: str)
 def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match="No such file"):
         read_topology(tmp_path / "none.yml")
+
+
+@pytest.mark.parametrize("name", ["anycast", "edge"])
+def test_who_announces_finds_its_back_ends_before_its_router_has_it_back(name: str) -> None:
+    """The kernel asks once a second, and requests of `anycast-link-down` wait for no longer than half of one."""
+    topology = read_topology(ROOT / "lab" / f"{name}.clab.yml")
+    for known in configurations(topology):
+        node = topology.node(known.node)
+        lines = [" ".join(words) for words in node.exec] if node else []
+        assert any("100 >/proc/sys/net/ipv4/neigh/eth1/retrans_time_ms" in line for line in lines)
