@@ -39,7 +39,7 @@ from haman.core.vrrp.stall import begin_again, lost_by_stall
 from haman.core.words import Reason, Role
 from haman.engine.announce import Announcer
 from haman.engine.holdings import Holdings
-from haman.engine.members import GroupKey, Member
+from haman.engine.members import HEIR_WAIT_NS, GroupKey, Member
 from haman.engine.reporter import Reporter
 from haman.engine.wires import Wire, Wires
 from haman.system.sockets import Claimed
@@ -355,6 +355,13 @@ class Groups:
         self._announcer.announce(
             key, count=vip.garp_count, refresh_s=vip.garp_refresh_s, now_ns=now_ns
         )
+
+    def depart(self, key: Key, took_ns: int) -> None:
+        """A member's addresses are off: say so, unless whoever comes next has not waited for it."""
+        if (member := self.members.get(key)) is None or took_ns >= HEIR_WAIT_NS:
+            return
+        if (said := self._groups[member.group].core.departed(key)) is not None:
+            self._wires.send(member.wire, said)
 
     def announce_once(self, key: Key) -> None:
         """Send one frame for each address of a member; for the announcer."""

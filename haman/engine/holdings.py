@@ -67,6 +67,7 @@ class Holdings:
 
     Args:
         acquired: called once all addresses of a claim were confirmed.
+        removed: called when those of a claim let go of are off, and how many ns that took.
         failed: called when a wanted claim's addresses cannot be had.
         write_page: renews the guard's page for the places given: those that are guarded.
     """
@@ -78,6 +79,7 @@ class Holdings:
         reporter: Reporter,
         *,
         acquired: Callable[[Key], None],
+        removed: Callable[[Key, int], None],
         failed: Callable[[Key, Reason], None],
         write_page: Callable[[Iterable[InterfaceAddress]], None],
     ) -> None:
@@ -85,6 +87,7 @@ class Holdings:
         self._interfaces = interfaces
         self._reporter = reporter
         self._acquired = acquired
+        self._removed = removed
         self._failed = failed
         self._write_page = write_page
         self._configured: frozenset[tuple[str, str]] = frozenset()
@@ -288,6 +291,7 @@ class Holdings:
         ]
         for key in gone:
             holding = self._holdings.pop(key)
+            self._removed(key, now_ns - holding.since_ns)
             self._all_places = None
             service = key[0]
             if service in self._told_acquired and not self._of(service):

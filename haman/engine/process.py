@@ -117,6 +117,7 @@ class Engine:
             self._interfaces,
             self._reporter,
             acquired=self._addresses_acquired,
+            removed=lambda key, took_ns: self._groups.depart(key, took_ns),  # noqa: PLW0108 - made below
             failed=self._addresses_failed,
             write_page=self._write_page,
         )
@@ -319,8 +320,7 @@ class Engine:
 
     def _write_page(self, places: Iterable[InterfaceAddress]) -> None:
         farewells = lastwords.farewells(self._groups.farewells(), self._interfaces, self._wires)
-        left_out = self._last_words.write([*farewells, *map(lastwords.removal, places)])
-        if left_out:
+        if left_out := self._last_words.write([*farewells, *map(lastwords.removal, places)]):
             text = f"{left_out} last words do not fit into the guard's page; the lease covers them"
             self._reporter.noise("guard-full", text)
 

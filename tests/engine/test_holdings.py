@@ -33,6 +33,7 @@ class Rig:
     events: list[Event] = field(default_factory=list)
     acquired: list[Key] = field(default_factory=list)
     failures: list[Reason] = field(default_factory=list)
+    removed: list[tuple[Key, int]] = field(default_factory=list)
     pages: list[set[InterfaceAddress]] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
 
@@ -47,6 +48,7 @@ class Rig:
             self.interfaces,
             Reporter(self.events.append),
             acquired=self.acquired.append,
+            removed=lambda key, took_ns: self.removed.append((key, took_ns)),
             failed=self.failed or (lambda _key, reason: self.failures.append(reason)),
             write_page=self._write_page,
         )
@@ -110,8 +112,10 @@ def test_acquired_and_released_are_told_when_the_kernel_has_confirmed(rig: Rig) 
     rig.holdings.answered(Reconciled(before), 6_000_000)
     assert rig.types() == ["vip-acquired"], "an answer to older orders confirms nothing"
     assert not rig.holdings.empty
+    assert rig.removed == []
     rig.answer(at_ns=7_000_000)
     assert rig.types() == ["vip-acquired", "vip-released"]
+    assert rig.removed == [(KEY, 2_000_000)]
     assert rig.events[1].data == {"took_ms": 2.0}
     assert rig.pages[-1] == set()
     assert rig.holdings.empty
@@ -125,6 +129,7 @@ def test_what_is_stuck_is_not_released(rig: Rig) -> None:
     rig.holdings.flush(0)
     rig.answer(stuck=(Refusal(PLACE, 16, "busy"),))
     assert rig.types() == ["vip-acquired", "address-stuck"]
+    assert rig.removed == []
     again_ns = rig.holdings.deadline_ns
     assert again_ns == NS_PER_S
     asked = len(rig.submitted)

@@ -10,7 +10,7 @@ from haman.core.vrrp.messages import (
     SendAdvertisement,
     VirtualRouterConfig,
 )
-from haman.core.vrrp.packet import Advertisement
+from haman.core.vrrp.packet import MAX_INTERVAL_NS, V3, Advertisement
 from haman.core.vrrp.timers import ADVERTS_MISSED, NS_PER_S
 
 ANNOUNCE_EVERY_NS: Final = NS_PER_S
@@ -25,15 +25,23 @@ class Advertising:
 
     Attributes:
         farewell: the advert with priority 0.
+        departed: the one that says, after it, that the addresses are off; None in version 2, whose
+            routers drop an interval that is not their own.
         deadline: when the next advert is due, while active.
     """
 
-    __slots__ = ("_config", "_next_announcement", "_regular", "_sent_at", "deadline", "farewell")
+    __slots__ = (
+        "_config",
+        "_next_announcement",
+        "_regular",
+        "_sent_at",
+        "deadline",
+        "departed",
+        "farewell",
+    )
 
     def __init__(self, config: VirtualRouterConfig, now: int) -> None:
-        self._config = config
-        self._regular = _advertisement(config, config.priority)
-        self.farewell = _advertisement(config, 0)
+        self.configure(config)
         self.deadline = now
         self._sent_at = now
         self._next_announcement = now
@@ -86,8 +94,11 @@ class Advertising:
     def configure(self, config: VirtualRouterConfig) -> None:
         """Have another configuration from the next advert on."""
         self._config = config
-        self._regular = _advertisement(config, config.priority)
-        self.farewell = _advertisement(config, 0)
+        self._regular = _advertisement(config, config.priority, config.advert_interval_ns)
+        self.farewell = _advertisement(config, 0, config.advert_interval_ns)
+        self.departed: SendAdvertisement | None = None
+        if config.version == V3:
+            self.departed = _advertisement(config, 0, MAX_INTERVAL_NS[V3])
 
     def reconfigure(self, config: VirtualRouterConfig, now: int) -> tuple[Output, ...]:
         """Have another configuration while active, and say so; what both have is not touched."""
@@ -105,13 +116,15 @@ class Advertising:
         return tuple(outputs)
 
 
-def _advertisement(config: VirtualRouterConfig, priority: int) -> SendAdvertisement:
+def _advertisement(
+    config: VirtualRouterConfig, priority: int, interval_ns: int
+) -> SendAdvertisement:
     advertisement = Advertisement(
         version=config.version,
         vrid=config.vrid,
         priority=priority,
         addresses=config.addresses,
-        interval_ns=config.advert_interval_ns,
+        interval_ns=interval_ns,
         auth_type=config.auth_type,
         auth_data=config.auth_data,
     )

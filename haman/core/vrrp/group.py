@@ -126,6 +126,10 @@ class Group:
         """The priority 0 advert of every member."""
         return {key: router.farewell for key, router in self._routers.items()}
 
+    def departed(self, key: Key) -> SendAdvertisement | None:
+        """What a member says when its addresses are off; None = nothing."""
+        return self._routers[key].departed
+
     def snapshot(self) -> dict[Key, RouterSnapshot]:
         """The present state of every member."""
         return {key: router.snapshot() for key, router in self._routers.items()}

@@ -117,19 +117,20 @@ class Listening:
         self.deadline = max(said_at + self.stands_ns, self.deadline or 0)
 
     def takes_in(
-        self, theirs: int, source: IPAddress, now: int
+        self, advert: Advertisement, source: IPAddress, now: int
     ) -> tuple[bool, tuple[str, str] | None]:
         """An advert, as a backup: RFC 9568 section 6.4.2.
 
         Returns:
             Whether the timer was started anew, and a code and a text for operators.
         """
-        config, ours, told = self.config, self.config.priority, None
+        config, told = self.config, None
+        theirs, ours = advert.priority, config.priority
         if self.reported == source:
             self.start(now)  # its adverts arrive again, and say more than its reports
         if theirs == 0:
             if self.reported is None:
-                self.shorten(source, now)
+                self.shorten(source, now, departed=advert.departed)
             return False, None
         if theirs >= ours:
             self.end_hold()
@@ -164,12 +165,15 @@ class Listening:
         self._rival_at = now
         return now - self._rival_since >= self.down_ns
 
-    def shorten(self, source: IPAddress, now: int) -> None:
+    def shorten(self, source: IPAddress, now: int, *, departed: bool) -> None:
         """Priority 0 came in: wait for the skew alone, or for less if this one comes next.
+
+        Not at all, if it does and that one says then that its addresses are off.
 
         Never for longer than without it: a flood of these must not keep a backup waiting.
         """
-        end = now + self.release_ns
+        at_once = departed and self._releaser == source and self.config.heir_wait_ns is not None
+        end = now if at_once else now + self.release_ns
         if self.deadline is not None and end < self.deadline:
             self.deadline = end
             self._started_at = now

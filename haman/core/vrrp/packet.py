@@ -96,6 +96,15 @@ class Advertisement:
     auth_data: bytes = b""
     checksum: Checksum | None = field(default=None, compare=False)
 
+    @property
+    def departed(self) -> bool:
+        """The sender has let go, and its kernel has confirmed that the addresses are off: haman says so.
+
+        By the longest interval there is, which with priority 0 means nothing to others (RFC 9568 section 6.4.2:
+        the timer becomes Skew_Time, whatever it says).
+        """
+        return self.priority == 0 and self.interval_ns == MAX_INTERVAL_NS[V3]
+
 
 def encode(
     advertisement: Advertisement,

@@ -19,10 +19,10 @@ Transitions: `transitions.TRANSITIONS`. What a late call does: `stall`.
 
 Invariants
     The addresses are installed ⇔ the role is active.
-    Whoever lets go says priority 0, then removes. Whoever yields to a higher one says its own
-    priority once more, then removes: else the higher one, cut off until now, would never learn that
-    the link knows another's MAC, and would not announce. In a planned move (`yields_to`) not: the
-    taker has spoken for both.
+    Whoever lets go says priority 0, removes, and says that it has (`departed`). Whoever yields to a
+    higher one says its own priority once more, then removes: else the higher one, cut off until now,
+    would never learn that the link knows another's MAC, and would not announce. In a planned move
+    (`yields_to`) not: the taker has spoken for both.
     A step has at most five outputs besides `Observed`.
     After `TimePassed` the deadline lies in the future, or there is none.
 """
@@ -145,15 +145,13 @@ class VirtualRouter:
     def advertise_along(self, now_ns: int) -> tuple[SendAdvertisement, ...]:
         """The regular advert, if it is due soon: others of the group leave now."""
         now = self._advance(now_ns)
-        if self.role is not Role.ACTIVE or not self._advertising.is_due_soon(now):
-            return ()
-        return (self._advertising.send(now),)
+        is_due = self.role is Role.ACTIVE and self._advertising.is_due_soon(now)
+        return (self._advertising.send(now),) if is_due else ()
 
     @property
     def deadline_ns(self) -> int | None:
         """When to `step` with `TimePassed`; None = only another input matters."""
-        deadline = self._deadline
-        return None if deadline is None else deadline - self._offset_ns
+        return None if self._deadline is None else self._deadline - self._offset_ns
 
     @property
     def _deadline(self) -> int | None:
@@ -161,8 +159,13 @@ class VirtualRouter:
 
     @property
     def farewell(self) -> SendAdvertisement:
-        """The advert with priority 0, ready for whoever has to send it in this router's stead."""
+        """The advert with priority 0, for whoever has to send it in this router's stead."""
         return self._advertising.farewell
+
+    @property
+    def departed(self) -> SendAdvertisement | None:
+        """What follows when the addresses are off; None where nothing does."""
+        return None if self.role in (Role.BACKUP, Role.ACTIVE) else self._advertising.departed
 
     @property
     def willing(self) -> bool:
@@ -246,9 +249,8 @@ class VirtualRouter:
             return (Discarded(wrong[0]), *self._observations.make(*wrong, now))
         listening = self._listening
         listening.note(source, advertisement, now)
-
         if self.role is Role.BACKUP:
-            outputs = self._received_as_backup(advertisement.priority, source, now)
+            outputs = self._received_as_backup(event, now)
         elif self.role is Role.ACTIVE:
             outputs = self._received_as_active(advertisement.priority, source, now)
         else:
@@ -258,17 +260,17 @@ class VirtualRouter:
             outputs = (*outputs, *self._observations.make(code, text, now))
         return outputs
 
-    def _received_as_backup(self, theirs: int, source: IPAddress, now: int) -> tuple[Output, ...]:
+    def _received_as_backup(self, event: AdvertisementReceived, now: int) -> tuple[Output, ...]:
         """RFC 9568 section 6.4.2."""
         listening = self._listening
         was_held_down = listening.reported is not None
-        obeyed, told = listening.takes_in(theirs, source, now)
+        obeyed, told = listening.takes_in(event.advertisement, event.source, now)
         if obeyed:
             self._willing = None
         observed = self._observations.make(*told, now) if told is not None else ()
         if not was_held_down or listening.reported is not None:
             return observed
-        why = explain.heard_again(source)
+        why = explain.heard_again(event.source)
         self._reasons = (why,)
         return (*observed, Observed(why.code, why.text))
 
@@ -343,8 +345,7 @@ class VirtualRouter:
         return (*self._advertising.take(now), change)
 
     def _yield(self, why: Reason, now: int) -> tuple[Output, ...]:
-        last = self._advertising.send(now)
-        change = self._become(Role.BACKUP, (why,), now)
+        last, change = self._advertising.send(now), self._become(Role.BACKUP, (why,), now)
         return (last, RemoveAddresses(self._config.addresses), change)
 
     def _follow_to_active(self, reasons: tuple[Reason, ...], now: int) -> tuple[Output, ...]:
@@ -386,8 +387,7 @@ class VirtualRouter:
         return ()
 
     def _reconfigured(self, config: VirtualRouterConfig, now: int) -> tuple[Output, ...]:
-        old = self._config
-        if config == old:
+        if config == (old := self._config):
             return ()
         if (config.vrid, config.family) != (old.vrid, old.family):
             raise ValueError(f"virtual router {old.vrid}: another VRID or family is another router")

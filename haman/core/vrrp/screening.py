@@ -78,7 +78,7 @@ def mismatches(
     """Code and text of what an accepted advert and this configuration disagree about."""
     advertisement, source = received.advertisement, received.source
     found = []
-    if advertisement.interval_ns != config.advert_interval_ns:
+    if advertisement.interval_ns != config.advert_interval_ns and not advertisement.departed:
         text = (
             f"{source} advertises every {span(advertisement.interval_ns)}, this side every "
             f"{span(config.advert_interval_ns)}: a backup follows the active router"

@@ -15,7 +15,7 @@ from haman.core.vrrp.messages import (
     Started,
     TimePassed,
 )
-from haman.core.vrrp.packet import GROUP_V4, GROUP_V6, Checksum
+from haman.core.vrrp.packet import GROUP_V4, GROUP_V6, MAX_INTERVAL_NS, V3, Checksum
 from haman.core.vrrp.router import VirtualRouter
 from haman.core.vrrp.timers import down_ns, skew_ns
 from haman.core.words import Role
@@ -181,6 +181,59 @@ def test_the_one_known_to_come_next_does_not_wait_its_skew():
     quick.step(advert(0), T0)
     assert quick.deadline_ns == T0 + skew_ns(3, 254, S)
     assert backup(heir_wait_ns=5 * MS).deadline_ns == T0 + DOWN_150
+
+
+GONE = MAX_INTERVAL_NS[V3]
+
+
+def test_who_comes_next_takes_over_at_the_word_that_the_addresses_are_off() -> None:
+    router = backup(heir_wait_ns=5 * MS)
+    router.step(advert(200), T0)
+    router.step(advert(0), T0 + S)
+    assert router.deadline_ns == T0 + S + 5 * MS
+    assert codes(router.step(advert(0, interval_ns=GONE), T0 + S + MS)) == []
+    assert router.deadline_ns == T0 + S + MS
+    outputs = router.step(TimePassed(), T0 + S + MS)
+    assert code(outputs) == "released-by-peer"
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_that_word_is_for_version_3_and_follows_a_farewell(version: int) -> None:
+    router = active(version=version)
+    assert router.departed is None
+    outputs = router.step(Released(WHY), T0 + S)
+    assert kinds(outputs) == ["SendAdvertisement", "RemoveAddresses", "RoleChanged"]
+    if version == 2:
+        assert router.departed is None
+        return
+    said = router.departed.advertisement
+    assert said.departed
+    assert (said.priority, said.interval_ns) == (0, GONE)
+    assert not outputs[0].advertisement.departed
+
+
+@pytest.mark.parametrize(
+    ("heir_wait_ns", "first", "wait_ns"),
+    [
+        (None, PEER, SKEW_150),  # others may come before this one
+        (5 * MS, LESSER, 5 * MS),  # another one let go
+        (5 * MS, None, 5 * MS),  # its priority 0 was lost
+    ],
+)
+def test_else_it_is_a_priority_0_like_any_other(heir_wait_ns, first, wait_ns: int) -> None:
+    router = backup(heir_wait_ns=heir_wait_ns)
+    router.step(advert(200), T0)
+    if first is not None:
+        router.step(advert(0, first), T0 + S)
+    router.step(advert(0, interval_ns=GONE), T0 + S)
+    assert router.deadline_ns == T0 + S + wait_ns
+
+
+def test_that_word_changes_nothing_for_who_is_active_already() -> None:
+    router = active()
+    outputs = router.step(advert(0, interval_ns=GONE), T0 + MS)
+    assert router.role is Role.ACTIVE
+    assert codes(outputs) == []
 
 
 def test_6_4_2_a_flood_of_priority_0_never_postpones_taking_over():
