@@ -70,8 +70,7 @@ from haman.core.words import Condition, Reason, Stance
 
 NS_PER_S = 1_000_000_000
 ROUTERS_NS = NS_PER_S
-"""From an acknowledged withdrawal until no router sends anything here: FRR's kernel route is gone
-60 ms after the UPDATE (measured), slower hardware takes its time."""
+"""From an acknowledged withdrawal until no router sends anything here: of FRR 60 ms (measured)."""
 MISSING_NS = NS_PER_S
 """Addresses gone for so long do not come back by themselves: the engine repairs in milliseconds. One
 that is silent may only wait to be read, by a controller that was itself stopped."""
@@ -88,6 +87,7 @@ class ConfiguredAnycast:
         reduced_weights: falling.
         step_ns: how long each rung lasts on the way up.
         drain_ns: how long a drained node stays shut before it withdraws.
+        tail_ns: how long its connections may last from then on; 0 = they are cut.
     """
 
     name: str
@@ -96,6 +96,7 @@ class ConfiguredAnycast:
     reduced_weights: tuple[int, ...] = (50, 25)
     step_ns: int = 10 * NS_PER_S
     drain_ns: int = 5 * NS_PER_S
+    tail_ns: int = 60 * NS_PER_S
 
     @property
     def rungs(self) -> tuple["Rung", ...]:
@@ -366,8 +367,7 @@ class Ladder:
     def _climbing(self, at: Rung, footing: Footing) -> Reason:
         if not at.serves or not footing.servers:
             return because.ADDRESSES_AWAITED
-        step_s = self._configured.step_ns / NS_PER_S
-        full = self._configured.weight
+        full, step_s = self._configured.weight, self._configured.step_ns / NS_PER_S
         return because.climbing(self._configured.name, at.weight, full, footing.servers, step_s)
 
 
