@@ -1,14 +1,13 @@
 """What goes wrong: a schedule drawn from the seed, and how each fault begins and ends."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
 from haman.core.reports import NodeReport
-from haman.core.words import Utilization
 from haman.sim.host import Host
+from haman.sim.lies import LIES, lied
 from haman.sim.load import Load
 from haman.sim.network import BGP, MESH, NS_PER_MS, WIRE, Network, Quality
 from haman.sim.options import NETWORK_FAULTS, Options
@@ -16,7 +15,6 @@ from haman.sim.peers import SCHEMA, Posted
 from haman.sim.plans import NS_PER_S, NodePlan
 
 CHANNELS: Final = (WIRE, MESH, BGP)
-LIES: Final = ("negative", "nan", "huge", "from-the-future", "empty", "no-storm")
 EARLIEST_NS: Final = 4 * NS_PER_S
 """All hosts are up by then."""
 TWIN_EVERY_NS: Final = 200 * NS_PER_MS
@@ -89,6 +87,8 @@ class Faults:
         self.active: list[Fault] = []
         self.changed_ns = 0
         """When a fault last began or ended."""
+        self.hits: dict[str, int] = {}
+        """The same, by kind."""
 
     def schedule(self, faults: tuple[Fault, ...], note: Callable[[str], None]) -> None:
         """Have all of them happen; each has ended when the first phase ends."""
@@ -100,7 +100,7 @@ class Faults:
         loop = self._network.loop
         note(f"fault: {str(fault)[12:]}")
         undo = getattr(self, f"_{fault.kind.replace('-', '_')}")(fault)
-        self.changed_ns = loop.now_ns
+        self.changed_ns = self.hits[fault.kind] = loop.now_ns
         if undo is None:
             return
         self.active.append(fault)
@@ -109,7 +109,7 @@ class Faults:
 
     def _end(self, fault: Fault, undo: Callable[[], None], note: Callable[[str], None]) -> None:
         self.active.remove(fault)
-        self.changed_ns = self._network.loop.now_ns
+        self.changed_ns = self.hits[fault.kind] = self._network.loop.now_ns
         note(f"over: {fault.kind} {fault.node}")
         undo()
 
@@ -374,24 +374,3 @@ def _changed(plan: NodePlan, amount: float) -> NodePlan:
         moved = {name: max(1, priority - 25) for name, priority in plan.priorities.items()}
         return replace(plan, priorities=moved)
     return replace(plan, gate=replace(plan.gate, dwell_ns=plan.gate.dwell_ns + NS_PER_S))
-
-
-def lied(report: NodeReport, told: str) -> NodeReport:
-    """A report of which something is not true."""
-
-    def each(change: Callable[[Utilization], Utilization]) -> NodeReport:
-        return replace(report, resources=tuple(map(change, report.resources)))
-
-    match told:
-        case "negative":
-            return each(lambda r: replace(r, used=-1.0))
-        case "nan":
-            return each(lambda r: replace(r, used=math.nan, ceiling=math.nan))
-        case "huge":
-            return each(lambda r: replace(r, ceiling=1e300))
-        case "from-the-future":
-            return each(lambda r: replace(r, age_ms=-1e6))
-        case "no-storm":
-            return replace(report, storm=None, connections=None)
-        case _:
-            return replace(each(lambda r: replace(r, used=0.0)), connections=0)

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from random import Random
 from typing import Final, Protocol
 
-from haman.core.announcements import Announcement, AnycastStance
-from haman.core.facts import EngineReported, HoldersSaid, VipStance
+from haman.core.announcements import Announcement
+from haman.core.facts import EngineReported, HoldersSaid
+from haman.core.handover.pivot_facts import TailNote
 from haman.core.permits import Message, VipMove
 from haman.core.situation import OperatorIntent
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import AdvertisementReceived, SendAdvertisement
 from haman.core.words import Reason
+from haman.sim.around import Declared
 from haman.sim.bgp import Relay
 from haman.sim.clocks import Clock
 from haman.sim.controller import LINK_NS, Controller
@@ -22,6 +23,8 @@ from haman.sim.peers import SCHEMA, Posted
 from haman.sim.plans import NS_PER_S, NodePlan
 from haman.sim.process import Process
 from haman.sim.server import Server
+from haman.sim.steering import Steering
+from haman.sim.streams import Streams
 from haman.sim.surroundings import Surroundings, Troubles
 
 BOOT_NS: Final = NS_PER_S
@@ -42,10 +45,10 @@ class Host:
     """A machine of the cluster."""
 
     def __init__(
-        self, world: World, plan: NodePlan, random: Random, late_ns: int, drift_ppm: int
+        self, world: World, plan: NodePlan, streams: Streams, late_ns: int, drift_ppm: int
     ) -> None:
         self._world = world
-        self._random = random
+        self._random = random = streams.of(f"host {plan.name}")
         self.plan = plan
         self.name = plan.name
         self.troubles = Troubles(late_ns=late_ns)
@@ -55,6 +58,7 @@ class Host:
         self.engine_process = self._process()
         self.controller_process = self._process()
         self.relay_process = self._process()
+        self.keeper = self._process()
         self.relay = Relay(
             self.name,
             loop=world.loop,
@@ -63,7 +67,17 @@ class Host:
             routers=world.routers,
             changed=self._relay_changed,
         )
-        self.engine = Engine(plan, self.clock, self.engine_process, self.kernel, self)
+        self.steering = Steering(
+            self.clock,
+            streams.of(f"steering {plan.name}"),
+            engine=self.engine_process,
+            child=self.keeper,
+            count=lambda service: world.connections.at(self.name, service),
+            changed=lambda: self.engine_said(self.engine.report()),
+        )
+        self.engine = Engine(
+            plan, self.clock, self.engine_process, self.kernel, self, steering=self.steering
+        )
         self.controller: Controller | None = None
         self.intent = OperatorIntent()
         self.powered = False
@@ -74,7 +88,7 @@ class Host:
 
     @property
     def _processes(self) -> tuple[Process, ...]:
-        return (self.engine_process, self.controller_process, self.relay_process)
+        return (self.engine_process, self.controller_process, self.relay_process, self.keeper)
 
     def _process(self) -> Process:
         return Process(self._world.loop, self.clock, self._late_ns)
@@ -101,6 +115,7 @@ class Host:
         for process in (self.engine_process, self.controller_process):
             process.die()
         self.controller = None
+        self.steering.clear()
         self.relay.end()
         self.kernel.clear()
         self.server.reset()
@@ -150,6 +165,7 @@ class Host:
         self.engine_process.die()
         self.controller_process.die()
         self.controller = None
+        self.steering.clear()
         self.engine.last_words()
         self.relay.end()
         self._world.loop.after(RESTART_NS, self._start_engine)
@@ -250,9 +266,9 @@ class Host:
 
     # ---- around the controller -----------------------------------------------------------------
 
-    def declare(self, stances: tuple[VipStance, ...], anycast: tuple[AnycastStance, ...]) -> None:
+    def declare(self, wanted: Declared) -> None:
         """To the engine."""
-        self.engine_process.post(LINK_NS, lambda: self.engine.declare(stances, anycast))
+        self.engine_process.post(LINK_NS, lambda: self.engine.declare(wanted))
 
     def order(self, vip: str, reasons: tuple[Reason, ...]) -> None:
         """To the engine."""
@@ -358,6 +374,10 @@ class Host:
     def moves(self, move: VipMove) -> None:
         """For checkers."""
         self._world.moves(self.name, move)
+
+    def tail_noted(self, service: str, note: TailNote) -> None:
+        """For checkers."""
+        self._world.tail_noted(self.name, service, note)
 
     def gate_changed(self) -> None:
         """For checkers."""

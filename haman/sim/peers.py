@@ -125,7 +125,8 @@ def _standing(report: NodeReport) -> tuple[object, ...]:
     return (
         report.condition,
         [(v.role, v.priority, v.active_router, [r.code for r in v.reasons]) for v in report.vips],
-        [(a.stance, a.weight, a.neighbors_up) for a in report.anycast],
+        [(a.stance, a.weight, a.neighbors_up, a.tail, a.steers) for a in report.anycast],
+        report.links,
         report.drained,
         report.paused,
         permits,

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from haman.core.gate import GateSettings
 from haman.core.handover.messages import VipPlace
+from haman.core.handover.steering import LinkPlace
 from haman.core.heirs import ConfiguredVip
 from haman.core.ladder import ConfiguredAnycast
 from haman.core.permits import PermitSettings
@@ -95,6 +96,11 @@ class NodePlan:
         return tuple(
             VipPlace(v.name, "", tuple(str(self.source(f)) for f in v.families)) for v in self.vips
         )
+
+    @property
+    def links(self) -> tuple[LinkPlace, ...]:
+        """On which it speaks BGP."""
+        return (LinkPlace(f"02:00:00:00:00:{10 + self.place:02x}", (str(self.source(4)),)),)
 
     def source(self, family: int) -> IPAddress:
         """Where its adverts come from."""

@@ -97,6 +97,12 @@ class Tails:
         before, self._waiting = self._waiting, frozenset(s.service for s in stances if s.waits)
         return before != self._waiting
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is asked for, served or steered, nor about to be."""
+        rest = all(pivot.state in {"idle", "done"} for pivot in self._pivots.values())
+        return rest and not any(survivor.peer for survivor in self._survivors.values())
+
     def orders(self, now_ns: int) -> tuple[SteerOrder, ...]:
         """What the engine shall do."""
         sides: tuple[Pivot | Survivor, ...] = (
