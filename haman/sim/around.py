@@ -58,6 +58,9 @@ class AroundController(Proxy, Protocol):
     def sessions_up(self) -> int:
         """Routers that hear this host."""
 
+    def greet(self) -> None:
+        """Have the peers say at once what they are."""
+
     def publish(self, posted: Posted) -> None:
         """Tell the peers."""
 

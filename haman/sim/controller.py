@@ -91,6 +91,7 @@ class Controller:
 
     def start(self) -> None:
         """Sense, probe and tick from now on."""
+        self._around.greet()
         self._senses.start()
         self._tick()
 
@@ -257,6 +258,11 @@ class Controller:
             self.decide()
             self.publish_soon()
 
+    def relay_said(self) -> None:
+        """The relay has acknowledged something, or a session with the routers came or went."""
+        self.decide()
+        self.publish_soon()
+
     def vip_released(self, vip: str, why: tuple[Reason, ...]) -> None:
         """The kernel has let go of a VIP: tell the heir, unless a better node has it already."""
         declared = self._declared[0] if self._declared else ()
@@ -312,8 +318,12 @@ class Controller:
         """Report now."""
         self._publishing = False
         self._published_ns = self._clock.now_ns
+        self._around.publish(self.posted())
+
+    def posted(self) -> Posted:
+        """A report, to be sent."""
         self._counter += 1
-        self._around.publish(Posted(self.report(), self._life, self._counter))
+        return Posted(self.report(), self._life, self._counter)
 
     def report(self) -> NodeReport:
         """What this node says of itself."""

@@ -12,13 +12,15 @@ from haman.sim.load import Load
 from haman.sim.network import BGP, MESH, NS_PER_MS, WIRE, Network, Quality
 from haman.sim.options import NETWORK_FAULTS, Options
 from haman.sim.peers import SCHEMA, Posted
-from haman.sim.plans import NS_PER_S, NodePlan
+from haman.sim.plans import NS_PER_S, varied
 
 CHANNELS: Final = (WIRE, MESH, BGP)
 EARLIEST_NS: Final = 4 * NS_PER_S
 """All hosts are up by then."""
 TWIN_EVERY_NS: Final = 200 * NS_PER_MS
 TWIN_LIFE: Final = 1_000_000
+LOOK_NS: Final = NS_PER_S // 2
+"""How often whoever restarts a drained node looks whether it may, and how long that takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ class Faults:
         self._hosts = hosts
         self._network = network
         self._load = load
-        self._most_ns = most_ns
+        self.most_ns = most_ns
+        """By then each is over."""
         self.active: list[Fault] = []
         self.changed_ns = 0
         """When a fault last began or ended."""
@@ -104,7 +107,7 @@ class Faults:
         if undo is None:
             return
         self.active.append(fault)
-        end_ns = min(fault.at_ns + fault.for_ns, self._most_ns)
+        end_ns = min(fault.at_ns + fault.for_ns, self.most_ns)
         loop.at(end_ns, lambda: self._end(fault, undo, note))
 
     def _end(self, fault: Fault, undo: Callable[[], None], note: Callable[[str], None]) -> None:
@@ -267,6 +270,24 @@ class Faults:
     def _drain(self, fault: Fault) -> Callable[[], None]:
         return self._intend(self._hosts[fault.node], drained=True)
 
+    def _restart(self, fault: Fault) -> Callable[[], None]:
+        """Drained, and restarted, agent and proxy, once its tail is over; if it is in time."""
+        host, loop = self._hosts[fault.node], self._network.loop
+        end_ns = min(loop.now_ns + fault.for_ns, self.most_ns)
+
+        def look() -> None:
+            if loop.now_ns >= end_ns:
+                return
+            if not _is_free(host):
+                loop.after(LOOK_NS, look)
+                return
+            host.kill_engine()
+            host.kill_proxy()
+            loop.after(LOOK_NS, host.start_proxy)
+
+        loop.after(LOOK_NS, look)
+        return self._intend(host, drained=True)
+
     def _pause(self, fault: Fault) -> Callable[[], None]:
         return self._intend(self._hosts[fault.node], paused=True)
 
@@ -289,7 +310,7 @@ class Faults:
         """Another configuration, and the old one back when it is over."""
         host = self._hosts[fault.node]
         before = host.plan
-        host.reload(_changed(before, fault.amount))
+        host.reload(varied(before, fault.amount))
         return lambda: host.reload(before)
 
     # ---- kernel, network, load -----------------------------------------------------------------
@@ -367,10 +388,8 @@ class Faults:
             clients.storm()
 
 
-def _changed(plan: NodePlan, amount: float) -> NodePlan:
-    if amount < 0.4:
-        return replace(plan, preempt=not plan.preempt)
-    if amount < 0.7:
-        moved = {name: max(1, priority - 25) for name, priority in plan.priorities.items()}
-        return replace(plan, priorities=moved)
-    return replace(plan, gate=replace(plan.gate, dwell_ns=plan.gate.dwell_ns + NS_PER_S))
+def _is_free(host: Host) -> bool:
+    """Nothing is left on a drained node, and it steers for nobody."""
+    controller = host.controller
+    rests = controller is not None and controller.tails.idle and host.steering.idle
+    return rests and host.announced() == () and not host.connections

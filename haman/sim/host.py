@@ -1,7 +1,6 @@
 """One machine: power, clock, kernel, proxy, and the processes of the agent."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, Protocol
 
 from haman.core.announcements import Announcement
@@ -65,14 +64,14 @@ class Host:
             random=random,
             process=self.relay_process,
             routers=world.routers,
-            changed=self._relay_changed,
+            changed=self.session_changed,
         )
         self.steering = Steering(
             self.clock,
             streams.of(f"steering {plan.name}"),
             engine=self.engine_process,
             child=self.keeper,
-            count=lambda service: world.connections.at(self.name, service),
+            count=lambda service: world.connections.at(plan.name, service),
             changed=lambda: self.engine_said(self.engine.report()),
         )
         self.engine = Engine(
@@ -212,6 +211,11 @@ class Host:
         self._tell_controller(lambda c: c.reconfigure(plan, proxy_alive=alive))
 
     @property
+    def connections(self) -> int:
+        """To its anycast services, of those that are known one by one."""
+        return sum(self._world.connections.at(self.name, a.name) for a in self.plan.anycast)
+
+    @property
     def reachable(self) -> bool:
         """Packets find somebody."""
         return self.powered and not self.paused
@@ -290,23 +294,31 @@ class Host:
         """Routers that hear this host."""
         return int(self._world.routers.is_up(self.name))
 
-    def _relay_changed(self) -> None:
-        self._tell_controller(_decide)
-
     def session_changed(self) -> None:
-        """A session with the routers came or went."""
-        self._tell_controller(_decide)
+        """The relay has acknowledged something, or a session with the routers came or went."""
+        self._tell_controller(lambda c: c.relay_said())
 
     def look_at_session(self) -> None:
         """The way to the routers is another one."""
         self._world.routers.look(self.name)
 
+    def greet(self) -> None:
+        """To every peer, which answers with a report."""
+        for name, other in self._world.hosts.items():
+            if name != self.name:
+                path = (MESH, self.name, name)
+                self._world.network.send(path, lambda other=other: other.greeted(self.name))  # type: ignore[misc]
+
+    def greeted(self, peer: str) -> None:
+        """A peer has started."""
+        controller = self.controller
+        if self.reachable and controller is not None:
+            said = controller.posted().told(self.troubles.lies, self.troubles.schema)
+            self.controller_process.post(0, lambda: self.post(peer, said))
+
     def publish(self, posted: Posted) -> None:
         """To every peer."""
-        report = posted.report
-        for lie in self.troubles.lies:
-            report = lie(report)
-        said = replace(posted, report=report, schema=self.troubles.schema)
+        said = posted.told(self.troubles.lies, self.troubles.schema)
         for name in self._world.hosts:
             if name != self.name:
                 self.post(name, said)
@@ -347,11 +359,8 @@ class Host:
 
     def served(self) -> int:
         """New clients served lately."""
-        return (
-            0
-            if self.troubles.deaf or not self.server.alive
-            else round(self.server.handshakes_per_s)
-        )
+        answers = self.server.alive and not self.troubles.deaf
+        return round(self.server.handshakes_per_s) if answers else 0
 
     def tell(self, peer: str, message: Message) -> None:
         """To one peer."""
@@ -386,8 +395,3 @@ class Host:
     def note(self, what: str, why: str = "") -> None:
         """Into the transcript."""
         self._world.note(self.name, what, why)
-
-
-def _decide(controller: Controller) -> None:
-    controller.decide()
-    controller.publish_soon()

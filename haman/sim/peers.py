@@ -5,7 +5,8 @@ not get in, a peer without a young one is not fresh, a node that hears nobody is
 this node's own name is another node's.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from haman.core import because
 from haman.core.reports import NodeReport, PathView, PeerView
@@ -14,6 +15,7 @@ from haman.core.words import Reason
 SCHEMA = 1
 NS_PER_MS = 1_000_000
 NAMESAKE_NS = 5_000_000_000
+Lie = Callable[[NodeReport], NodeReport]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,13 @@ class Posted:
     sender: int
     counter: int
     schema: int = SCHEMA
+
+    def told(self, lies: tuple[Lie, ...], schema: int) -> "Posted":
+        """As a node with such troubles sends it."""
+        report = self.report
+        for lie in lies:
+            report = lie(report)
+        return replace(self, report=report, schema=schema)
 
 
 @dataclass(slots=True)

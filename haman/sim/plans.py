@@ -1,6 +1,6 @@
 """What the simulated nodes are configured with: the part of a configuration that cores see."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from haman.core.gate import GateSettings
@@ -107,3 +107,13 @@ class NodePlan:
         if family == 4:
             return IPv4Address(f"10.0.0.{10 + self.place}")
         return IPv6Address(f"fe80::{10 + self.place:x}")
+
+
+def varied(plan: NodePlan, amount: float) -> NodePlan:
+    """Another configuration of the same node; `amount`, 0 to 1, says in what."""
+    if amount < 0.4:
+        return replace(plan, preempt=not plan.preempt)
+    if amount < 0.7:
+        moved = {name: max(1, priority - 25) for name, priority in plan.priorities.items()}
+        return replace(plan, priorities=moved)
+    return replace(plan, gate=replace(plan.gate, dwell_ns=plan.gate.dwell_ns + NS_PER_S))

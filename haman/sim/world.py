@@ -1,4 +1,4 @@
-"""A run: the world is built, faults happen, faults end, what is left must heal."""
+"""A run: the world is built, faults happen, faults end, what is left must heal; then planned moves, in some."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -6,6 +6,7 @@ from typing import Final
 from haman.core.handover.pivot_facts import TailNote
 from haman.core.permits import Message, VipMove
 from haman.sim import faults as schedule
+from haman.sim import moves
 from haman.sim import options as drawing
 from haman.sim.bgp import ROUTER, Routers
 from haman.sim.checkers import CHECKERS, LOOK_NS, Checker, Violated, pending
@@ -56,6 +57,7 @@ class World:
     def __init__(self, options: Options, faults: tuple[Fault, ...], streams: Streams) -> None:
         self.options = options
         self._planned = faults
+        self._moves = moves.draw(options, streams.of("moves"))
         self.loop = Loop()
         self.transcript = Transcript()
         self.network = Network(self.loop, streams.of("network"), options.quality)
@@ -146,7 +148,7 @@ class World:
             checker.moves(host, move)
 
     def run(self) -> Outcome:
-        """Both phases; whatever is violated ends the run."""
+        """All phases; whatever is violated ends the run."""
         violation = None
         try:
             self._look()
@@ -155,6 +157,8 @@ class World:
             self.faults.schedule(self._planned, lambda what: self.note("", what))
             self.loop.run_until(self.options.safety_ns)
             self._heal()
+            if self._moves:
+                self._move()
         except Violated as found:
             violation = found
             self.note("", f"VIOLATED {found.checker}", found.text)
@@ -178,6 +182,16 @@ class World:
         self.load.step(self.loop.now_ns)
         self.connections.step(self.loop.now_ns)
         self.loop.after(STEP_NS, self._serve)
+
+    def _move(self) -> None:
+        """Planned moves, and nothing else."""
+        self.note("", "planned moves")
+        now_ns = self.loop.now_ns
+        planned = tuple(replace(each, at_ns=now_ns + each.at_ns) for each in self._moves)
+        self.faults.most_ns = max(each.at_ns + each.for_ns for each in planned)
+        self.faults.schedule(planned, lambda what: self.note("", what))
+        self.loop.run_until(self.faults.most_ns)
+        self._heal()
 
     def _heal(self) -> None:
         """No fault is left."""

@@ -68,6 +68,7 @@ from haman.core.handover.pivot_facts import (
     SWITCH_NS,
     WAIT_NS,
     Heard,
+    Late,
     Other,
     PivotFacts,
     TailNote,
@@ -110,6 +111,7 @@ class Pivot:
         self._links: dict[str, tuple[LinkPlace, ...]] = {}
         self._own: SteerReport | None = None
         self._reasons: tuple[Reason, ...] = ()
+        self._late = Late()
         self._left: int | None = None
         self._passed: int | None = None
         self._withdrawn_ns: int | None = None
@@ -122,7 +124,7 @@ class Pivot:
     def step(self, facts: PivotFacts, now_ns: int) -> tuple[TailNote, ...]:
         """Look around; what is to be noted."""
         notes = self._observe(facts, now_ns)
-        heard = Heard(self._service, facts.peers)
+        heard = Heard(self._service, facts.peers, self._late.see(facts.peers, now_ns))
         before = None
         while before != self._state:  # what needs no waiting is done at once
             before = self._state

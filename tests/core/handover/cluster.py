@@ -101,6 +101,7 @@ class Cluster:
         self.nodes = {name: Node(name, configured) for name in names}
         self.heard: dict[str, tuple[NodeReport, int]] = {}
         self.now_ns = 0
+        self.fresh_ns = NS_PER_S
         self.run(2)
 
     def __getitem__(self, name: str) -> Node:
@@ -133,7 +134,7 @@ class Cluster:
         for other in sorted(self.nodes.keys() - {name}):
             report, at_ns = self.heard.get(other, (None, 0))
             age_ns = self.now_ns - at_ns
-            fresh = report is not None and age_ns < NS_PER_S
+            fresh = report is not None and age_ns < self.fresh_ns
             views.append(PeerView(other, report, age_ns / NS_PER_MS, fresh))
         return tuple(views)
 

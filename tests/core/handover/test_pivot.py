@@ -166,7 +166,7 @@ def test_what_the_drained_node_does_not_know_goes_down_the_line() -> None:
 def test_a_survivor_that_falls_silent_leaves_the_line() -> None:
     cluster = in_tail()
     cluster["c"].dead = True
-    cluster.run(seconds(2))
+    cluster.run(seconds(3))
     assert cluster["a"].order(Side.TAKING).next == "d"
     assert cluster["d"].order(Side.TAKING).after == (cluster["a"].places[0].mac,)
 
@@ -183,6 +183,20 @@ def test_a_survivor_that_is_late_stays_in_line() -> None:
         cluster.step()
         assert lost(cluster) == []
     assert cluster["a"].order(Side.TAKING).next == "c"
+
+
+def test_a_survivor_whose_reports_are_rare_and_lost_stays_in_line() -> None:
+    cluster = in_tail()
+    cluster.fresh_ns = round(1.5 * NS_PER_S)  # one each 500 ms
+    cluster["c"].mute = True
+    for _ in range(seconds(2)):
+        cluster.step()
+        assert lost(cluster) == []
+    assert not any(peer.fresh for peer in cluster.peers("b") if peer.name == "c")
+    cluster["c"].mute = False
+    for _ in range(seconds(2)):
+        cluster.step()
+        assert lost(cluster) == []
 
 
 def test_the_tail_ends_at_its_timeout_and_says_what_it_cut() -> None:
