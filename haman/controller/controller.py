@@ -199,6 +199,7 @@ class Controller:
             intent=self._intent.current,
             peers=peers,
             isolated=self._peers.isolated(),
+            awaits=self._peers.awaits(),
             namesake=self._peers.namesake(),
             resources=sensed.resources,
             roles=roles,
@@ -310,10 +311,8 @@ class Controller:
     # ---- what goes out ---------------------------------------------------------------------
 
     def _own(self) -> NodeReport:
-        decision = self._decision
         sensed = self._senses.snapshot()
-        if decision is None:
-            decision = Decision((), sensed.condition, sensed.reasons)
+        decision = self._decision or Decision((), sensed.condition, sensed.reasons)
         said = self._engine.reported
         return node_report(
             self._config,

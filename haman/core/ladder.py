@@ -26,7 +26,7 @@ peers' consent or up because one took it back.
         –                                              full, reduced             shut
         others serve, shut in force for `drain`        shut                      withdrawn
         nobody else serves, proxy well, addresses up   withdrawn                 shut: last resort
-    starting, or addresses not up                      any                       stays
+    starting, or addresses not up, peers not heard yet any                       stays
     well, others serve and are made ready (`pivot`)    shut, withdrawn           stays
     well, would change its weight, the same            full, reduced             stays, waits
     well, others serve, by permit                      full, reduced, shut       permitted rung
@@ -156,8 +156,8 @@ class Footing:
     Attributes:
         condition: of the proxy, as the senses judge it: starting, in-service, saturated or fault.
         serviceable: in a fault: the proxy answers again and is only held down after flapping.
-        complete: the kernel has all addresses, and they are renewed; None while the engine has not
-            said.
+        complete: the kernel has all addresses, and they are renewed; None while that, or whether
+            others serve, is not known yet.
         in_force: what the relay holds; None while it is not reached.
         servers: the other nodes that serve.
         holds: why nothing should move, best first; empty = nothing is against it.

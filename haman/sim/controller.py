@@ -128,6 +128,7 @@ class Controller:
             intent=self._around.intent,
             peers=self._peers.views(now_ns),
             isolated=self._peers.isolated(now_ns),
+            awaits=self._peers.awaits(now_ns),
             namesake=self._peers.namesake(now_ns),
             resources=self._senses.sensor.utilizations,
             roles=said.vips if said is not None else (),

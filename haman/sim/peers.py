@@ -103,6 +103,11 @@ class Peers:
             return False
         return not any(self.is_fresh(name, now_ns) for name in self._peers)
 
+    def awaits(self, now_ns: int) -> bool:
+        """A peer was never heard, and has not had the time to answer since this node began."""
+        young = now_ns - self._started_ns <= self._fresh_ns
+        return young and any(peer.report is None for peer in self._peers.values())
+
     def namesake(self, now_ns: int) -> Reason | None:
         """Another node of this name; None = none was heard lately."""
         if self._namesake_ns is None or now_ns - self._namesake_ns > NAMESAKE_NS:

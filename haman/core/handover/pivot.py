@@ -374,9 +374,10 @@ class Pivot:
         return TailNote("tail-ended", Reason("passed-on", text), self._line)
 
     def _closing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> None:
-        self._again |= facts.drained != self._for_drain or (facts.shifts and not self._refused)
-        said = now_ns >= self._ends_ns - CLOSING_NS + SAY_OVER_NS
-        if (said and not heard.steer(self._id)) or now_ns >= self._ends_ns:
+        more = (facts.shifts or facts.comes) and not self._refused
+        self._again |= facts.drained != self._for_drain or more
+        said = now_ns >= self._ends_ns - CLOSING_NS + SAY_OVER_NS and not heard.steer(self._id)
+        if said or now_ns >= self._ends_ns:
             self._settle(*self._reasons)
             self._state = "idle" if self._again else "done"
 

@@ -7,7 +7,7 @@ from haman.core.frozen import dataclass
 from haman.core.handover.messages import NS_PER_MS, NS_PER_S
 from haman.core.handover.steering import LEASE_NS, TAIL, SteerReport, SteerWord, TailWord
 from haman.core.handover.survivor import DRAINS_ITSELF
-from haman.core.ladder import Rung, servers
+from haman.core.ladder import WITHDRAWN, Rung, servers
 from haman.core.reports import PeerView
 from haman.core.words import Reason, Stance
 
@@ -106,6 +106,46 @@ class Late:
         return frozenset(n for n, at_ns in self._fresh_ns.items() if 0 < now_ns - at_ns < LATE_NS)
 
 
+class RungWatch:
+    """What routers were told of this node, and since when.
+
+    Attributes:
+        withdrawn_ns: since when it is withdrawn; None = it is not.
+        steady_ns: when the rung last changed, or the tail began.
+    """
+
+    def __init__(self) -> None:
+        self.withdrawn_ns: int | None = None
+        self.steady_ns = 0
+        self._at: Rung | None = None
+        self._highest = 0
+
+    def see(self, in_force: Rung | None, now_ns: int) -> bool:
+        """Take in what is in force; whether that is news."""
+        if in_force != WITHDRAWN:
+            self.withdrawn_ns = None
+        elif self.withdrawn_ns is None:
+            self.withdrawn_ns = now_ns
+        moved, self._at = in_force != self._at, in_force
+        if moved:
+            self.steady_ns = now_ns
+        self._highest = max(self._highest, _weight(in_force))
+        return moved
+
+    def begin(self, now_ns: int) -> None:
+        """A tail begins."""
+        self.steady_ns, self._highest = now_ns, _weight(self._at)
+
+    @property
+    def fell(self) -> bool:
+        """Routers send less here than before: own connections come by survivors, which nobody counts."""
+        return _weight(self._at) < self._highest
+
+
+def _weight(rung: Rung | None) -> int:
+    return rung.weight if rung is not None and rung.serves else 0
+
+
 class Heard:
     """The fresh reports of peers, about one service.
 
@@ -148,10 +188,14 @@ class Heard:
         return tuple(sorted(name for name, word in self.words(tail).items() if word.ready))
 
     def line(self, tail: str, line: tuple[str, ...]) -> tuple[str, ...]:
-        """Who stays in a line, and who comes to its end; so nobody else's next changes."""
-        ready = self.ready(tail)
-        stay = (name for name in line if name in self._late or name in ready)
-        return tuple(dict.fromkeys((*stay, *ready)))
+        """Who stays in a line, and who comes to its end; so nobody else's next changes.
+
+        One that changes its rules for another line is not ready meanwhile, and would leave it for that.
+        """
+        words = self.words(tail)
+        steer = {name for name, word in words.items() if word.problem is None}
+        stay = (name for name in line if name in self._late or name in steer)
+        return tuple(dict.fromkeys((*stay, *self.ready(tail))))
 
     def steer(self, tail: str) -> bool:
         """Somebody steers for it, or is about to."""
