@@ -24,8 +24,9 @@ it names the first in line its heir, and is free.
     tail     asks,  free; addresses stay   drained: no connection is left, withdrawn for
              began                         LEAST_TAIL_NS, and there is one survivor       closing
                                              there are several: the first is the heir     passing
-                                           not drained: nothing is handed on, and no rung
-                                             has changed for `quiet_ns`                   closing
+                                           not drained: nothing is handed on, no rung has
+                                             changed for `quiet_ns`, and none is
+                                             lower than before, or no connection left   closing
                                            tail_ns since it began, was undrained, or a
                                              rung came into force while it comes back     closing
                                            the proxy is dead (and not merely restarted,
@@ -71,6 +72,7 @@ from haman.core.handover.pivot_facts import (
     Late,
     Other,
     PivotFacts,
+    RungWatch,
     TailNote,
     muster,
     no_tail,
@@ -85,7 +87,6 @@ from haman.core.handover.steering import (
     TailWord,
     lease_end,
 )
-from haman.core.ladder import WITHDRAWN, Rung
 from haman.core.words import Reason
 
 _SERVES_ON = ("tail", "passing", "covered")
@@ -114,9 +115,7 @@ class Pivot:
         self._late = Late()
         self._left: int | None = None
         self._passed: int | None = None
-        self._withdrawn_ns: int | None = None
-        self._steady_ns = 0
-        self._in_force: Rung | None = None
+        self._rung = RungWatch()
         self._drained = self._for_drain = self._adopted = self._again = self._refused = False
 
     # ---- surface -------------------------------------------------------------------------------
@@ -183,13 +182,7 @@ class Pivot:
 
     def _observe(self, facts: PivotFacts, now_ns: int) -> list[TailNote]:
         notes: list[TailNote] = []
-        if facts.in_force != WITHDRAWN:
-            self._withdrawn_ns = None
-        elif self._withdrawn_ns is None:
-            self._withdrawn_ns = now_ns
-        moved, self._in_force = facts.in_force != self._in_force, facts.in_force
-        if moved:
-            self._steady_ns = now_ns
+        moved = self._rung.see(facts.in_force, now_ns)
         turned, self._drained = facts.drained != self._drained, facts.drained
         if self._state == "tail" and (turned or (moved and not facts.drained)):
             self._ends_ns = now_ns + self.tail_ns
@@ -274,7 +267,7 @@ class Pivot:
     def _covered(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
         other = heard.other(lambda o: self._node in o.word.line)
         self._id = other.word.id if other is not None else self._id
-        over = _since(self._withdrawn_ns, LEAST_TAIL_NS, now_ns) and self._left == 0
+        over = _since(self._rung.withdrawn_ns, LEAST_TAIL_NS, now_ns) and self._left == 0
         if facts.drained and other and not over and not facts.dead and now_ns < self._ends_ns:
             return None
         self._settle()
@@ -286,7 +279,8 @@ class Pivot:
         return TailNote("tail-ended", why, cut=self._left or 0)
 
     def _begin(self, now_ns: int, *refusals: Reason) -> TailNote:
-        self._steady_ns, reason = now_ns, self._reason()
+        self._rung.begin(now_ns)
+        reason = self._reason()
         self._enter("tail", now_ns + self.tail_ns, reason, *refusals)
         return TailNote("tail-started", reason, self._line)
 
@@ -344,7 +338,7 @@ class Pivot:
         free = facts.drained and self._left == 0
         if facts.ending or (facts.dead and not free):
             return self._finish(Reason("broken", "the proxy or the agent ended here"), now_ns)
-        free = free and _since(self._withdrawn_ns, LEAST_TAIL_NS, now_ns)
+        free = free and _since(self._rung.withdrawn_ns, LEAST_TAIL_NS, now_ns)
         if free and len(self._line) > 1:
             self._heir = self._line[0]
             self._enter("passing", now_ns + PASS_NS, *self._reasons)
@@ -356,14 +350,16 @@ class Pivot:
             text = "routers send every connection to the node that knows it"
             return self._finish(Reason("settled", text), now_ns)
         elif now_ns >= self._ends_ns:
-            left = self._left if facts.drained else self._passed
+            fell = self._rung.fell and not facts.drained  # of its own, some come by survivors
+            left = None if fell else self._left if facts.drained else self._passed
             count = "an unknown number of" if left is None else str(left)
             text = f"{count} connections were left after {self.tail_ns / NS_PER_S:g} s"
             return self._finish(Reason("tail-timeout", text), now_ns, left or 0)
         return None
 
     def _is_quiet(self, quiet_ns: int, now_ns: int) -> bool:
-        return self._passed == 0 and now_ns - self._steady_ns >= quiet_ns
+        steady = now_ns - self._rung.steady_ns >= quiet_ns
+        return steady and self._passed == 0 and (self._left == 0 or not self._rung.fell)
 
     def _passing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
         taken = heard.other(lambda o: o.word.of == self._id)

@@ -29,7 +29,8 @@ class Node:
     """One of them.
 
     `connections` are what its engine counts, `passed` what it hands on; `problem` is the engine's; `mute`: reports are lost;
-    `hangs`: the engine never gets anything done.
+    `hangs`: the engine never gets anything done; `slow`: rules are in force so many ticks later; `held_back`:
+    it may not come to be announced.
     """
 
     name: str
@@ -44,6 +45,9 @@ class Node:
     problem: Reason | None = None
     mute: bool = False
     hangs: bool = False
+    slow: int = 0
+    held_back: bool = False
+    worked: tuple[object, int] = ((), 0)
     old: bool = False
     dead: bool = False
     ordered: tuple[SteerOrder, ...] = ()
@@ -127,6 +131,10 @@ class Cluster:
 
     def _engine(self, node: Node, order: SteerOrder) -> SteerReport:
         passed = node.passed if order.side is Side.GIVING else 0
+        rules = (order.side, order.peer, order.next, order.after)
+        node.worked = (rules, node.worked[1] + 1 if node.worked[0] == rules else 0)
+        if node.worked[1] < node.slow:
+            return SteerReport(order)
         return SteerReport(order, node.problem is None, node.problem, node.connections, passed)
 
     def peers(self, name: str) -> tuple[PeerView, ...]:
@@ -145,6 +153,7 @@ class Cluster:
             drained=node.drained,
             in_force=node.in_force,
             servers=servers("edge", peers),
+            holds=(Reason("paused", "paused"),) if node.held_back else (),
             shed=node.shed,
         )
         word = node.survivor.word

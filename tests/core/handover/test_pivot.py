@@ -199,6 +199,36 @@ def test_a_survivor_whose_reports_are_rare_and_lost_stays_in_line() -> None:
         assert lost(cluster) == []
 
 
+def test_a_line_that_grows_loses_nobody_meanwhile() -> None:
+    cluster = draining()
+    cluster["c"].hangs = True
+    cluster.run(LONG, lambda: cluster["b"].pivot.state == "tail")
+    line = cluster["b"].pivot.word.line
+    assert line == ("a", "d")
+    for name in line:
+        cluster[name].slow = 3
+    cluster["c"].hangs = False
+    for _ in range(seconds(4)):
+        cluster.step()
+        assert cluster["b"].pivot.word.line in {line, (*line, "c")}
+    assert cluster["d"].order(Side.TAKING).next == "c"
+
+
+def test_who_comes_back_while_its_last_tail_closes_asks_again() -> None:
+    cluster = in_tail(connections=3)
+    node = cluster["b"]
+    node.held_back, node.drained = True, False
+    cluster.run(2)
+    node.connections = 0
+    cluster.run(LONG, lambda: node.pivot.state == "closing")
+    assert not node.in_force.serves
+    node.held_back = False
+    while not node.in_force.serves:
+        steered = [n.steers_for for n in cluster.nodes.values() if n is not node]
+        cluster.step()
+    assert steered == ["b", "b", "b"]
+
+
 def test_the_tail_ends_at_its_timeout_and_says_what_it_cut() -> None:
     cluster = in_tail(connections=7)
     cluster.run(LONG, lambda: quiet(cluster))

@@ -6,7 +6,7 @@ from haman.core.handover.messages import NS_PER_S, Side
 from haman.core.handover.pivot_facts import ASK_BACK_NS, CLOSING_NS, QUIET_NS
 from haman.core.ladder import Rung, Shed
 from haman.core.words import Reason, Stance
-from tests.core.handover.cluster import FULL, HALF, STEPS, TICK_NS, Cluster
+from tests.core.handover.cluster import FULL, HALF, STEPS, TAIL_NS, TICK_NS, Cluster
 
 QUARTER = Rung(Stance.REDUCED, 25)
 NO_RULES = Reason("no-rules", "libnftables.so.1 is not installed")
@@ -65,6 +65,35 @@ def test_survivors_steer_before_a_permit_takes_weight_away_and_while_segments_ar
     cluster.run(LONG, lambda: quiet(cluster))
     assert node.codes[1:] == ["tail-ended: settled"]
     assert node.in_force == HALF
+
+
+def test_a_node_with_less_weight_is_steered_to_while_it_has_connections() -> None:
+    """Routers send some of them to others now, and what survivors steer here nobody counts."""
+    cluster = four()
+    node = cluster["b"]
+    node.connections = 5
+    shed(cluster)
+    until_moved(cluster, HALF)
+    node.shed = Shed(HALF)
+    for _ in range(seconds(TAIL_NS / NS_PER_S - 1)):
+        cluster.step()
+        assert lost(cluster) == []
+    assert node.codes == ["tail-started: tail"]
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert node.codes[1:] == ["tail-ended: tail-timeout"]
+    assert "unknown number" in node.notes[-1].reason.text
+
+
+def test_a_node_that_has_its_weight_again_is_steered_to_while_segments_are_handed_on() -> None:
+    cluster = four()
+    node = cluster["b"]
+    node.connections = 5
+    shed(cluster)
+    until_moved(cluster, HALF)
+    node.shed = None
+    until_moved(cluster, FULL)
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert node.codes == ["tail-started: tail", "tail-ended: settled"]
 
 
 def test_on_the_way_back_the_tail_of_a_new_wish_is_a_new_one() -> None:
