@@ -221,6 +221,8 @@ def test_who_comes_back_while_its_last_tail_closes_asks_again() -> None:
     cluster.run(2)
     node.connections = 0
     cluster.run(LONG, lambda: node.pivot.state == "closing")
+    cluster.run(4)
+    assert node.pivot.state == "closing"
     assert not node.in_force.serves
     node.held_back = False
     while not node.in_force.serves:
