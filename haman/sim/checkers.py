@@ -116,6 +116,11 @@ class Checker:
         raise Violated(self.name, text, self.world.loop.now_ns)
 
 
+def overrides(checker: Checker, name: str) -> bool:
+    """Whether a checker cares for what this method is told."""
+    return getattr(type(checker), name) is not getattr(Checker, name)
+
+
 class Lasting(Checker):
     """Something that may be so for a while, and no longer."""
 

@@ -7,10 +7,10 @@ from haman.sim.faults import Fault
 from haman.sim.options import Options
 from haman.sim.plans import NS_PER_S
 
-PART: Final = 0.3
+PART: Final = 0.1
 """Of the seeds with tails."""
 KINDS: Final = ("drain", "drain", "restart", "hot")
-MOST: Final = 3
+MOST: Final = 2
 WITHIN_S: Final = 12.0
 LENGTHS_S: Final = (1.0, 6.0, 15.0, 25.0)
 

@@ -48,6 +48,7 @@ class _Peer:
     sender: int = -1
     counter: int = -1
     fresh: bool = False
+    paths: tuple[str, ...] = ()
 
 
 class Peers:
@@ -73,6 +74,8 @@ class Peers:
             return False
         peer.sender, peer.counter = posted.sender, posted.counter
         said, peer.report, peer.heard_ns = peer.report, posted.report, now_ns
+        if said is None or said.sources != posted.report.sources:
+            peer.paths = _paths(posted.report)
         return said is None or _standing(said) != _standing(posted.report)
 
     def views(self, now_ns: int) -> tuple[PeerView, ...]:
@@ -83,7 +86,7 @@ class Peers:
                 peer.report,
                 (now_ns - (self._started_ns if peer.report is None else peer.heard_ns)) / NS_PER_MS,
                 peer.report is not None and now_ns - peer.heard_ns <= self._fresh_ns,
-                _paths(peer, now_ns),
+                tuple(PathView(p, (now_ns - peer.heard_ns) / NS_PER_MS) for p in peer.paths),
             )
             for name, peer in self._peers.items()
         )
@@ -125,12 +128,10 @@ class Peers:
         return tuple(found)
 
 
-def _paths(peer: _Peer, now_ns: int) -> tuple[PathView, ...]:
+def _paths(report: NodeReport) -> tuple[str, ...]:
     """The mesh runs on the link of the VIPs, between the addresses that adverts come from."""
-    vips = peer.report.sources.values() if peer.report is not None else ()
-    sources = {source for each in vips for source in each}
-    age_ms = (now_ns - peer.heard_ns) / NS_PER_MS
-    return tuple(PathView(f"{source}:4710", age_ms) for source in sorted(sources))
+    sources = {source for each in report.sources.values() for source in each}
+    return tuple(f"{source}:4710" for source in sorted(sources))
 
 
 def _standing(report: NodeReport) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from haman.sim import faults as schedule
 from haman.sim import moves
 from haman.sim import options as drawing
 from haman.sim.bgp import ROUTER, Routers
-from haman.sim.checkers import CHECKERS, LOOK_NS, Checker, Violated, pending
+from haman.sim.checkers import CHECKERS, LOOK_NS, Checker, Violated, overrides, pending
 from haman.sim.connections import Connection, Connections
 from haman.sim.faults import Fault, Faults
 from haman.sim.host import Host
@@ -87,6 +87,8 @@ class World:
         self.checkers: list[Checker] = [
             make(self) for make in (*CHECKERS, *PERMIT_CHECKERS, *TAIL_CHECKERS)
         ]
+        # Most said of all, and of interest to few.
+        self._reported = [c.reported for c in self.checkers if overrides(c, "reported")]
         self.routers.attach(
             {name: host.relay for name, host in self.hosts.items()},
             lambda name: self.hosts[name].reachable,
@@ -139,8 +141,8 @@ class World:
 
     def reported(self, host: str, peer: str) -> None:
         """For checkers: a report of a peer has been read."""
-        for checker in self.checkers:
-            checker.reported(host, peer)
+        for reported in self._reported:
+            reported(host, peer)
 
     def moves(self, host: str, move: VipMove) -> None:
         """For checkers: a VIP is about to move by permit."""

@@ -63,6 +63,8 @@ class Tails:
             said: the engine's word; None = it has said nothing yet.
             now_ns: the monotonic instant.
         """
+        if not self._services:
+            return situation, ()
         reports = said.steers if said is not None else None
         notes: list[tuple[str, TailNote]] = []
         for service in self._services:
