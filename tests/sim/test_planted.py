@@ -15,6 +15,10 @@ SEEDS = {
     "lost-release": (3,),
     "namesake-ignored": (206,),
     "one-way-untold": (1124,),
+    "survivors-steer-nothing": (6,),
+    "pivot-waits-for-nobody": (7,),
+    "line-of-the-ready": (24,),
+    "heedless-return": (135,),
 }
 """Found by `python -m tests.sim.planted BUG 1 1000`."""
 
