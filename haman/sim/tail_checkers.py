@@ -5,7 +5,10 @@ comes back - no established connection is lost. Losses are excused from the inst
 
 - a fault of `EXCUSING` begins, lasts or ends, or the gate of a proxy comes to fault, or all have just
   booted: nobody planned that;
-- a node that is not drained is shut: a permit has taken all of its load. Its way back is not steered yet;
+- a node that is not drained serves nothing: a permit has taken all of its load, and its way back is not
+  steered yet;
+- a tail settles in which another node's routes have changed: the pivot's own connections that routers have
+  moved by that come by survivors, and are not counted yet;
 - a tail is refused, or is ended by its time: the node has said so, with the reason;
 
 until the cluster has come to rest: all nodes are up, none is in fault, no tail is asked for or served, nothing
@@ -16,7 +19,9 @@ connection whose proxy died is lost with it, and not judged. Nothing is judged w
 from typing import Final
 
 from haman.core.handover.pivot_facts import TailNote
-from haman.core.words import Condition, Stance
+from haman.core.ladder import SERVING
+from haman.core.words import Condition
+from haman.sim.bgp import Route
 from haman.sim.checkers import Checker, Truth
 from haman.sim.connections import Connection
 from haman.sim.plans import NS_PER_S
@@ -58,6 +63,8 @@ class Kept(Checker):
         self._excuse = "all have just booted"
         self._judged_ns = 0
         """When the last excuse ended."""
+        self._began: dict[tuple[str, str], int] = {}
+        self._changed: dict[tuple[str, str], int] = {}
 
     def gate_changed(self, host: str) -> None:
         """A proxy that is in fault releases at once."""
@@ -65,10 +72,24 @@ class Kept(Checker):
         if controller is not None and controller.condition is Condition.FAULT:
             self._excuse = f"{host} is in fault"
 
+    def route_changed(
+        self, service: str, host: str, before: Route | None, after: Route | None
+    ) -> None:
+        """Connections move, of all nodes."""
+        if before != after:
+            self._changed[service, host] = self.world.loop.now_ns
+
     def tail_noted(self, host: str, service: str, note: TailNote) -> None:
         """It was refused, or took too long."""
         if note.kind == "tail-refused" or note.reason.code == "tail-timeout":
             self._excuse = f"{service} on {host}: {note.reason.text}"
+        elif note.kind == "tail-started":
+            self._began[service, host] = self.world.loop.now_ns
+        elif note.reason.code == "settled":
+            began_ns = self._began.get((service, host), 0)
+            others = (at for key, at in self._changed.items() if key != (service, host))
+            if any(at >= began_ns for at in others):
+                self._excuse = f"{service} on {host}: settled while others moved"
 
     def lost(self, connection: Connection, how: str) -> None:
         """One is lost that its node still has."""
@@ -99,8 +120,8 @@ class Kept(Checker):
         for name, host in self.world.hosts.items():
             decision = host.controller.decision if host.controller is not None else None
             stances = decision.anycast if decision is not None and not host.intent.drained else ()
-            if any(stance.stance is Stance.SHUT for stance in stances):
-                return f"{name} is shut by permit"
+            if any(stance.stance not in SERVING for stance in stances):
+                return f"{name} serves nothing"
         return ""
 
     def _rests(self) -> bool:
