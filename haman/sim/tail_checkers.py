@@ -63,6 +63,7 @@ class Kept(Checker):
         self._excuse = "all have just booted"
         self._judged_ns = 0
         """When the last excuse ended."""
+        self._hit_ns = 0
         self._began: dict[tuple[str, str], int] = {}
         self._changed: dict[tuple[str, str], int] = {}
 
@@ -104,7 +105,7 @@ class Kept(Checker):
         if not self._judges:
             return
         if hit := self._hit():
-            self._excuse = hit
+            self._excuse, self._hit_ns = hit, self.world.loop.now_ns
         elif self._excuse and self._rests():
             self._excuse, self._judged_ns = "", self.world.loop.now_ns
             self.world.note("", "connections are judged")
@@ -127,7 +128,7 @@ class Kept(Checker):
     def _rests(self) -> bool:
         world, now_ns = self.world, self.world.loop.now_ns
         hits = [at for kind, at in world.faults.hits.items() if kind in EXCUSING]
-        if now_ns - max([world.connections.moved_ns, *hits]) < SETTLED_NS:
+        if now_ns - max([world.connections.moved_ns, self._hit_ns, *hits]) < SETTLED_NS:
             return False
         for name, host in world.hosts.items():
             controller = host.controller

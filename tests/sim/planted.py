@@ -112,11 +112,6 @@ def line_of_the_ready(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pivot.Heard, "line", flapping)
 
 
-def heedless_return(patch: pytest.MonkeyPatch) -> None:
-    """A node that has just started takes itself for alone, before any peer had the time to answer."""
-    patch.setattr(Peers, "awaits", lambda *_: False)
-
-
 BUGS: dict[str, tuple[Plant, str]] = {
     "grant-without-reservation": (grant_without_reservation, "one-grant"),
     "stale-peer-counted-as-empty": (stale_peer_counted_as_empty, "unanimous"),
@@ -128,7 +123,6 @@ BUGS: dict[str, tuple[Plant, str]] = {
     "survivors-steer-nothing": (survivors_steer_nothing, "kept"),
     "pivot-waits-for-nobody": (pivot_waits_for_nobody, "kept"),
     "line-of-the-ready": (line_of_the_ready, "kept"),
-    "heedless-return": (heedless_return, "kept"),
 }
 
 

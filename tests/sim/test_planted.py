@@ -18,7 +18,6 @@ SEEDS = {
     "survivors-steer-nothing": (6,),
     "pivot-waits-for-nobody": (7,),
     "line-of-the-ready": (24,),
-    "heedless-return": (135,),
 }
 """Found by `python -m tests.sim.planted BUG 1 1000`."""
 
