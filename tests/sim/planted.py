@@ -102,16 +102,6 @@ def pivot_waits_for_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pivot, "muster", hasty)
 
 
-def line_of_the_ready(patch: pytest.MonkeyPatch) -> None:
-    """Who changes its rules for another line leaves it meanwhile."""
-
-    def flapping(self: pivot.Heard, tail: str, line: tuple[str, ...]) -> tuple[str, ...]:
-        ready = self.ready(tail)
-        return tuple(dict.fromkeys((*(n for n in line if n in ready), *ready)))
-
-    patch.setattr(pivot.Heard, "line", flapping)
-
-
 BUGS: dict[str, tuple[Plant, str]] = {
     "grant-without-reservation": (grant_without_reservation, "one-grant"),
     "stale-peer-counted-as-empty": (stale_peer_counted_as_empty, "unanimous"),
@@ -122,7 +112,6 @@ BUGS: dict[str, tuple[Plant, str]] = {
     "one-way-untold": (one_way_untold, "one-holder"),
     "survivors-steer-nothing": (survivors_steer_nothing, "kept"),
     "pivot-waits-for-nobody": (pivot_waits_for_nobody, "kept"),
-    "line-of-the-ready": (line_of_the_ready, "kept"),
 }
 
 
