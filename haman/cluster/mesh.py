@@ -320,6 +320,11 @@ class Mesh:
             return False
         return not any(view.fresh for view in self.views(now_ns))
 
+    def awaits(self, now_ns: int) -> bool:
+        """A peer was never heard, and has not had the time to answer since this node began."""
+        young = now_ns - self._started_ns <= self._fresh_ns
+        return young and any(peer.report is None for peer in self._peers.values())
+
     def _send(self, name: str, body: bytes) -> None:
         datagram = self._channel.seal(name, body)
         for address in self._peers[name].paths:

@@ -32,6 +32,7 @@ def _configured(service: Anycast) -> ConfiguredAnycast:
         service.reduced_weights,
         round(service.step_s * NS_PER_S),
         round(service.drain_s * NS_PER_S),
+        round(service.handover_timeout_s * NS_PER_S),
     )
 
 

@@ -26,7 +26,7 @@ from haman.cluster.packets import Answer, Handover, Order, Packet, Released
 from haman.config.model import Config
 from haman.controller.anycast import configured_anycast
 from haman.controller.bgp_side import BgpSide
-from haman.controller.drains import Drains
+from haman.controller.drains import tail_events
 from haman.controller.failovers import Failovers
 from haman.controller.hooks import Hooks
 from haman.controller.lookout import Lookout
@@ -48,6 +48,7 @@ from haman.controller.sensing import Sensing
 from haman.controller.surface import ClusterSnapshot, JournalEntry, Outcome
 from haman.controller.ticker import Ticker
 from haman.core.decide import Decider, Decision, FailoverEnded
+from haman.core.handover.tails import Tails
 from haman.core.heirs import ConfiguredVip
 from haman.core.reports import NodeReport
 from haman.core.situation import Situation
@@ -76,7 +77,7 @@ class Controller:
         )
         self._senses = Sensing(config, parts.senses, self.decide)
         self._bgp = BgpSide(config, parts.announcer, parts.clock, self._bgp_changed, self.note)
-        self._drains = Drains(config)
+        self._tails = Tails(config.node.name, configured_anycast(config))
         self._decider = Decider(configured_vips(config), configured_anycast(config))
         self._permits = PermitSide(config, self._decider, self._peers, parts.clock, parts.recorder)
         self._decision: Decision | None = None
@@ -198,6 +199,7 @@ class Controller:
             intent=self._intent.current,
             peers=peers,
             isolated=self._peers.isolated(),
+            awaits=self._peers.awaits(),
             namesake=self._peers.namesake(),
             resources=sensed.resources,
             roles=roles,
@@ -208,15 +210,14 @@ class Controller:
             parting=self._failovers.parting,
             engine_age_ms=self._engine.age_ms(now_ns),
         )
-        situation, tails = self._drains.step(situation, said, now_ns, self.wall_ns())
+        situation, tails = self._tails.step(situation, said, now_ns)
         stances = self._engine.stances
         unweighted, awake = self._lookout.unweighted, not self._wakefulness.overslept(now_ns)
         stepped = self._permits.step(situation, self._own(), now_ns, unweighted, awake=awake)
         before, self._decision = self._decision, stepped.decision
         decision, wall_ns = self._decision, self.wall_ns()
-        digest = self._bgp.digest(said)
+        digest, steers = self._bgp.digest(said), self._tails.orders(now_ns)
         orders = self._failovers.handovers.follow(decision.stances)
-        steers = self._drains.orders(now_ns)
         self._moving = bool(orders or steers or situation.asks or situation.ending)
         declared = self._engine.declare(decision.stances, decision.anycast, digest, orders, steers)
         announced = self._bgp.declare(decision)
@@ -225,12 +226,12 @@ class Controller:
         permitted = self._permits.follow(stepped, self._failovers)
         condition = condition_event(self._config.node.name, before, decision, wall_ns)
         moved = stance_events(stances, decision.stances, wall_ns) if declared else ()
-        self.note(*condition, *moved, *tails, *announced, *permitted)
+        self.note(*condition, *moved, *tail_events(tails, wall_ns), *announced, *permitted)
         if declared or condition or announced or permitted:
             self._peers.publish_soon()
         self._compare(now_ns)
         self._failovers.give_back(situation)
-        if self._drains.heed(decision.anycast) or stepped.moves:
+        if self._tails.heed(decision.anycast) or stepped.moves:
             self.decide()
 
     def _compare(self, now_ns: int) -> None:
@@ -310,10 +311,8 @@ class Controller:
     # ---- what goes out ---------------------------------------------------------------------
 
     def _own(self) -> NodeReport:
-        decision = self._decision
         sensed = self._senses.snapshot()
-        if decision is None:
-            decision = Decision((), sensed.condition, sensed.reasons)
+        decision = self._decision or Decision((), sensed.condition, sensed.reasons)
         said = self._engine.reported
         return node_report(
             self._config,
@@ -321,7 +320,7 @@ class Controller:
             said,
             decision,
             self._intent.current,
-            anycast=self._drains.told(self._bgp.services(decision.anycast, said)),
+            anycast=self._tails.told(self._bgp.services(decision.anycast, said)),
             neighbors=self._bgp.neighbors(said),
             permits=self._permits.report,
             engine_age_ms=self._engine.word_age_ms,
@@ -373,7 +372,7 @@ class Controller:
     def reconfigure(self, config: Config, keys: tuple[ClusterKey, ...]) -> None:
         """Take over a configuration that was checked; nothing here can fail any more."""
         self._config = config
-        self._drains.reconfigure(config)
+        self._tails.reconfigure(configured_anycast(config))
         self._decider.reconfigure(configured_vips(config), configured_anycast(config))
         self._permits.reconfigure(config)
         self._failovers.reconfigured()

@@ -75,6 +75,10 @@ class PeerSide:
         """Peers are configured and none is heard."""
         return self._mesh is not None and self._mesh.isolated(self._clock.monotonic_ns())
 
+    def awaits(self) -> bool:
+        """A peer has not had the time to answer since this node began."""
+        return self._mesh is not None and self._mesh.awaits(self._clock.monotonic_ns())
+
     @property
     def rejected(self) -> dict[str, int]:
         """Datagrams dropped since the start, by reason."""

@@ -27,6 +27,11 @@ ADDRESSES_AWAITED = Reason(
     "goes on as soon as the engine says that the kernel has all of the service's addresses",
 )
 
+PEERS_AWAITED = Reason(
+    "peers-awaited",
+    "this agent has just started, and goes on as soon as its peers have answered, or had the time to",
+)
+
 ENGINE_SILENT = Reason(
     "engine-silent", "the engine has stopped reporting, and the leases of its addresses end"
 )

@@ -26,7 +26,7 @@ peers' consent or up because one took it back.
         –                                              full, reduced             shut
         others serve, shut in force for `drain`        shut                      withdrawn
         nobody else serves, proxy well, addresses up   withdrawn                 shut: last resort
-    starting, or addresses not up                      any                       stays
+    starting, or addresses not up, peers not heard yet any                       stays
     well, others serve and are made ready (`pivot`)    shut, withdrawn           stays
     well, would change its weight, the same            full, reduced             stays, waits
     well, others serve, by permit                      full, reduced, shut       permitted rung
@@ -70,13 +70,11 @@ from haman.core.announcements import Announcement, AnycastStance
 from haman.core.frozen import dataclass
 from haman.core.handover.steering import TailStanding
 from haman.core.serving import SERVING
-from haman.core.serving import servers as servers  # noqa: PLC0414 - it is exported
 from haman.core.words import Condition, Reason, Stance
 
 NS_PER_S = 1_000_000_000
 ROUTERS_NS = NS_PER_S
-"""From an acknowledged withdrawal until no router sends anything here: FRR's kernel route is gone
-60 ms after the UPDATE (measured), slower hardware takes its time."""
+"""From an acknowledged withdrawal until no router sends anything here: of FRR 60 ms (measured)."""
 MISSING_NS = NS_PER_S
 """Addresses gone for so long do not come back by themselves: the engine repairs in milliseconds. One
 that is silent may only wait to be read, by a controller that was itself stopped."""
@@ -92,6 +90,7 @@ class ConfiguredAnycast:
         reduced_weights: falling.
         step_ns: how long each rung lasts on the way up.
         drain_ns: how long a drained node stays shut before it withdraws.
+        tail_ns: how long its connections may last from then on; 0 = they are cut.
     """
 
     name: str
@@ -100,6 +99,7 @@ class ConfiguredAnycast:
     reduced_weights: tuple[int, ...] = (50, 25)
     step_ns: int = 10 * NS_PER_S
     drain_ns: int = 5 * NS_PER_S
+    tail_ns: int = 60 * NS_PER_S
 
     @property
     def rungs(self) -> tuple["Rung", ...]:
@@ -159,8 +159,8 @@ class Footing:
     Attributes:
         condition: of the proxy, as the senses judge it: starting, in-service, saturated or fault.
         serviceable: in a fault: the proxy answers again and is only held down after flapping.
-        complete: the kernel has all addresses, and they are renewed; None while the engine has not
-            said.
+        complete: the kernel has all addresses, and they are renewed; None while that, or whether
+            others serve, is not known yet.
         in_force: what the relay holds; None while it is not reached.
         servers: the other nodes that serve.
         holds: why nothing should move, best first; empty = nothing is against it.
@@ -373,8 +373,7 @@ class Ladder:
     def _climbing(self, at: Rung, footing: Footing) -> Reason:
         if not at.serves or not footing.servers:
             return because.ADDRESSES_AWAITED
-        step_s = self._configured.step_ns / NS_PER_S
-        full = self._configured.weight
+        full, step_s = self._configured.weight, self._configured.step_ns / NS_PER_S
         return because.climbing(self._configured.name, at.weight, full, footing.servers, step_s)
 
 

@@ -54,6 +54,8 @@ def footing(
 ) -> Footing:
     """What the ladder of a service stands upon; `reasons` are those of the node's condition."""
     complete, missing = _addresses(service.name, situation)
+    if situation.awaits and complete:
+        complete = None  # whether others serve is not known yet, nor so whom to ask
     announced, serving = situation.announced, servers(service.name, situation.peers)
     return Footing(
         condition=situation.condition,
@@ -84,7 +86,7 @@ def _addresses(service: str, situation: Situation) -> tuple[bool | None, tuple[R
 
 
 def _holds(service: str, situation: Situation) -> tuple[Reason, ...]:
-    holds = []
+    holds = [because.PEERS_AWAITED] if situation.awaits else []
     if situation.condition is Condition.SATURATED:
         holds.append(
             because.saturated_rung(service, situation.resources, situation.permits.holding)

@@ -43,6 +43,7 @@ class Situation:
         reasons: the senses' reasons for it.
         serviceable: in a fault: the proxy answers again and is only held down after flapping.
         isolated: peers are configured and none is heard.
+        awaits: there are peers that have not had the time to answer since this node began.
         namesake: another node is named as this one; None = none was heard lately.
         roles: what the engine last said of this node, per VIP; empty before its first report.
         held: what the engine last said of the addresses of anycast services; None before its first
@@ -62,6 +63,7 @@ class Situation:
     intent: OperatorIntent = OperatorIntent()
     peers: tuple[PeerView, ...] = ()
     isolated: bool = False
+    awaits: bool = False
     namesake: Reason | None = None
     resources: tuple[Utilization, ...] = ()
     roles: tuple[VipReport, ...] = ()

@@ -9,8 +9,9 @@ node, so nobody has to be told on the link, and nobody is asked.
     --------  ------------------------  ----------------------------------------
     survivor  who is before it in line  who is next, or is answered here by the last
               another node              is answered here
-              elsewhere: a router       the draining node
-    draining  anywhere                  the first in line; it counts as left for PASSED_S
+              elsewhere: a router       the pivot
+    pivot     anywhere                  the first in line; it counts as passed for PASSED_S
+              another node              and so does what is known, which a router sent elsewhere
 
 A node is known by its MAC address. Should one be mistaken, `fwd` takes one off the hop limit each time.
 """
@@ -33,8 +34,7 @@ from haman.engine.steerer import Job
 from haman.engine.steering_rules import PRIORITY
 
 PASSED_S = 10
-"""Of a connection that is handed on: longer than most keep-alive intervals would be costly to be wrong in:
-a drained node waits for it."""
+"""Of a connection whose segment came by: longer than most are silent for, and a tail ends that much later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +126,11 @@ def begin(diversion: Diversion) -> str:
 
 def steer(diversion: Diversion) -> str:
     """Commands that put the rules in force, in place of those that are there; see `begin`."""
-    rules = [
-        *_own_segments(diversion),
-        learn(diversion.family),
-        *known(diversion.family),
-    ]
+    rules = [*_own_segments(diversion), learn(diversion.family)]
+    update = f"update @passed {{ {connection(diversion.family)} }}"
+    if diversion.side is Side.GIVING and diversion.others:
+        rules.append(f"ether saddr {_set(diversion.others)} {update}")
+    rules += known(diversion.family)
     on = _forward(diversion, diversion.next, diversion.next_out) if diversion.next else "accept"
     if diversion.side is Side.TAKING:
         if diversion.after:
@@ -139,7 +139,7 @@ def steer(diversion: Diversion) -> str:
             rules.append(f"ether saddr {_set(diversion.others)} accept")
         rules.append(_forward(diversion, diversion.to, diversion.out))
     elif diversion.next:
-        rules.append(f"update @passed {{ {connection(diversion.family)} }} {on}")
+        rules.append(f"{update} {on}")
     add = f"add rule netdev {diversion.table} in"
     return "\n".join(
         [f"flush chain netdev {diversion.table} in", *(f"{add} {rule}" for rule in rules)]
@@ -147,7 +147,7 @@ def steer(diversion: Diversion) -> str:
 
 
 def passed(diversion: Diversion) -> str:
-    """A command that prints what was handed on from here lately."""
+    """A command that prints the connections that count as passed."""
     return f"list set netdev {diversion.table} passed"
 
 

@@ -109,6 +109,7 @@ def _plan(node: NodeConfig, place: int, new_per_s: int) -> NodePlan:
                 each.reduced_weights,
                 round(each.step_s * NS_PER_S),
                 round(each.drain_s * NS_PER_S),
+                round(each.handover_timeout_s * NS_PER_S),
             )
             for each in config.anycast
         ),

@@ -5,8 +5,10 @@ has its routes shut, then withdrawn. A router takes 60 ms and more to follow (me
 routes of a host that it does not hear: soon by BFD, at the latest by the hold time.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 from typing import Final
 
@@ -127,6 +129,7 @@ class Routers:
         """By service and host."""
         self.changed: Callable[[str, str, Route | None, Route | None], None] = lambda *_: None
         """Told of each change of a route: service, host, before, after."""
+        self._ranges: dict[str, tuple[list[float], list[str]]] = {}
         self.session_changed: Callable[[str], None] = lambda _: None
 
     def attach(self, relays: dict[str, Relay], reachable: Callable[[str], bool]) -> None:
@@ -186,6 +189,7 @@ class Routers:
                 del routes[host]
             else:
                 routes[host] = after
+            self._ranges.pop(service, None)
             self.changed(service, host, before, after)
 
     def shares(self, service: str) -> dict[str, float]:
@@ -195,3 +199,16 @@ class Routers:
         heard = serving or {h: r.weight for h, r in routes.items()}
         total = sum(heard.values())
         return {host: weight / total for host, weight in heard.items()} if total else {}
+
+    def next_hop(self, service: str, point: float) -> str:
+        """Where a router's hash sends a connection, `point` from 0 to 1; "" = nowhere.
+
+        By thresholds: next hops lie in order, each with a range as wide as its part.
+        """
+        found = self._ranges.get(service)
+        if found is None:
+            shares = sorted(self.shares(service).items())
+            found = (list(accumulate(s for _, s in shares)), [host for host, _ in shares])
+            self._ranges[service] = found
+        bounds, hosts = found
+        return hosts[min(bisect_right(bounds, point), len(hosts) - 1)] if hosts else ""

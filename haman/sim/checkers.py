@@ -9,9 +9,11 @@ from collections import deque
 from typing import Final, Protocol
 
 from haman.core.decide import FAILOVER_NS
+from haman.core.handover.pivot_facts import TailNote
 from haman.core.permits import Message, VipMove
 from haman.core.words import Condition, Role, Stance
 from haman.sim.bgp import Route, Routers
+from haman.sim.connections import Connection, Connections
 from haman.sim.faults import Faults
 from haman.sim.host import Host
 from haman.sim.load import Load
@@ -60,12 +62,16 @@ class Truth(Protocol):
     load: Load
     faults: Faults
     hosts: dict[str, Host]
+    connections: Connections
     vips: tuple[VipPlan, ...]
     leapt: set[str]
     """Hosts whose monotonic clock has leapt, which none may: their leases ended early."""
 
     def holders(self, vip: str) -> list[str]:
         """Those that answer for a VIP."""
+
+    def note(self, node: str, what: str, why: str = "") -> None:
+        """Into the transcript."""
 
 
 class Checker:
@@ -96,12 +102,23 @@ class Checker:
     def reported(self, host: str, peer: str) -> None:
         """A node has read a peer's report."""
 
+    def tail_noted(self, host: str, service: str, note: TailNote) -> None:
+        """A node's tail began, is over, or is not to be had."""
+
+    def lost(self, connection: Connection, how: str) -> None:
+        """A client has lost a connection that its node still has."""
+
     def moves(self, host: str, move: VipMove) -> None:
         """A node is about to move a VIP by permit."""
 
     def fail(self, text: str) -> None:
         """Say what is wrong."""
         raise Violated(self.name, text, self.world.loop.now_ns)
+
+
+def overrides(checker: Checker, name: str) -> bool:
+    """Whether a checker cares for what this method is told."""
+    return getattr(type(checker), name) is not getattr(Checker, name)
 
 
 class Lasting(Checker):

@@ -5,28 +5,30 @@ report and the tick all lead to a decision; what changed is declared at once, th
 """
 
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
-from haman.core.announcements import Announcement, AnycastStance
+from haman.core.announcements import Announcement
 from haman.core.decide import Decider, Decision, FailoverEnded, FailoverOrdered
-from haman.core.facts import EngineReported, HoldersSaid, VipStance
+from haman.core.facts import EngineReported, HoldersSaid
 from haman.core.gate import (
     Health,
 )
+from haman.core.handover.tails import Tails
 from haman.core.node import NodeCore
 from haman.core.one_way import holder_words
-from haman.core.permits import Heard, Message, Permits, VipMove
+from haman.core.permits import Heard, Message, Permits
 from haman.core.reports import NodeReport
-from haman.core.situation import OperatorIntent, Situation
+from haman.core.situation import Situation
 from haman.core.vrrp.explain import ONE_WAY_LOSS
 from haman.core.wakefulness import Wakefulness
 from haman.core.words import Condition, Reason, Role
+from haman.sim.around import AroundController, Declared
 from haman.sim.clocks import Clock
 from haman.sim.peers import Peers, Posted
 from haman.sim.plans import NS_PER_S, NodePlan
 from haman.sim.process import Process
 from haman.sim.reporting import announcements, node_report
-from haman.sim.senses import Proxy, Senses
+from haman.sim.senses import Senses
 from haman.sim.server import Server
 from haman.sim.transcript import first
 
@@ -36,43 +38,6 @@ FIRST_REPORT_NS: Final = NS_PER_S
 PUBLISH_LEAST_NS: Final = 20_000_000
 TICK_MOST_NS: Final = 500_000_000
 _OUTRANKED: Final = {"higher-priority", "greater-address", ONE_WAY_LOSS}
-
-
-class Around(Proxy, Protocol):
-    """What a controller is surrounded by."""
-
-    intent: OperatorIntent
-    """On disk."""
-
-    def declare(self, stances: tuple[VipStance, ...], anycast: tuple[AnycastStance, ...]) -> None:
-        """Tell the engine."""
-
-    def order(self, vip: str, reasons: tuple[Reason, ...]) -> None:
-        """Have the engine take a VIP."""
-
-    def holders_said(self, said: HoldersSaid) -> None:
-        """Tell the engine what peers said."""
-
-    def announce(self, wanted: tuple[Announcement, ...]) -> None:
-        """Tell the relay."""
-
-    def announced(self) -> tuple[Announcement, ...] | None:
-        """What the relay holds; None while it is not reached."""
-
-    def sessions_up(self) -> int:
-        """Routers that hear this host."""
-
-    def publish(self, posted: Posted) -> None:
-        """Tell the peers."""
-
-    def tell_released(self, heir: str, vip: str, reasons: tuple[Reason, ...]) -> None:
-        """Tell the heir that a VIP is free."""
-
-    def tell(self, peer: str, message: Message) -> None:
-        """Send a peer a word about permits."""
-
-    def moves(self, move: VipMove) -> None:
-        """A VIP is about to move by permit."""
 
 
 class Controller:
@@ -87,7 +52,7 @@ class Controller:
         clock: Clock,
         process: Process,
         server: Server,
-        around: Around,
+        around: AroundController,
     ) -> None:
         now_ns = clock.now_ns
         self._plan = plan
@@ -105,6 +70,7 @@ class Controller:
         )
         self._decider = Decider(plan.configured_vips, plan.anycast)
         self._permits = Permits(plan.permits, clock.wall_ns, now_ns)
+        self.tails = Tails(plan.name, plan.anycast)
         self._core = NodeCore(self._decider, self._permits)
         self.permits = self._permits.snapshot()
         """As of the last decision."""
@@ -116,7 +82,7 @@ class Controller:
         self._heard_ns: int | None = None
         self._started_ns = now_ns
         self.decision: Decision | None = None
-        self._declared: tuple[tuple[VipStance, ...], tuple[AnycastStance, ...]] | None = None
+        self._declared: Declared | None = None
         self._declared_ns = now_ns
         self._announced: tuple[Announcement, ...] | None = None
         self._published_ns = 0
@@ -125,6 +91,7 @@ class Controller:
 
     def start(self) -> None:
         """Sense, probe and tick from now on."""
+        self._around.greet()
         self._senses.start()
         self._tick()
 
@@ -161,6 +128,7 @@ class Controller:
             intent=self._around.intent,
             peers=self._peers.views(now_ns),
             isolated=self._peers.isolated(now_ns),
+            awaits=self._peers.awaits(now_ns),
             namesake=self._peers.namesake(now_ns),
             resources=self._senses.sensor.utilizations,
             roles=said.vips if said is not None else (),
@@ -169,6 +137,7 @@ class Controller:
             ending=said.ending if said is not None else False,
             engine_age_ms=(now_ns - heard_ns) / 1e6,
         )
+        situation, tails = self.tails.step(situation, said, now_ns)
         heard, self._heard = self._heard, ()
         stepped = self._core.step(situation, self.report(), now_ns, heard)
         self.permits = self._permits.snapshot()
@@ -178,6 +147,9 @@ class Controller:
             self._around.note(f"{note.service}: {note.type}", note.text)
         for tell in stepped.tells:
             self._around.tell(tell.peer, tell.message)
+        for service, noted in tails:
+            self._around.note(f"{service}: {noted.kind}", noted.reason.text)
+            self._around.tail_noted(service, noted)
         changed = self._declare(decision, now_ns)
         for transition in decision.transitions:
             self._follow_up(transition.vip, transition)
@@ -191,7 +163,7 @@ class Controller:
             self._around.moves(move)
             self._decider.order(FailoverOrdered(move.vip, move.to), now_ns)
         self._pass_on(now_ns)
-        if stepped.moves:
+        if self.tails.heed(decision.anycast) or stepped.moves:
             self.decide()
         else:
             self._wait()
@@ -221,12 +193,12 @@ class Controller:
             self.decide()
 
     def _declare(self, decision: Decision, now_ns: int) -> bool:
-        wanted = (decision.stances, decision.anycast)
+        wanted = (decision.stances, decision.anycast, self.tails.orders(now_ns))
         changed = wanted != self._declared
         if changed:
             self._note_stances(decision)
             self._declared, self._declared_ns = wanted, now_ns
-            self._around.declare(*wanted)
+            self._around.declare(wanted)
         if decision.announces:
             wanted_routes = announcements(decision.anycast)
             if wanted_routes != self._announced:
@@ -235,7 +207,7 @@ class Controller:
         return changed
 
     def _note_stances(self, decision: Decision) -> None:
-        before = self._declared or ((), ())
+        before = self._declared or ((), (), ())
         was = {s.vip: (s.contend, s.priority) for s in before[0]}
         for stance in decision.stances:
             if was.get(stance.vip) != (stance.contend, stance.priority):
@@ -272,6 +244,7 @@ class Controller:
         """Take over another configuration."""
         self._plan = plan
         self._decider.reconfigure(plan.configured_vips, plan.anycast)
+        self.tails.reconfigure(plan.anycast)
         self._permits.reconfigure(plan.permits)
         self._senses.reconfigure(plan, alive=proxy_alive)
         self.decide()
@@ -282,13 +255,14 @@ class Controller:
         """The engine's word."""
         before, self._said = self._said, report
         self._heard_ns = self._clock.now_ns
-        if before is None or (before.vips, before.anycast, before.ending) != (
-            report.vips,
-            report.anycast,
-            report.ending,
-        ):
+        if before is None or _told(before) != _told(report):
             self.decide()
             self.publish_soon()
+
+    def relay_said(self) -> None:
+        """The relay has acknowledged something, or a session with the routers came or went."""
+        self.decide()
+        self.publish_soon()
 
     def vip_released(self, vip: str, why: tuple[Reason, ...]) -> None:
         """The kernel has let go of a VIP: tell the heir, unless a better node has it already."""
@@ -324,7 +298,7 @@ class Controller:
         self.decide()
         if self._declared is not None and now_ns - self._declared_ns >= ALIVE_NS:
             self._declared_ns = now_ns
-            self._around.declare(*self._declared)
+            self._around.declare(self._declared)
         if self._announced is not None:
             self._around.announce(self._announced)
         if now_ns - self._published_ns >= self._plan.report_ns - 1_000_000:
@@ -345,8 +319,12 @@ class Controller:
         """Report now."""
         self._publishing = False
         self._published_ns = self._clock.now_ns
+        self._around.publish(self.posted())
+
+    def posted(self) -> Posted:
+        """A report, to be sent."""
         self._counter += 1
-        self._around.publish(Posted(self.report(), self._life, self._counter))
+        return Posted(self.report(), self._life, self._counter)
 
     def report(self) -> NodeReport:
         """What this node says of itself."""
@@ -360,5 +338,11 @@ class Controller:
             announced=self._around.announced(),
             sessions_up=self._around.sessions_up(),
             permits=self.permits.report,
+            tails=self.tails,
             engine_age_ms=None if heard_ns is None else (self._clock.now_ns - heard_ns) / 1e6,
         )
+
+
+def _told(report: EngineReported) -> tuple[object, ...]:
+    """What decisions depend upon or peers are told."""
+    return (report.vips, report.anycast, report.ending, report.steers, report.links)

@@ -5,12 +5,11 @@ removes addresses and renews their leases from its own loop, tells the controlle
 keeps what it holds while there is no controller.
 """
 
-from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Final, Protocol
+from typing import Final
 
 from haman.core.announcements import AnycastStance, HeldAddresses
-from haman.core.facts import EngineReported, HoldersSaid, VipReport, VipStance
+from haman.core.facts import EngineReported, HoldersSaid, VipReport
 from haman.core.vrrp.group import Group, Key
 from haman.core.vrrp.messages import (
     AdvertisementReceived,
@@ -31,10 +30,13 @@ from haman.core.vrrp.messages import (
 )
 from haman.core.vrrp.stall import begin_again, lost_by_stall
 from haman.core.words import Reason, Role
+from haman.sim.around import AroundEngine, Declared
 from haman.sim.clocks import Clock
 from haman.sim.kernel import Kernel
-from haman.sim.plans import NS_PER_S, NodePlan, VipPlan
+from haman.sim.plans import NS_PER_S, NodePlan
 from haman.sim.process import Process
+from haman.sim.running import RunningGroup, RunningVip
+from haman.sim.steering import Steering
 from haman.sim.transcript import first
 
 INBOX_MAX: Final = 1024
@@ -48,56 +50,28 @@ _NOTED: Final = ("conflict", "one-way-loss", "adverts-heard", "late")
 _LEAST_FIRST: Final = (Role.RELEASED, Role.INITIALIZE, Role.BACKUP, Role.TAIL, Role.ACTIVE)
 
 
-class Around(Protocol):
-    """What an engine is surrounded by."""
-
-    def multicast(self, key: Key, advert: SendAdvertisement) -> None:
-        """Send to everybody on the link."""
-
-    def engine_said(self, report: EngineReported) -> None:
-        """Tell the controller."""
-
-    def vip_released(self, vip: str, reasons: tuple[Reason, ...]) -> None:
-        """Tell the controller that the kernel has let go of a VIP."""
-
-    def note(self, what: str, why: str = "") -> None:
-        """Into the transcript."""
-
-
-@dataclass(slots=True)
-class _Running:
-    core: Group
-    keys: tuple[Key, ...]
-    silent_ns: int
-    lease_ns: int
-    last_sent_ns: int = 0
-
-
-@dataclass(slots=True)
-class _Vip:
-    plan: VipPlan
-    since_ns: int
-    stance: VipStance | None = None
-    told: tuple[Reason, ...] | None = None
-    role: Role = Role.INITIALIZE
-    reasons: tuple[Reason, ...] = ()
-    configs: dict[int, VirtualRouterConfig] = field(default_factory=dict)
-
-
 class Engine:
     """All virtual routers and addresses of one host."""
 
     def __init__(
-        self, plan: NodePlan, clock: Clock, process: Process, kernel: Kernel, around: Around
+        self,
+        plan: NodePlan,
+        clock: Clock,
+        process: Process,
+        kernel: Kernel,
+        around: AroundEngine,
+        *,
+        steering: Steering,
     ) -> None:
         self._plan = plan
         self._clock = clock
         self._process = process
         self._kernel = kernel
+        self._steering = steering
         self._around = around
-        self._vips: dict[str, _Vip] = {}
-        self._groups: list[_Running] = []
-        self._of: dict[Key, _Running] = {}
+        self._vips: dict[str, RunningVip] = {}
+        self._groups: list[RunningGroup] = []
+        self._of: dict[Key, RunningGroup] = {}
         self._inbox: list[tuple[Key, AdvertisementReceived]] = []
         self._wanted: dict[Key, int] = {}
         self._anycast: dict[str, AnycastStance] = {}
@@ -114,10 +88,11 @@ class Engine:
         now_ns = self._clock.now_ns
         for key in self._kernel.held():
             self._kernel.remove(key)
-        self._vips = {v.name: _Vip(v, self._clock.wall_ns) for v in self._plan.vips}
+        self._vips = {v.name: RunningVip(v, self._clock.wall_ns) for v in self._plan.vips}
         self._inbox.clear()
         self._wanted.clear()
         self._anycast.clear()
+        self._steering.clear()
         self._groups, self._of = [], {}
         self._generation, self._woken_ns, self._waking = 0, None, False
         grouped: dict[str, list[Key]] = {}
@@ -130,7 +105,7 @@ class Engine:
             for (vip_name, family), config in configs.items():
                 self._vips[vip_name].configs[family] = config
             plans = [self._vips[key[0]].plan for key in keys]
-            running = _Running(
+            running = RunningGroup(
                 Group(name, configs, now_ns),
                 tuple(keys),
                 3 * min(p.advert_ns for p in plans),
@@ -160,8 +135,9 @@ class Engine:
 
     # ---- the controller's word -----------------------------------------------------------------
 
-    def declare(self, stances: tuple[VipStance, ...], anycast: tuple[AnycastStance, ...]) -> None:
-        """Have these stances."""
+    def declare(self, wanted: Declared) -> None:
+        """Have these stances, and steer so."""
+        stances, anycast, steers = wanted
         self._generation += 1
         for stance in stances:
             vip = self._vips[stance.vip]
@@ -173,6 +149,7 @@ class Engine:
             self._anycast[each.service] = each
             if before is None or before.held != each.held:
                 self._hold((each.service, 4), ANYCAST_LEASE_NS if each.held else None)
+        self._steering.declare(steers)
         self._after()
 
     def order(self, vip: str, reasons: tuple[Reason, ...]) -> None:
@@ -202,7 +179,7 @@ class Engine:
             source=self._plan.source(key[1]),
         )
 
-    def _follow(self, vip: _Vip) -> None:
+    def _follow(self, vip: RunningVip) -> None:
         name, stance = vip.plan.name, vip.stance
         for family in vip.plan.families:
             config = self._config((name, family))
@@ -249,7 +226,7 @@ class Engine:
 
     def _after_silence(
         self,
-        group: _Running,
+        group: RunningGroup,
         silence_ns: int,
         inbox: list[tuple[Key, AdvertisementReceived]],
         now_ns: int,
@@ -268,7 +245,7 @@ class Engine:
         self._carry_out(group, group.core.step(key, event, now_ns), now_ns)
 
     def _carry_out(
-        self, group: _Running, outputs: tuple[tuple[Key, Output], ...], now_ns: int
+        self, group: RunningGroup, outputs: tuple[tuple[Key, Output], ...], now_ns: int
     ) -> None:
         for key, output in outputs:
             match output:
@@ -372,9 +349,11 @@ class Engine:
             anycast=held,
             ending=self.ending,
             places=self._plan.places,
+            steers=self._steering.reports(),
+            links=self._plan.links if self._plan.anycast else (),
         )
 
-    def _vip_report(self, vip: _Vip) -> VipReport:
+    def _vip_report(self, vip: RunningVip) -> VipReport:
         name = vip.plan.name
         family = vip.plan.families[0]
         snapshot = self._of[name, family].core.snapshot()[name, family]

@@ -1,26 +1,26 @@
 """What goes wrong: a schedule drawn from the seed, and how each fault begins and ends."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
 from haman.core.reports import NodeReport
-from haman.core.words import Utilization
 from haman.sim.host import Host
+from haman.sim.lies import LIES, lied
 from haman.sim.load import Load
 from haman.sim.network import BGP, MESH, NS_PER_MS, WIRE, Network, Quality
 from haman.sim.options import NETWORK_FAULTS, Options
 from haman.sim.peers import SCHEMA, Posted
-from haman.sim.plans import NS_PER_S, NodePlan
+from haman.sim.plans import NS_PER_S, varied
 
 CHANNELS: Final = (WIRE, MESH, BGP)
-LIES: Final = ("negative", "nan", "huge", "from-the-future", "empty", "no-storm")
 EARLIEST_NS: Final = 4 * NS_PER_S
 """All hosts are up by then."""
 TWIN_EVERY_NS: Final = 200 * NS_PER_MS
 TWIN_LIFE: Final = 1_000_000
+LOOK_NS: Final = NS_PER_S // 2
+"""How often whoever restarts a drained node looks whether it may, and how long that takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,13 @@ class Faults:
         self._hosts = hosts
         self._network = network
         self._load = load
-        self._most_ns = most_ns
+        self.most_ns = most_ns
+        """By then each is over."""
         self.active: list[Fault] = []
         self.changed_ns = 0
         """When a fault last began or ended."""
+        self.hits: dict[str, int] = {}
+        """The same, by kind."""
 
     def schedule(self, faults: tuple[Fault, ...], note: Callable[[str], None]) -> None:
         """Have all of them happen; each has ended when the first phase ends."""
@@ -100,16 +103,16 @@ class Faults:
         loop = self._network.loop
         note(f"fault: {str(fault)[12:]}")
         undo = getattr(self, f"_{fault.kind.replace('-', '_')}")(fault)
-        self.changed_ns = loop.now_ns
+        self.changed_ns = self.hits[fault.kind] = loop.now_ns
         if undo is None:
             return
         self.active.append(fault)
-        end_ns = min(fault.at_ns + fault.for_ns, self._most_ns)
+        end_ns = min(fault.at_ns + fault.for_ns, self.most_ns)
         loop.at(end_ns, lambda: self._end(fault, undo, note))
 
     def _end(self, fault: Fault, undo: Callable[[], None], note: Callable[[str], None]) -> None:
         self.active.remove(fault)
-        self.changed_ns = self._network.loop.now_ns
+        self.changed_ns = self.hits[fault.kind] = self._network.loop.now_ns
         note(f"over: {fault.kind} {fault.node}")
         undo()
 
@@ -267,6 +270,24 @@ class Faults:
     def _drain(self, fault: Fault) -> Callable[[], None]:
         return self._intend(self._hosts[fault.node], drained=True)
 
+    def _restart(self, fault: Fault) -> Callable[[], None]:
+        """Drained, and restarted, agent and proxy, once its tail is over; if it is in time."""
+        host, loop = self._hosts[fault.node], self._network.loop
+        end_ns = min(loop.now_ns + fault.for_ns, self.most_ns)
+
+        def look() -> None:
+            if loop.now_ns >= end_ns:
+                return
+            if not _is_free(host):
+                loop.after(LOOK_NS, look)
+                return
+            host.kill_engine()
+            host.kill_proxy()
+            loop.after(LOOK_NS, host.start_proxy)
+
+        loop.after(LOOK_NS, look)
+        return self._intend(host, drained=True)
+
     def _pause(self, fault: Fault) -> Callable[[], None]:
         return self._intend(self._hosts[fault.node], paused=True)
 
@@ -289,7 +310,7 @@ class Faults:
         """Another configuration, and the old one back when it is over."""
         host = self._hosts[fault.node]
         before = host.plan
-        host.reload(_changed(before, fault.amount))
+        host.reload(varied(before, fault.amount))
         return lambda: host.reload(before)
 
     # ---- kernel, network, load -----------------------------------------------------------------
@@ -367,31 +388,8 @@ class Faults:
             clients.storm()
 
 
-def _changed(plan: NodePlan, amount: float) -> NodePlan:
-    if amount < 0.4:
-        return replace(plan, preempt=not plan.preempt)
-    if amount < 0.7:
-        moved = {name: max(1, priority - 25) for name, priority in plan.priorities.items()}
-        return replace(plan, priorities=moved)
-    return replace(plan, gate=replace(plan.gate, dwell_ns=plan.gate.dwell_ns + NS_PER_S))
-
-
-def lied(report: NodeReport, told: str) -> NodeReport:
-    """A report of which something is not true."""
-
-    def each(change: Callable[[Utilization], Utilization]) -> NodeReport:
-        return replace(report, resources=tuple(map(change, report.resources)))
-
-    match told:
-        case "negative":
-            return each(lambda r: replace(r, used=-1.0))
-        case "nan":
-            return each(lambda r: replace(r, used=math.nan, ceiling=math.nan))
-        case "huge":
-            return each(lambda r: replace(r, ceiling=1e300))
-        case "from-the-future":
-            return each(lambda r: replace(r, age_ms=-1e6))
-        case "no-storm":
-            return replace(report, storm=None, connections=None)
-        case _:
-            return replace(each(lambda r: replace(r, used=0.0)), connections=0)
+def _is_free(host: Host) -> bool:
+    """Nothing is left on a drained node, and it steers for nobody."""
+    controller = host.controller
+    rests = controller is not None and controller.tails.idle and host.steering.idle
+    return rests and host.announced() == () and not host.connections

@@ -1,17 +1,17 @@
 """One machine: power, clock, kernel, proxy, and the processes of the agent."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from random import Random
 from typing import Final, Protocol
 
-from haman.core.announcements import Announcement, AnycastStance
-from haman.core.facts import EngineReported, HoldersSaid, VipStance
+from haman.core.announcements import Announcement
+from haman.core.facts import EngineReported, HoldersSaid
+from haman.core.handover.pivot_facts import TailNote
 from haman.core.permits import Message, VipMove
 from haman.core.situation import OperatorIntent
 from haman.core.vrrp.group import Key
 from haman.core.vrrp.messages import AdvertisementReceived, SendAdvertisement
 from haman.core.words import Reason
+from haman.sim.around import Declared
 from haman.sim.bgp import Relay
 from haman.sim.clocks import Clock
 from haman.sim.controller import LINK_NS, Controller
@@ -22,6 +22,8 @@ from haman.sim.peers import SCHEMA, Posted
 from haman.sim.plans import NS_PER_S, NodePlan
 from haman.sim.process import Process
 from haman.sim.server import Server
+from haman.sim.steering import Steering
+from haman.sim.streams import Streams
 from haman.sim.surroundings import Surroundings, Troubles
 
 BOOT_NS: Final = NS_PER_S
@@ -42,10 +44,10 @@ class Host:
     """A machine of the cluster."""
 
     def __init__(
-        self, world: World, plan: NodePlan, random: Random, late_ns: int, drift_ppm: int
+        self, world: World, plan: NodePlan, streams: Streams, late_ns: int, drift_ppm: int
     ) -> None:
         self._world = world
-        self._random = random
+        self._random = random = streams.of(f"host {plan.name}")
         self.plan = plan
         self.name = plan.name
         self.troubles = Troubles(late_ns=late_ns)
@@ -55,15 +57,26 @@ class Host:
         self.engine_process = self._process()
         self.controller_process = self._process()
         self.relay_process = self._process()
+        self.keeper = self._process()
         self.relay = Relay(
             self.name,
             loop=world.loop,
             random=random,
             process=self.relay_process,
             routers=world.routers,
-            changed=self._relay_changed,
+            changed=self.session_changed,
         )
-        self.engine = Engine(plan, self.clock, self.engine_process, self.kernel, self)
+        self.steering = Steering(
+            self.clock,
+            streams.of(f"steering {plan.name}"),
+            engine=self.engine_process,
+            child=self.keeper,
+            count=lambda service: world.connections.at(plan.name, service),
+            changed=lambda: self.engine_said(self.engine.report()),
+        )
+        self.engine = Engine(
+            plan, self.clock, self.engine_process, self.kernel, self, steering=self.steering
+        )
         self.controller: Controller | None = None
         self.intent = OperatorIntent()
         self.powered = False
@@ -74,7 +87,7 @@ class Host:
 
     @property
     def _processes(self) -> tuple[Process, ...]:
-        return (self.engine_process, self.controller_process, self.relay_process)
+        return (self.engine_process, self.controller_process, self.relay_process, self.keeper)
 
     def _process(self) -> Process:
         return Process(self._world.loop, self.clock, self._late_ns)
@@ -101,6 +114,7 @@ class Host:
         for process in (self.engine_process, self.controller_process):
             process.die()
         self.controller = None
+        self.steering.clear()
         self.relay.end()
         self.kernel.clear()
         self.server.reset()
@@ -150,6 +164,7 @@ class Host:
         self.engine_process.die()
         self.controller_process.die()
         self.controller = None
+        self.steering.clear()
         self.engine.last_words()
         self.relay.end()
         self._world.loop.after(RESTART_NS, self._start_engine)
@@ -194,6 +209,11 @@ class Host:
             self.engine_process.post(LINK_NS, lambda: self.engine.reconfigure(plan))
         alive = self.server.alive
         self._tell_controller(lambda c: c.reconfigure(plan, proxy_alive=alive))
+
+    @property
+    def connections(self) -> int:
+        """To its anycast services, of those that are known one by one."""
+        return sum(self._world.connections.at(self.name, a.name) for a in self.plan.anycast)
 
     @property
     def reachable(self) -> bool:
@@ -250,9 +270,9 @@ class Host:
 
     # ---- around the controller -----------------------------------------------------------------
 
-    def declare(self, stances: tuple[VipStance, ...], anycast: tuple[AnycastStance, ...]) -> None:
+    def declare(self, wanted: Declared) -> None:
         """To the engine."""
-        self.engine_process.post(LINK_NS, lambda: self.engine.declare(stances, anycast))
+        self.engine_process.post(LINK_NS, lambda: self.engine.declare(wanted))
 
     def order(self, vip: str, reasons: tuple[Reason, ...]) -> None:
         """To the engine."""
@@ -274,23 +294,31 @@ class Host:
         """Routers that hear this host."""
         return int(self._world.routers.is_up(self.name))
 
-    def _relay_changed(self) -> None:
-        self._tell_controller(_decide)
-
     def session_changed(self) -> None:
-        """A session with the routers came or went."""
-        self._tell_controller(_decide)
+        """The relay has acknowledged something, or a session with the routers came or went."""
+        self._tell_controller(lambda c: c.relay_said())
 
     def look_at_session(self) -> None:
         """The way to the routers is another one."""
         self._world.routers.look(self.name)
 
+    def greet(self) -> None:
+        """To every peer, which answers with a report."""
+        for name, other in self._world.hosts.items():
+            if name != self.name:
+                path = (MESH, self.name, name)
+                self._world.network.send(path, lambda other=other: other.greeted(self.name))  # type: ignore[misc]
+
+    def greeted(self, peer: str) -> None:
+        """A peer has started."""
+        controller = self.controller
+        if self.reachable and controller is not None:
+            said = controller.posted().told(self.troubles.lies, self.troubles.schema)
+            self.controller_process.post(0, lambda: self.post(peer, said))
+
     def publish(self, posted: Posted) -> None:
         """To every peer."""
-        report = posted.report
-        for lie in self.troubles.lies:
-            report = lie(report)
-        said = replace(posted, report=report, schema=self.troubles.schema)
+        said = posted.told(self.troubles.lies, self.troubles.schema)
         for name in self._world.hosts:
             if name != self.name:
                 self.post(name, said)
@@ -331,11 +359,8 @@ class Host:
 
     def served(self) -> int:
         """New clients served lately."""
-        return (
-            0
-            if self.troubles.deaf or not self.server.alive
-            else round(self.server.handshakes_per_s)
-        )
+        answers = self.server.alive and not self.troubles.deaf
+        return round(self.server.handshakes_per_s) if answers else 0
 
     def tell(self, peer: str, message: Message) -> None:
         """To one peer."""
@@ -359,6 +384,10 @@ class Host:
         """For checkers."""
         self._world.moves(self.name, move)
 
+    def tail_noted(self, service: str, note: TailNote) -> None:
+        """For checkers."""
+        self._world.tail_noted(self.name, service, note)
+
     def gate_changed(self) -> None:
         """For checkers."""
         self._world.gate_changed(self.name)
@@ -366,8 +395,3 @@ class Host:
     def note(self, what: str, why: str = "") -> None:
         """Into the transcript."""
         self._world.note(self.name, what, why)
-
-
-def _decide(controller: Controller) -> None:
-    controller.decide()
-    controller.publish_soon()

@@ -4,7 +4,7 @@ Each seed draws its own options, and leaves most kinds of faults out: a few kind
 deeper than all of them at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -54,6 +54,7 @@ class Options:
     Attributes:
         rates: clients per second, by service.
         hold_s: how long a connection lasts.
+        life_s: how long one of those that are known one by one lasts, on average.
         late_ns: how late processes wake, at most, when nothing is wrong.
         kinds: of faults that may happen.
         faults: how many of them.
@@ -73,6 +74,7 @@ class Options:
     faults: int
     safety_ns: int
     heal_ns: int = 300 * NS_PER_S
+    life_s: float = 10.0
 
     def __str__(self) -> str:
         first = self.nodes[0]
@@ -145,6 +147,16 @@ def draw(seed: int, random: Random, shape: str = "") -> Options:
         faults=random.randint(2, FAULTS_MOST),
         safety_ns=random.randint(25, 50) * NS_PER_S,
     )
+
+
+def with_tails(options: Options, random: Random) -> Options:
+    """The tails of anycast services, and how long connections last."""
+    tail_ns = random.choice((0, 3, 10, 30)) * NS_PER_S
+    nodes = tuple(
+        replace(node, anycast=tuple(replace(each, tail_ns=tail_ns) for each in node.anycast))
+        for node in options.nodes
+    )
+    return replace(options, nodes=nodes, life_s=random.choice((2.0, 5.0, 15.0)))
 
 
 def _vips(random: Random, shape: str) -> tuple[VipPlan, ...]:

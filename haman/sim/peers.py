@@ -5,7 +5,8 @@ not get in, a peer without a young one is not fresh, a node that hears nobody is
 this node's own name is another node's.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from haman.core import because
 from haman.core.reports import NodeReport, PathView, PeerView
@@ -14,6 +15,7 @@ from haman.core.words import Reason
 SCHEMA = 1
 NS_PER_MS = 1_000_000
 NAMESAKE_NS = 5_000_000_000
+Lie = Callable[[NodeReport], NodeReport]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,13 @@ class Posted:
     counter: int
     schema: int = SCHEMA
 
+    def told(self, lies: tuple[Lie, ...], schema: int) -> "Posted":
+        """As a node with such troubles sends it."""
+        report = self.report
+        for lie in lies:
+            report = lie(report)
+        return replace(self, report=report, schema=schema)
+
 
 @dataclass(slots=True)
 class _Peer:
@@ -39,6 +48,7 @@ class _Peer:
     sender: int = -1
     counter: int = -1
     fresh: bool = False
+    paths: tuple[str, ...] = ()
 
 
 class Peers:
@@ -64,6 +74,8 @@ class Peers:
             return False
         peer.sender, peer.counter = posted.sender, posted.counter
         said, peer.report, peer.heard_ns = peer.report, posted.report, now_ns
+        if said is None or said.sources != posted.report.sources:
+            peer.paths = _paths(posted.report)
         return said is None or _standing(said) != _standing(posted.report)
 
     def views(self, now_ns: int) -> tuple[PeerView, ...]:
@@ -74,7 +86,7 @@ class Peers:
                 peer.report,
                 (now_ns - (self._started_ns if peer.report is None else peer.heard_ns)) / NS_PER_MS,
                 peer.report is not None and now_ns - peer.heard_ns <= self._fresh_ns,
-                _paths(peer, now_ns),
+                tuple(PathView(p, (now_ns - peer.heard_ns) / NS_PER_MS) for p in peer.paths),
             )
             for name, peer in self._peers.items()
         )
@@ -94,6 +106,11 @@ class Peers:
             return False
         return not any(self.is_fresh(name, now_ns) for name in self._peers)
 
+    def awaits(self, now_ns: int) -> bool:
+        """A peer was never heard, and has not had the time to answer since this node began."""
+        young = now_ns - self._started_ns <= self._fresh_ns
+        return young and any(peer.report is None for peer in self._peers.values())
+
     def namesake(self, now_ns: int) -> Reason | None:
         """Another node of this name; None = none was heard lately."""
         if self._namesake_ns is None or now_ns - self._namesake_ns > NAMESAKE_NS:
@@ -111,12 +128,10 @@ class Peers:
         return tuple(found)
 
 
-def _paths(peer: _Peer, now_ns: int) -> tuple[PathView, ...]:
+def _paths(report: NodeReport) -> tuple[str, ...]:
     """The mesh runs on the link of the VIPs, between the addresses that adverts come from."""
-    vips = peer.report.sources.values() if peer.report is not None else ()
-    sources = {source for each in vips for source in each}
-    age_ms = (now_ns - peer.heard_ns) / NS_PER_MS
-    return tuple(PathView(f"{source}:4710", age_ms) for source in sorted(sources))
+    sources = {source for each in report.sources.values() for source in each}
+    return tuple(f"{source}:4710" for source in sorted(sources))
 
 
 def _standing(report: NodeReport) -> tuple[object, ...]:
@@ -125,7 +140,8 @@ def _standing(report: NodeReport) -> tuple[object, ...]:
     return (
         report.condition,
         [(v.role, v.priority, v.active_router, [r.code for r in v.reasons]) for v in report.vips],
-        [(a.stance, a.weight, a.neighbors_up) for a in report.anycast],
+        [(a.stance, a.weight, a.neighbors_up, a.tail, a.steers) for a in report.anycast],
+        report.links,
         report.drained,
         report.paused,
         permits,

@@ -1,10 +1,11 @@
 """What the simulated nodes are configured with: the part of a configuration that cores see."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from haman.core.gate import GateSettings
 from haman.core.handover.messages import VipPlace
+from haman.core.handover.steering import LinkPlace
 from haman.core.heirs import ConfiguredVip
 from haman.core.ladder import ConfiguredAnycast
 from haman.core.permits import PermitSettings
@@ -96,8 +97,23 @@ class NodePlan:
             VipPlace(v.name, "", tuple(str(self.source(f)) for f in v.families)) for v in self.vips
         )
 
+    @property
+    def links(self) -> tuple[LinkPlace, ...]:
+        """On which it speaks BGP."""
+        return (LinkPlace(f"02:00:00:00:00:{10 + self.place:02x}", (str(self.source(4)),)),)
+
     def source(self, family: int) -> IPAddress:
         """Where its adverts come from."""
         if family == 4:
             return IPv4Address(f"10.0.0.{10 + self.place}")
         return IPv6Address(f"fe80::{10 + self.place:x}")
+
+
+def varied(plan: NodePlan, amount: float) -> NodePlan:
+    """Another configuration of the same node; `amount`, 0 to 1, says in what."""
+    if amount < 0.4:
+        return replace(plan, preempt=not plan.preempt)
+    if amount < 0.7:
+        moved = {name: max(1, priority - 25) for name, priority in plan.priorities.items()}
+        return replace(plan, priorities=moved)
+    return replace(plan, gate=replace(plan.gate, dwell_ns=plan.gate.dwell_ns + NS_PER_S))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from haman.core.announcements import Announcement, AnycastReport, AnycastStance
 from haman.core.decide import Decision
 from haman.core.facts import EngineReported, VipReport, VipStance
+from haman.core.handover.tails import Tails
 from haman.core.ladder import WITHDRAWN, in_force
 from haman.core.reports import NodeReport, PermitReport
 from haman.core.situation import OperatorIntent
@@ -32,6 +33,7 @@ def node_report(
     announced: tuple[Announcement, ...] | None,
     sessions_up: int,
     permits: PermitReport,
+    tails: Tails,
     engine_age_ms: float | None,
 ) -> NodeReport:
     """The report of a node, as its peers see it."""
@@ -53,10 +55,11 @@ def node_report(
         vips=tuple(_vip(v.name, said.get(v.name), stances.get(v.name)) for v in plan.vips),
         drained=intent.drained,
         paused=intent.paused,
-        anycast=_anycast(plan, decision, announced, sessions_up),
+        anycast=tails.told(_anycast(plan, decision, announced, sessions_up)),
         storm=senses.sensor.storm,
         permits=permits,
         sources={p.vip: p.sources for p in engine.places} if engine is not None else {},
+        links=engine.links if engine is not None else (),
         engine_age_ms=engine_age_ms,
     )
 

@@ -38,6 +38,7 @@ class Server:
         "connections",
         "connections_max",
         "handshakes_per_s",
+        "life",
         "request",
         "slowness",
         "timeout_s",
@@ -61,6 +62,8 @@ class Server:
         self.request = request
         self.connections_max = connections_max
         self.alive = True
+        self.life = 1
+        """Another one than before knows none of its connections."""
         self.slowness = 1.0
         self.connections = 0.0
         self.waiting = 0.0
@@ -71,6 +74,7 @@ class Server:
 
     def reset(self) -> None:
         """Forget every client: the proxy died."""
+        self.life += 1
         self._queue.clear()
         self.waiting = self._timed_out = self.connections = 0.0
         self.handshakes_per_s = 0.0

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from haman.core.handover.pivot_facts import TailNote
 from haman.core.permits import Message, VipMove
 from haman.core.reports import NodeReport
 from haman.sim.bgp import Routers
+from haman.sim.connections import Connections
 from haman.sim.loop import Loop
 from haman.sim.network import Network
 
@@ -17,6 +19,7 @@ class Surroundings(Protocol):
     loop: Loop
     network: Network
     routers: Routers
+    connections: Connections
 
     def note(self, node: str, what: str, why: str = "") -> None:
         """Into the transcript."""
@@ -32,6 +35,9 @@ class Surroundings(Protocol):
 
     def reported(self, host: str, peer: str) -> None:
         """For checkers: a report of a peer has been read."""
+
+    def tail_noted(self, host: str, service: str, note: TailNote) -> None:
+        """For checkers: a tail began, is over, or is not to be had."""
 
     def moves(self, host: str, move: VipMove) -> None:
         """For checkers: a VIP is about to move by permit."""

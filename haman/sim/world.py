@@ -1,13 +1,16 @@
-"""A run: the world is built, faults happen, faults end, what is left must heal."""
+"""A run: the world is built, faults happen, faults end, what is left must heal; then planned moves, in some."""
 
 from dataclasses import dataclass, replace
 from typing import Final
 
+from haman.core.handover.pivot_facts import TailNote
 from haman.core.permits import Message, VipMove
 from haman.sim import faults as schedule
+from haman.sim import moves
 from haman.sim import options as drawing
 from haman.sim.bgp import ROUTER, Routers
-from haman.sim.checkers import CHECKERS, LOOK_NS, Checker, Violated, pending
+from haman.sim.checkers import CHECKERS, LOOK_NS, Checker, Violated, overrides, pending
+from haman.sim.connections import Connection, Connections
 from haman.sim.faults import Fault, Faults
 from haman.sim.host import Host
 from haman.sim.load import STEP_NS, Clients, Load
@@ -17,6 +20,7 @@ from haman.sim.options import Options
 from haman.sim.permit_checkers import PERMIT_CHECKERS, outstanding
 from haman.sim.plans import NS_PER_S
 from haman.sim.streams import Streams
+from haman.sim.tail_checkers import TAIL_CHECKERS, steered
 from haman.sim.transcript import Transcript
 
 CALM_NS: Final = 5 * NS_PER_S
@@ -53,6 +57,7 @@ class World:
     def __init__(self, options: Options, faults: tuple[Fault, ...], streams: Streams) -> None:
         self.options = options
         self._planned = faults
+        self._moves = moves.draw(options, streams.of("moves"))
         self.loop = Loop()
         self.transcript = Transcript()
         self.network = Network(self.loop, streams.of("network"), options.quality)
@@ -61,17 +66,29 @@ class World:
         self._keys = {v.name: tuple((v.name, f) for f in v.families) for v in self.vips}
         self.hosts: dict[str, Host] = {}
         for plan, drift_ppm in zip(options.nodes, options.drifts_ppm, strict=True):
-            random = streams.of(f"host {plan.name}")
-            self.hosts[plan.name] = Host(self, plan, random, options.late_ns, drift_ppm)
+            self.hosts[plan.name] = Host(self, plan, streams, options.late_ns, drift_ppm)
         self.load = Load(
             [Clients(name, rate, options.hold_s) for name, rate in options.rates.items()],
             dict(self.hosts),
             self.routers,
             self.holders,
         )
+        self.connections = Connections(
+            [each.name for each in options.nodes[0].anycast],
+            dict(self.hosts),
+            self.routers,
+            self.network,
+            random=streams.of("connections"),
+            life_s=options.life_s,
+            lost=self._lost,
+        )
         self.faults = Faults(self.hosts, self.network, self.load, options.safety_ns)
         self.leapt: set[str] = set()
-        self.checkers: list[Checker] = [make(self) for make in (*CHECKERS, *PERMIT_CHECKERS)]
+        self.checkers: list[Checker] = [
+            make(self) for make in (*CHECKERS, *PERMIT_CHECKERS, *TAIL_CHECKERS)
+        ]
+        # Most said of all, and of interest to few.
+        self._reported = [c.reported for c in self.checkers if overrides(c, "reported")]
         self.routers.attach(
             {name: host.relay for name, host in self.hosts.items()},
             lambda name: self.hosts[name].reachable,
@@ -95,6 +112,17 @@ class World:
         self.note(ROUTER, f"{service} of {host}: {after or 'no route'}")
         for checker in self.checkers:
             checker.route_changed(service, host, before, after)  # type: ignore[arg-type]
+        self.connections.rehashed(service, self.loop.now_ns)
+
+    def _lost(self, connection: Connection, how: str) -> None:
+        self.note(ROUTER, f"{connection.service}: a connection of {connection.home} is lost", how)
+        for checker in self.checkers:
+            checker.lost(connection, how)
+
+    def tail_noted(self, host: str, service: str, note: TailNote) -> None:
+        """For checkers."""
+        for checker in self.checkers:
+            checker.tail_noted(host, service, note)
 
     def gate_changed(self, host: str) -> None:
         """For checkers."""
@@ -113,8 +141,8 @@ class World:
 
     def reported(self, host: str, peer: str) -> None:
         """For checkers: a report of a peer has been read."""
-        for checker in self.checkers:
-            checker.reported(host, peer)
+        for reported in self._reported:
+            reported(host, peer)
 
     def moves(self, host: str, move: VipMove) -> None:
         """For checkers: a VIP is about to move by permit."""
@@ -122,7 +150,7 @@ class World:
             checker.moves(host, move)
 
     def run(self) -> Outcome:
-        """Both phases; whatever is violated ends the run."""
+        """All phases; whatever is violated ends the run."""
         violation = None
         try:
             self._look()
@@ -131,6 +159,8 @@ class World:
             self.faults.schedule(self._planned, lambda what: self.note("", what))
             self.loop.run_until(self.options.safety_ns)
             self._heal()
+            if self._moves:
+                self._move()
         except Violated as found:
             violation = found
             self.note("", f"VIOLATED {found.checker}", found.text)
@@ -152,7 +182,18 @@ class World:
 
     def _serve(self) -> None:
         self.load.step(self.loop.now_ns)
+        self.connections.step(self.loop.now_ns)
         self.loop.after(STEP_NS, self._serve)
+
+    def _move(self) -> None:
+        """Planned moves, and nothing else."""
+        self.note("", "planned moves")
+        now_ns = self.loop.now_ns
+        planned = tuple(replace(each, at_ns=now_ns + each.at_ns) for each in self._moves)
+        self.faults.most_ns = max(each.at_ns + each.for_ns for each in planned)
+        self.faults.schedule(planned, lambda what: self.note("", what))
+        self.loop.run_until(self.faults.most_ns)
+        self._heal()
 
     def _heal(self) -> None:
         """No fault is left."""
@@ -160,7 +201,7 @@ class World:
         began_ns = calm_from_ns = self.loop.now_ns
         while self.loop.now_ns - calm_from_ns < CALM_NS:
             self.loop.run_until(self.loop.now_ns + NS_PER_S // 2)
-            why = pending(self) or outstanding(self)
+            why = pending(self) or outstanding(self) or steered(self)
             if why:
                 calm_from_ns = self.loop.now_ns
                 if self.loop.now_ns - began_ns > self.options.heal_ns:
@@ -173,6 +214,7 @@ def run_seed(seed: int, shape: str = "") -> Outcome:
     streams = Streams(seed)
     options = drawing.draw(seed, streams.of("options"), shape)
     faults = schedule.draw(options, streams.of("faults"))
+    options = drawing.with_tails(options, streams.of("tails"))
     return replace(World(options, faults, streams).run(), shaped=bool(shape))
 
 

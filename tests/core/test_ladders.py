@@ -45,6 +45,19 @@ def test_every_service_has_its_own_ladder() -> None:
     assert decision.announces
 
 
+def test_who_has_just_started_waits_for_its_peers_before_it_takes_itself_for_alone() -> None:
+    decider = Decider((), (EDGE,))
+    began = edge(decider.step(replace(WELL, awaits=True), 0))
+    assert (began.stance, began.reasons[0].code) == (Stance.WITHDRAWN, "peers-awaited")
+    assert edge(decider.step(WELL, 1)).stance is Stance.FULL
+
+
+def test_what_is_announced_stays_while_peers_are_awaited() -> None:
+    decider = Decider((), (EDGE,))
+    kept = edge(decider.step(replace(WELL, awaits=True, announced=LOW), 0))
+    assert (kept.stance, kept.weight) == (Stance.REDUCED, 25)
+
+
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [

@@ -94,7 +94,7 @@ class Trio:
         until_ns = time.monotonic_ns() + int(tail_s * 1e9)
         a, b, c = map(self.place, self.names)
         macs = tuple(place.mac for place in (*a, *b, *c))
-        give = SteerOrder("d1", "edge", Side.GIVING, until_ns, next="b", next_places=b)
+        give = SteerOrder("d1", "edge", Side.GIVING, until_ns, next="b", next_places=b, others=macs)
         take = SteerOrder("d1", "edge", Side.TAKING, until_ns, "a", a, others=macs)
         first = replace(take, next="c", next_places=c, after=(a[0].mac,))
         return give, first, replace(take, after=(b[0].mac,))
@@ -112,7 +112,7 @@ class Trio:
         return agent.report.steers[0] if agent.report.steers else None
 
     def left(self) -> tuple[int | None, int] | None:
-        """Connections of its own, and those handed on."""
+        """Connections of its own, and those that passed by it though routers do not send them there."""
         found = self.report(self.agents[0])
         return (found.connections, found.passed) if found is not None else None
 

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from haman.core import gate
+from haman.core.handover import pivot
+from haman.core.handover.messages import Side
+from haman.core.handover.pivot_facts import Muster
 from haman.core.permits import against, granter
 from haman.core.permits.granter import Granter
 from haman.core.saturation import Saturation
@@ -18,9 +21,10 @@ from haman.sim import controller as sim_controller
 from haman.sim import world
 from haman.sim.peers import Peers
 from haman.sim.plans import NS_PER_S
+from haman.sim.steering import Rules, Steering
 from haman.sim.world import Outcome, run_seed
 
-HEAL_NS = 40 * NS_PER_S
+HEAL_NS = 100 * NS_PER_S
 """What heals does so sooner."""
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -78,6 +82,26 @@ def one_way_untold(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sim_controller, "holder_words", lambda *_: ())
 
 
+def survivors_steer_nothing(patch: pytest.MonkeyPatch) -> None:
+    """An engine says that its rules are in force, and there are none."""
+    carry_out = Steering._carry_out
+
+    def lazy(self: Steering, wanted: dict[str, Rules]) -> None:
+        carry_out(self, wanted)
+        self.rules = {s: rules for s, rules in self.rules.items() if rules.side is Side.GIVING}
+
+    patch.setattr(Steering, "_carry_out", lazy)
+
+
+def pivot_waits_for_nobody(patch: pytest.MonkeyPatch) -> None:
+    """Routers are told before survivors are ready."""
+
+    def hasty(_node: str, _tail: str, heard: Any, *_: Any, **__: Any) -> Muster:
+        return Muster(heard.serving, over=True)
+
+    patch.setattr(pivot, "muster", hasty)
+
+
 BUGS: dict[str, tuple[Plant, str]] = {
     "grant-without-reservation": (grant_without_reservation, "one-grant"),
     "stale-peer-counted-as-empty": (stale_peer_counted_as_empty, "unanimous"),
@@ -86,6 +110,8 @@ BUGS: dict[str, tuple[Plant, str]] = {
     "lost-release": (lost_release, "heals"),
     "namesake-ignored": (namesake_ignored, "unanimous"),
     "one-way-untold": (one_way_untold, "one-holder"),
+    "survivors-steer-nothing": (survivors_steer_nothing, "kept"),
+    "pivot-waits-for-nobody": (pivot_waits_for_nobody, "kept"),
 }
 
 

@@ -9,12 +9,14 @@ from tests.sim.planted import BUGS, run_with
 
 SEEDS = {
     "grant-without-reservation": (7,),
-    "stale-peer-counted-as-empty": (143,),
+    "stale-peer-counted-as-empty": (85,),
     "no-dwell": (9,),
-    "two-grants": (18,),
+    "two-grants": (72,),
     "lost-release": (3,),
-    "namesake-ignored": (206,),
+    "namesake-ignored": (70,),
     "one-way-untold": (1124,),
+    "survivors-steer-nothing": (6,),
+    "pivot-waits-for-nobody": (7,),
 }
 """Found by `python -m tests.sim.planted BUG 1 1000`."""
 

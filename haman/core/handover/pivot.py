@@ -24,8 +24,9 @@ it names the first in line its heir, and is free.
     tail     asks,  free; addresses stay   drained: no connection is left, withdrawn for
              began                         LEAST_TAIL_NS, and there is one survivor       closing
                                              there are several: the first is the heir     passing
-                                           not drained: nothing is handed on, and no rung
-                                             has changed for `quiet_ns`                   closing
+                                           not drained: nothing passes by it that routers sent
+                                             elsewhere, and no rung has changed, for
+                                             `quiet_ns`                                   closing
                                            tail_ns since it began, was undrained, or a
                                              rung came into force while it comes back     closing
                                            the proxy is dead (and not merely restarted,
@@ -68,8 +69,10 @@ from haman.core.handover.pivot_facts import (
     SWITCH_NS,
     WAIT_NS,
     Heard,
+    Late,
     Other,
     PivotFacts,
+    RungWatch,
     TailNote,
     muster,
     no_tail,
@@ -83,8 +86,8 @@ from haman.core.handover.steering import (
     TailStanding,
     TailWord,
     lease_end,
+    macs,
 )
-from haman.core.ladder import WITHDRAWN, Rung
 from haman.core.words import Reason
 
 _SERVES_ON = ("tail", "passing", "covered")
@@ -110,11 +113,10 @@ class Pivot:
         self._links: dict[str, tuple[LinkPlace, ...]] = {}
         self._own: SteerReport | None = None
         self._reasons: tuple[Reason, ...] = ()
+        self._late = Late()
         self._left: int | None = None
         self._passed: int | None = None
-        self._withdrawn_ns: int | None = None
-        self._steady_ns = 0
-        self._in_force: Rung | None = None
+        self._rung = RungWatch()
         self._drained = self._for_drain = self._adopted = self._again = self._refused = False
 
     # ---- surface -------------------------------------------------------------------------------
@@ -122,7 +124,7 @@ class Pivot:
     def step(self, facts: PivotFacts, now_ns: int) -> tuple[TailNote, ...]:
         """Look around; what is to be noted."""
         notes = self._observe(facts, now_ns)
-        heard = Heard(self._service, facts.peers)
+        heard = Heard(self._service, facts.peers, self._late.see(facts.peers, now_ns))
         before = None
         while before != self._state:  # what needs no waiting is done at once
             before = self._state
@@ -172,21 +174,21 @@ class Pivot:
         if not self.asks:
             return None
         first = self._line[0] if self._line else ""
-        anew = self._state == "asking" and not self._drained and self._in_force == WITHDRAWN
+        out = self._rung.withdrawn_ns is not None
         what = (self._id, self._service, Side.GIVING, lease_end(now_ns))
-        return SteerOrder(*what, next=first, next_places=self._links.get(first, ()), anew=anew)
+        return SteerOrder(
+            *what,
+            next=first,
+            next_places=self._links.get(first, ()),
+            others=macs(*self._links.values()),
+            anew=out and self._state == "asking" and not self._drained,
+        )
 
     # ---- rules ---------------------------------------------------------------------------------
 
     def _observe(self, facts: PivotFacts, now_ns: int) -> list[TailNote]:
         notes: list[TailNote] = []
-        if facts.in_force != WITHDRAWN:
-            self._withdrawn_ns = None
-        elif self._withdrawn_ns is None:
-            self._withdrawn_ns = now_ns
-        moved, self._in_force = facts.in_force != self._in_force, facts.in_force
-        if moved:
-            self._steady_ns = now_ns
+        moved = self._rung.see(facts.in_force, now_ns)
         turned, self._drained = facts.drained != self._drained, facts.drained
         if self._state == "tail" and (turned or (moved and not facts.drained)):
             self._ends_ns = now_ns + self.tail_ns
@@ -271,7 +273,7 @@ class Pivot:
     def _covered(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
         other = heard.other(lambda o: self._node in o.word.line)
         self._id = other.word.id if other is not None else self._id
-        over = _since(self._withdrawn_ns, LEAST_TAIL_NS, now_ns) and self._left == 0
+        over = _since(self._rung.withdrawn_ns, LEAST_TAIL_NS, now_ns) and self._left == 0
         if facts.drained and other and not over and not facts.dead and now_ns < self._ends_ns:
             return None
         self._settle()
@@ -283,7 +285,7 @@ class Pivot:
         return TailNote("tail-ended", why, cut=self._left or 0)
 
     def _begin(self, now_ns: int, *refusals: Reason) -> TailNote:
-        self._steady_ns, reason = now_ns, self._reason()
+        self._rung.steady_ns, reason = now_ns, self._reason()
         self._enter("tail", now_ns + self.tail_ns, reason, *refusals)
         return TailNote("tail-started", reason, self._line)
 
@@ -341,7 +343,7 @@ class Pivot:
         free = facts.drained and self._left == 0
         if facts.ending or (facts.dead and not free):
             return self._finish(Reason("broken", "the proxy or the agent ended here"), now_ns)
-        free = free and _since(self._withdrawn_ns, LEAST_TAIL_NS, now_ns)
+        free = free and _since(self._rung.withdrawn_ns, LEAST_TAIL_NS, now_ns)
         if free and len(self._line) > 1:
             self._heir = self._line[0]
             self._enter("passing", now_ns + PASS_NS, *self._reasons)
@@ -360,7 +362,7 @@ class Pivot:
         return None
 
     def _is_quiet(self, quiet_ns: int, now_ns: int) -> bool:
-        return self._passed == 0 and now_ns - self._steady_ns >= quiet_ns
+        return self._passed == 0 and now_ns - self._rung.steady_ns >= quiet_ns
 
     def _passing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
         taken = heard.other(lambda o: o.word.of == self._id)
@@ -371,9 +373,10 @@ class Pivot:
         return TailNote("tail-ended", Reason("passed-on", text), self._line)
 
     def _closing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> None:
-        self._again |= facts.drained != self._for_drain or (facts.shifts and not self._refused)
-        said = now_ns >= self._ends_ns - CLOSING_NS + SAY_OVER_NS
-        if (said and not heard.steer(self._id)) or now_ns >= self._ends_ns:
+        more = (facts.shifts or facts.comes) and not self._refused
+        self._again |= facts.drained != self._for_drain or more
+        said = now_ns >= self._ends_ns - CLOSING_NS + SAY_OVER_NS and not heard.steer(self._id)
+        if said or now_ns >= self._ends_ns:
             self._settle(*self._reasons)
             self._state = "idle" if self._again else "done"
 

@@ -7,8 +7,9 @@ from haman.core.frozen import dataclass
 from haman.core.handover.messages import NS_PER_MS, NS_PER_S
 from haman.core.handover.steering import LEASE_NS, TAIL, SteerReport, SteerWord, TailWord
 from haman.core.handover.survivor import DRAINS_ITSELF
-from haman.core.ladder import Rung, servers
+from haman.core.ladder import WITHDRAWN, Rung
 from haman.core.reports import PeerView
+from haman.core.serving import servers
 from haman.core.words import Reason, Stance
 
 ASK_NS = 10 * NS_PER_S
@@ -25,8 +26,9 @@ PASS_NS = 3 * NS_PER_S
 SWITCH_NS = 2 * NS_PER_S
 """Survivors change over to a new pivot within two reports; until then the line is the old one's."""
 LATE_NS = 1500 * NS_PER_MS
-"""A survivor that is silent for so long leaves the line. A busy host is late by 0.7 s, and a shorter line
-resets its connections; the segments of those behind one that is dead are sent again."""
+"""A survivor that has not been fresh for so long leaves the line. A busy host is late by 0.7 s, reports are
+lost, and a shorter line resets its connections; the segments of those behind one that is dead are sent again.
+Not since it was heard: where reports are rare, a fresh one may be as old as this."""
 CLOSING_NS = LEASE_NS + NS_PER_S
 SAY_OVER_NS = NS_PER_S
 """Reports are lost, and who has just been asked has not said yet that it steers."""
@@ -93,16 +95,57 @@ class Other:
     word: TailWord
 
 
+class Late:
+    """Peers that have just ceased to be fresh."""
+
+    def __init__(self) -> None:
+        self._fresh_ns: dict[str, int] = {}
+
+    def see(self, peers: tuple[PeerView, ...], now_ns: int) -> frozenset[str]:
+        """Their names now."""
+        self._fresh_ns |= {peer.name: now_ns for peer in peers if peer.fresh}
+        return frozenset(n for n, at_ns in self._fresh_ns.items() if 0 < now_ns - at_ns < LATE_NS)
+
+
+class RungWatch:
+    """What routers were told of this node, and since when.
+
+    Attributes:
+        withdrawn_ns: since when it is withdrawn; None = it is not.
+        steady_ns: when the rung last changed, or the tail began.
+    """
+
+    def __init__(self) -> None:
+        self.withdrawn_ns: int | None = None
+        self.steady_ns = 0
+        self._at: Rung | None = None
+
+    def see(self, in_force: Rung | None, now_ns: int) -> bool:
+        """Take in what is in force; whether that is news."""
+        if in_force != WITHDRAWN:
+            self.withdrawn_ns = None
+        elif self.withdrawn_ns is None:
+            self.withdrawn_ns = now_ns
+        moved, self._at = in_force != self._at, in_force
+        if moved:
+            self.steady_ns = now_ns
+        return moved
+
+
 class Heard:
     """The fresh reports of peers, about one service.
 
     Args:
         service: its name.
         peers: every configured one.
+        late: those that have just ceased to be fresh.
     """
 
-    def __init__(self, service: str, peers: tuple[PeerView, ...]) -> None:
+    def __init__(
+        self, service: str, peers: tuple[PeerView, ...], late: frozenset[str] = frozenset()
+    ) -> None:
         self._peers = peers
+        self._late = late
         self.serving = servers(service, peers)
         said = {
             p.name: p.report.service(service) for p in peers if p.fresh and p.report is not None
@@ -131,11 +174,14 @@ class Heard:
         return tuple(sorted(name for name, word in self.words(tail).items() if word.ready))
 
     def line(self, tail: str, line: tuple[str, ...]) -> tuple[str, ...]:
-        """Who stays in a line, and who comes to its end; so nobody else's next changes."""
-        ready = self.ready(tail)
-        late = {p.name for p in self._peers if not p.fresh and p.age_ms * NS_PER_MS < LATE_NS}
-        stay = (name for name in line if name in late or name in ready)
-        return tuple(dict.fromkeys((*stay, *ready)))
+        """Who stays in a line, and who comes to its end; so nobody else's next changes.
+
+        One that changes its rules for another line is not ready meanwhile, and would leave it for that.
+        """
+        words = self.words(tail)
+        steer = {name for name, word in words.items() if word.problem is None}
+        stay = (name for name in line if name in self._late or name in steer)
+        return tuple(dict.fromkeys((*stay, *self.ready(tail))))
 
     def steer(self, tail: str) -> bool:
         """Somebody steers for it, or is about to."""

@@ -109,7 +109,8 @@ class SteerReport:
         ready: all of it is in force.
         problem: why not; None = it is, or will be.
         connections: to the service here; None = not counted yet.
-        passed: giving: handed on from here lately.
+        passed: giving: connections whose segments came by here lately though routers do not send them here:
+            handed on, or of this node and steered here by others.
     """
 
     order: SteerOrder
@@ -134,6 +135,11 @@ class TailStanding:
     gates: bool = False
     holds: bool = False
     reasons: tuple[Reason, ...] = ()
+
+
+def macs(*links: tuple[LinkPlace, ...]) -> tuple[str, ...]:
+    """The MAC addresses of nodes, in order."""
+    return tuple(sorted({place.mac for each in links for place in each}))
 
 
 RENEW_NS = 10 * NS_PER_S

@@ -25,6 +25,7 @@ from haman.core.handover.steering import (
     SteerWord,
     TailWord,
     lease_end,
+    macs,
 )
 from haman.core.reports import NodeReport, PeerView
 from haman.core.words import Reason
@@ -101,7 +102,7 @@ class Survivor:
                     self._steer_for(word.id, node, report.links, now_ns)
                     break
         links = {p.name: p.report.links for p in peers if p.report is not None}
-        self._others = _macs(*links.values(), self._places)
+        self._others = macs(*links.values(), self._places)
         word = heard[self._peer][1] if self._peer in heard else None
         if self._id and word is not None:
             self._stand(word.line, links)
@@ -166,13 +167,9 @@ class Survivor:
             self._peer,
             self._places,
             *self._next,
-            _macs(self._after),
+            macs(self._after),
             self._others,
         )
-
-
-def _macs(*links: tuple[LinkPlace, ...]) -> tuple[str, ...]:
-    return tuple(sorted({place.mac for each in links for place in each}))
 
 
 DRAINS_ITSELF = "drains-itself"

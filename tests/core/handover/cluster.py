@@ -30,7 +30,8 @@ class Node:
     """One of them.
 
     `connections` are what its engine counts, `passed` what it hands on; `problem` is the engine's; `mute`: reports are lost;
-    `hangs`: the engine never gets anything done.
+    `hangs`: the engine never gets anything done; `slow`: rules are in force so many ticks later; `held_back`:
+    it may not come to be announced.
     """
 
     name: str
@@ -45,6 +46,9 @@ class Node:
     problem: Reason | None = None
     mute: bool = False
     hangs: bool = False
+    slow: int = 0
+    held_back: bool = False
+    worked: tuple[object, int] = ((), 0)
     old: bool = False
     dead: bool = False
     ordered: tuple[SteerOrder, ...] = ()
@@ -102,6 +106,7 @@ class Cluster:
         self.nodes = {name: Node(name, configured) for name in names}
         self.heard: dict[str, tuple[NodeReport, int]] = {}
         self.now_ns = 0
+        self.fresh_ns = NS_PER_S
         self.run(2)
 
     def __getitem__(self, name: str) -> Node:
@@ -127,6 +132,10 @@ class Cluster:
 
     def _engine(self, node: Node, order: SteerOrder) -> SteerReport:
         passed = node.passed if order.side is Side.GIVING else 0
+        rules = (order.side, order.peer, order.next, order.after)
+        node.worked = (rules, node.worked[1] + 1 if node.worked[0] == rules else 0)
+        if node.worked[1] < node.slow:
+            return SteerReport(order)
         return SteerReport(order, node.problem is None, node.problem, node.connections, passed)
 
     def peers(self, name: str) -> tuple[PeerView, ...]:
@@ -134,7 +143,7 @@ class Cluster:
         for other in sorted(self.nodes.keys() - {name}):
             report, at_ns = self.heard.get(other, (None, 0))
             age_ns = self.now_ns - at_ns
-            fresh = report is not None and age_ns < NS_PER_S
+            fresh = report is not None and age_ns < self.fresh_ns
             views.append(PeerView(other, report, age_ns / NS_PER_MS, fresh))
         return tuple(views)
 
@@ -145,6 +154,7 @@ class Cluster:
             drained=node.drained,
             in_force=node.in_force,
             servers=servers("edge", peers),
+            holds=(Reason("paused", "paused"),) if node.held_back else (),
             shed=node.shed,
         )
         word = node.survivor.word

@@ -184,7 +184,7 @@ def test_what_the_drained_node_does_not_know_goes_down_the_line() -> None:
 def test_a_survivor_that_falls_silent_leaves_the_line() -> None:
     cluster = in_tail()
     cluster["c"].dead = True
-    cluster.run(seconds(2))
+    cluster.run(seconds(3))
     assert cluster["a"].order(Side.TAKING).next == "d"
     assert cluster["d"].order(Side.TAKING).after == (cluster["a"].places[0].mac,)
 
@@ -201,6 +201,52 @@ def test_a_survivor_that_is_late_stays_in_line() -> None:
         cluster.step()
         assert lost(cluster) == []
     assert cluster["a"].order(Side.TAKING).next == "c"
+
+
+def test_a_survivor_whose_reports_are_rare_and_lost_stays_in_line() -> None:
+    cluster = in_tail()
+    cluster.fresh_ns = round(1.5 * NS_PER_S)  # one each 500 ms
+    cluster["c"].mute = True
+    for _ in range(seconds(2)):
+        cluster.step()
+        assert lost(cluster) == []
+    assert not any(peer.fresh for peer in cluster.peers("b") if peer.name == "c")
+    cluster["c"].mute = False
+    for _ in range(seconds(2)):
+        cluster.step()
+        assert lost(cluster) == []
+
+
+def test_a_line_that_grows_loses_nobody_meanwhile() -> None:
+    cluster = draining()
+    cluster["c"].hangs = True
+    cluster.run(LONG, lambda: cluster["b"].pivot.state == "tail")
+    line = cluster["b"].pivot.word.line
+    assert line == ("a", "d")
+    for name in line:
+        cluster[name].slow = 3
+    cluster["c"].hangs = False
+    for _ in range(seconds(4)):
+        cluster.step()
+        assert cluster["b"].pivot.word.line in {line, (*line, "c")}
+    assert cluster["d"].order(Side.TAKING).next == "c"
+
+
+def test_who_comes_back_while_its_last_tail_closes_asks_again() -> None:
+    cluster = in_tail(connections=3)
+    node = cluster["b"]
+    node.held_back, node.drained = True, False
+    cluster.run(2)
+    node.connections = 0
+    cluster.run(LONG, lambda: node.pivot.state == "closing")
+    cluster.run(4)
+    assert node.pivot.state == "closing"
+    assert not node.in_force.serves
+    node.held_back = False
+    while not node.in_force.serves:
+        steered = [n.steers_for for n in cluster.nodes.values() if n is not node]
+        cluster.step()
+    assert steered == ["b", "b", "b"]
 
 
 def test_the_tail_ends_at_its_timeout_and_says_what_it_cut() -> None:
