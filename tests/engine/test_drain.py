@@ -201,13 +201,17 @@ def test_who_comes_back_does_not_take_others_for_those_who_left_it(trio: Trio) -
     assert trio.client.ask(there) == "b"
 
 
-def test_what_is_left_is_counted_beside_what_is_handed_on(trio: Trio) -> None:
+def test_what_is_left_is_counted_beside_what_routers_send_elsewhere(trio: Trio) -> None:
     trio.connect("a")
     trio.connect("b")
     trio.drain()
+    trio.route("a")
+    assert [trio.client.ask(each) for each in trio.client.open[: 2 * EACH]] == ["a"] * 2 * EACH
+    wait(lambda: trio.left() == (2 * EACH, 0))
     trio.route("c")
     assert trio.client.ask_all() == {"a": 2 * EACH, "b": 2 * EACH}
-    wait(lambda: trio.left() == (2 * EACH, 2 * EACH))
+    # Those of a come by c to a, those of b by c and a to b.
+    wait(lambda: trio.left() == (2 * EACH, 4 * EACH))
     trio.client.close()
     wait(lambda: trio.left() == (0, 0), timeout_s=30)
 
