@@ -254,6 +254,25 @@ def test_a_report_is_news_if_more_than_measurements_changed(pair: Pair) -> None:
         assert not published(changed)
 
 
+def test_peers_are_awaited_until_they_have_answered_or_had_the_time_to() -> None:
+    one, _ = mesh("lb1", "lb2", (B1,))
+    assert one.awaits(0)
+    assert one.awaits(FRESH_MS_MIN * MS)
+    assert not one.awaits(601 * MS)
+    alone = Mesh(
+        "lb1", Cluster("edge"), (KEY,), random_bytes=counting_bytes(1), sink=Wire(), now_ns=0
+    )
+    assert not alone.awaits(0)
+
+
+def test_a_peer_that_has_answered_is_not_awaited() -> None:
+    pair = Pair()
+    pair.one.greet()
+    assert pair.one.awaits(0)
+    pair.exchange()
+    assert not pair.one.awaits(0)
+
+
 def test_not_isolated_before_there_was_time_to_hear_nor_without_peers() -> None:
     one, _ = mesh("lb1", "lb2", (B1,))
     assert not one.isolated(FRESH_MS_MIN * MS)
