@@ -231,7 +231,7 @@ class Controller:
             self._peers.publish_soon()
         self._compare(now_ns)
         self._failovers.give_back(situation)
-        if self._tails.heed(decision.anycast) or stepped.moves:
+        if self._tails.heed(decision.anycast, self._permits.report.sheds) or stepped.moves:
             self.decide()
 
     def _compare(self, now_ns: int) -> None:

@@ -28,7 +28,7 @@ peers' consent or up because one took it back.
         nobody else serves, proxy well, addresses up   withdrawn                 shut: last resort
     starting, or addresses not up, peers not heard yet any                       stays
     well, others serve and are made ready (`pivot`)    shut, withdrawn           stays
-    well, would change its weight, the same            full, reduced             stays, waits
+    well, would change its weight, the same            full, reduced, shut       stays, waits
     well, others serve, by permit                      full, reduced, shut       permitted rung
     well, held, nobody else serves                     shut, withdrawn           lowest rung
     well, held                                         any                       stays
@@ -381,7 +381,8 @@ def _waits(at: Rung, to: Rung, footing: Footing) -> bool:
     """Whether routers' hashes would move before anybody steers."""
     free = footing.broken or footing.ending or footing.stands_down
     free = free or footing.unladen or not footing.servers
-    return footing.tail.gates and at.serves and to not in {at, WITHDRAWN} and not free
+    moves = to.serves if at.stance is Stance.SHUT else at.serves and to not in {at, WITHDRAWN}
+    return footing.tail.gates and moves and not free
 
 
 def in_force(configured: ConfiguredAnycast, announced: Iterable[Announcement]) -> Rung:

@@ -163,7 +163,7 @@ class Controller:
             self._around.moves(move)
             self._decider.order(FailoverOrdered(move.vip, move.to), now_ns)
         self._pass_on(now_ns)
-        if self.tails.heed(decision.anycast) or stepped.moves:
+        if self.tails.heed(decision.anycast, self.permits.report.sheds) or stepped.moves:
             self.decide()
         else:
             self._wait()

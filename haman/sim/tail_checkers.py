@@ -5,8 +5,6 @@ comes back - no established connection is lost. Losses are excused from the inst
 
 - a fault of `EXCUSING` begins, lasts or ends, or the gate of a proxy comes to fault, or all have just
   booted: nobody planned that;
-- a node that is not drained serves nothing: a permit has taken all of its load, and its way back is not
-  steered yet;
 - a tail is refused, or is ended by its time: the node has said so, with the reason;
 
 until the cluster has come to rest: all nodes are up, none is in fault, no tail is asked for or served, nothing
@@ -17,7 +15,6 @@ connection whose proxy died is lost with it, and not judged. Nothing is judged w
 from typing import Final
 
 from haman.core.handover.pivot_facts import TailNote
-from haman.core.serving import SERVING
 from haman.core.words import Condition
 from haman.sim.checkers import Checker, Truth
 from haman.sim.connections import Connection
@@ -96,15 +93,7 @@ class Kept(Checker):
         faults = self.world.faults
         active = next((f.kind for f in faults.active if f.kind in EXCUSING), "")
         began = (k for k, at in faults.hits.items() if k in EXCUSING and at >= self._judged_ns)
-        return active or (next(began, "") if not self._excuse else "") or self._shut()
-
-    def _shut(self) -> str:
-        for name, host in self.world.hosts.items():
-            decision = host.controller.decision if host.controller is not None else None
-            stances = decision.anycast if decision is not None and not host.intent.drained else ()
-            if any(stance.stance not in SERVING for stance in stances):
-                return f"{name} serves nothing"
-        return ""
+        return active or (next(began, "") if not self._excuse else "")
 
     def _rests(self) -> bool:
         world, now_ns = self.world, self.world.loop.now_ns

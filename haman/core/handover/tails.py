@@ -36,7 +36,8 @@ class Tails:
         self._pivots: dict[str, Pivot] = {}
         self._survivors: dict[str, Survivor] = {}
         self._waiting: frozenset[str] = frozenset()
-        """Services that are to have another weight."""
+        """Services that are to have another weight, or one again."""
+        self._shed: tuple[str, ...] = ()
         self.reconfigure(services)
 
     def reconfigure(self, services: tuple[ConfiguredAnycast, ...]) -> None:
@@ -72,7 +73,7 @@ class Tails:
             footed, word = footing(service, situation), survivor.word
             facts = PivotFacts(
                 drained=footed.drained,
-                comes=footed.comes,
+                comes=footed.comes and service.name not in self._shed,
                 shifts=service.name in self._waiting,
                 dead=footed.broken,
                 ending=footed.ending,
@@ -94,8 +95,14 @@ class Tails:
         tails = {name: pivot.standing for name, pivot in self._pivots.items()}
         return replace(situation, tails=tails), tuple(notes)
 
-    def heed(self, stances: tuple[AnycastStance, ...]) -> bool:
-        """Take in whose weight waits for a tail; whether that is news, and so to be stepped at once."""
+    def heed(self, stances: tuple[AnycastStance, ...], sheds: tuple[str, ...]) -> bool:
+        """Take in what was decided; whether it is news, and so to be stepped at once.
+
+        Args:
+            stances: whose weight waits for a tail.
+            sheds: services that by permit have less than their weight; one that is shut so does not come back.
+        """
+        self._shed = sheds
         before, self._waiting = self._waiting, frozenset(s.service for s in stances if s.waits)
         return before != self._waiting
 

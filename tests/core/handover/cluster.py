@@ -160,7 +160,7 @@ class Cluster:
         word = node.survivor.word
         facts = PivotFacts(
             drained=node.drained,
-            comes=footing.comes,
+            comes=footing.comes and node.shed is None,
             shifts=node.ladder.snapshot().waits,
             dead=node.broken,
             ending=False,

@@ -94,6 +94,26 @@ def test_a_weight_that_is_configured_anew_while_nobody_else_serves_is_in_force_a
     assert cluster["b"].in_force == Rung(Stance.FULL, 60)
 
 
+def test_who_was_shut_by_a_permit_comes_back_when_the_others_steer_to_it() -> None:
+    cluster = four()
+    node = cluster["b"]
+    shed(cluster, STEPS.shut)
+    until_moved(cluster, STEPS.shut)
+    node.shed = Shed(STEPS.shut)
+    cluster.run(LONG, lambda: quiet(cluster))
+    node.notes.clear()
+    cluster.run(seconds(5))
+    assert (node.in_force, node.notes) == (STEPS.shut, [])
+    node.shed = None
+    while node.in_force == STEPS.shut:
+        steered = [(n.steers_for, n.reports) for n in cluster.nodes.values() if n is not node]
+        cluster.step()
+    assert all(who == "b" and reports and reports[0].ready for who, reports in steered)
+    until_moved(cluster, FULL, within_s=5)
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert node.codes == ["tail-started: tail", "tail-ended: settled"]
+
+
 def test_on_the_way_back_the_tail_of_a_new_wish_is_a_new_one() -> None:
     cluster = four()
     node = cluster["b"]
