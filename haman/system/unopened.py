@@ -13,9 +13,14 @@ from typing import Any
 
 
 class _Unopened(ModuleType):
-    """A package whose own code runs as soon as anything of it is asked for that is not there."""
+    """A package whose own code runs as soon as anything of it is asked for that is no part, nor there."""
 
     def __getattr__(self, name: str) -> Any:
+        part = f"{self.__name__}.{name}"
+        if (
+            find_spec(part) is not None
+        ):  # not opened in the midst of loading one, which it may load itself
+            return import_module(part)
         _open(self)
         return getattr(self, name)
 

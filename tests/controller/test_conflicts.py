@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from haman.core.words import Reason, Role
+from haman.core.words import Alert, Reason, Role
 from tests.cluster.pair import until
 from tests.controller.rig import RigNode, duo
 
@@ -58,9 +58,12 @@ async def test_who_is_heard_by_a_holder_that_it_does_not_hear_is_told_of_it(
         lb2.engine.become("web", Role.BACKUP, why)
         await until(lambda: lb2.events("conflict-ended"))
         for one in (lb1, lb2):
-            alerts = {a.code: a for a in one.controller.snapshot().alerts}
-            assert "lb2 does not hear who holds web" in alerts["one-way-loss"].text
-            assert "conflict" not in alerts
+
+            def alerts(node: RigNode = one) -> dict[str, Alert]:
+                return {a.code: a for a in node.controller.snapshot().alerts}
+
+            await until(lambda: "conflict" not in alerts())
+            assert "lb2 does not hear who holds web" in alerts()["one-way-loss"].text
         # Its holder reports on, and while it does the word is said again.
         lb2.engine.words.clear()
         await until(lambda: lb2.engine.words)
