@@ -27,7 +27,7 @@ peers' consent or up because one took it back.
         others serve, shut in force for `drain`        shut                      withdrawn
         nobody else serves, proxy well, addresses up   withdrawn                 shut: last resort
     starting, or addresses not up, peers not heard yet any                       stays
-    well, others serve and are made ready (`pivot`)    shut, withdrawn           stays
+    well, others serve and are made ready (`pivot`)    withdrawn                 stays
     well, would change its weight, the same            full, reduced, shut       stays, waits
     well, others serve, by permit                      full, reduced, shut       permitted rung
     well, held, nobody else serves                     shut, withdrawn           lowest rung
@@ -285,7 +285,7 @@ class Ladder:
         if footing.stands_down:
             return self._down(at, footing, now_ns)
         gated = footing.tail.keeps and footing.servers and not footing.unladen
-        awaited = gated and not at.serves
+        awaited = gated and at == WITHDRAWN  # from shut it waits as for another weight
         if not footing.well or not footing.complete or awaited:
             return at
         if footing.shed is not None and footing.servers:

@@ -114,6 +114,18 @@ def test_who_was_shut_by_a_permit_comes_back_when_the_others_steer_to_it() -> No
     assert node.codes == ["tail-started: tail", "tail-ended: settled"]
 
 
+def test_who_may_have_a_part_of_its_weight_again_asks_until_the_others_steer() -> None:
+    cluster = four()
+    node = cluster["b"]
+    shed(cluster, STEPS.shut)
+    until_moved(cluster, STEPS.shut)
+    node.shed = Shed(STEPS.shut)
+    cluster.run(LONG, lambda: quiet(cluster))
+    node.shed = Shed(HALF)
+    until_moved(cluster, HALF, within_s=5)
+    assert node.codes[2:] == ["tail-started: tail"]
+
+
 def test_on_the_way_back_the_tail_of_a_new_wish_is_a_new_one() -> None:
     cluster = four()
     node = cluster["b"]
