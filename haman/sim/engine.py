@@ -297,9 +297,10 @@ class Engine:
             self._wanted.pop(key, None)
         else:
             self._wanted[key] = lease_ns
-        self._process.soon(self._kernel.work_ns(), lambda: self._reconcile(key))
+        asked_ns = self._clock.now_ns
+        self._process.soon(self._kernel.work_ns(), lambda: self._reconcile(key, asked_ns))
 
-    def _reconcile(self, key: Key) -> None:
+    def _reconcile(self, key: Key, asked_ns: int = 0) -> None:
         """The kernel carries out what is wanted by then."""
         lease_ns, had = self._wanted.get(key), self._kernel.has(key)
         if lease_ns is not None:
@@ -310,7 +311,9 @@ class Engine:
             return
         self._changed = True
         if had and key[0] in self._vips:
-            vip = self._vips[key[0]]
+            vip, said = self._vips[key[0]], self._of[key].core.departed(key)
+            if said is not None and self._clock.now_ns - asked_ns < HEIR_WAIT_NS:
+                self._around.multicast(key, said)
             if not any(self._kernel.has((key[0], f)) for f in vip.plan.families):
                 self._around.vip_released(key[0], vip.reasons)
         self._after()
