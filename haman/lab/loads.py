@@ -85,19 +85,26 @@ def hog(processes: int, seconds: float) -> int:
 
 def main() -> int:
     """Do what the arguments say, within the bounds."""
-    match sys.argv[1:]:
-        case ["storm", address, port, clients, seconds]:
-            got = storm(address, int(port), min(int(clients), CLIENTS_MAX), _seconds(seconds))
-        case ["crowd", address, port, connections, seconds]:
-            wanted = min(int(connections), CONNECTIONS_MAX)
-            got = asyncio.run(crowd(address, int(port), wanted, _seconds(seconds)))
-        case ["hog", processes, seconds]:
-            got = hog(min(int(processes), PROCESSES_MAX), _seconds(seconds))
-        case _:
-            print(__doc__, file=sys.stderr)
-            return 2
+    try:
+        got = _done(sys.argv[1:])
+    except ValueError as error:
+        print(f"{error}\n\n{__doc__}", file=sys.stderr)
+        return 2
     print(f"{' '.join(sys.argv[1:])}: {got}", flush=True)
     return 0
+
+
+def _done(arguments: list[str]) -> int:
+    match arguments:
+        case ["storm", address, port, clients, seconds]:
+            return storm(address, int(port), min(int(clients), CLIENTS_MAX), _seconds(seconds))
+        case ["crowd", address, port, connections, seconds]:
+            wanted = min(int(connections), CONNECTIONS_MAX)
+            return asyncio.run(crowd(address, int(port), wanted, _seconds(seconds)))
+        case ["hog", processes, seconds]:
+            return hog(min(int(processes), PROCESSES_MAX), _seconds(seconds))
+        case _:
+            raise ValueError("this is no load")
 
 
 def _seconds(text: str) -> float:
