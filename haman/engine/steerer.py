@@ -18,7 +18,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 
-from haman.engine.knowledge import KEPT, Knowledge, Look
+from haman.engine.knowledge import KNOWN, Knowledge, Look
 from haman.system.inet_diag import InetDiag, SockDiagError
 from haman.system.nftables import Nftables, NftablesError
 
@@ -149,8 +149,8 @@ class Steerer:
                 knowledge = self._begin(job)
             else:
                 before, knowledge = there
-                if job.former not in (before.former, KEPT):
-                    knowledge.begin(look, former=job.former)
+                if job.former == KNOWN != before.former:
+                    knowledge.begin(look, former=KNOWN)
                 elif due:
                     knowledge.renew(look)
                 if job.steer != before.steer:

@@ -80,7 +80,7 @@ def job(steering: Steering) -> Job:
         end=end(steering),
         table=f"netdev {steering.table}",
         addresses=steering.addresses,
-        # A taker's own of before are served in a tail of its own, if at all, and found by way of the giver.
+        # Clients of a taker that serves no tail of its own have gone elsewhere.
         former=KNOWN if steering.side is Side.GIVING else UNKNOWN,
         counts=steering.side is Side.GIVING,
         passed="",

@@ -208,14 +208,17 @@ def test_what_was_there_before_is_not_known_until_its_port_has_another_socket() 
     assert looks(kernel, keeper, wish, 1, 2) == [f"add element netdev web known {{ {texts(1)} }}"]
 
 
-def test_who_takes_what_he_gave_knows_nothing_and_who_gives_again_knows_all() -> None:
+def test_who_takes_what_he_gave_keeps_what_he_knows_and_who_gives_knows_all() -> None:
     kernel = Kernel(sockets=(client(1),))
     keeper = kernel.steerer()
     taking = replace(WISH, former=UNKNOWN, steer=("take",))
     keeper.reconcile([WISH.job])
-    assert looks(kernel, keeper, taking, 1) == [f"delete element netdev web known {{ {texts(1)} }}"]
-    assert looks(kernel, keeper, replace(taking, former=KEPT), 1) == []
     assert looks(kernel, keeper, taking, 1) == []
+    assert looks(kernel, keeper, WISH, 1) == []
+    kernel = Kernel(sockets=(client(1),))
+    keeper = kernel.steerer()
+    keeper.reconcile([taking.job])
+    assert looks(kernel, keeper, replace(taking, former=KEPT), 1) == []
     assert looks(kernel, keeper, WISH, 1) == [f"add element netdev web known {{ {texts(1)} }}"]
 
 
