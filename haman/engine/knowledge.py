@@ -3,7 +3,7 @@
 A table remembers each SYN for FRESH_S by itself (`known_rules`). For as long as a connection has a socket
 here it is in the set `known`, which is made after each look at the sockets. A client's port may be used again
 while a tail is on, for a connection to another node, and a node that still held it for known would
-reset it: of 300 connections up to 28 were lost so, in two of seven drains, with 1,000 new ones a second.
+reset it: of 300 connections 6 and 28 were lost so, in two of eight drains, with 1,000 new ones a second.
 
 Connections that are there already are
 

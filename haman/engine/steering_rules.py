@@ -26,7 +26,7 @@ from zlib import crc32
 
 from haman.core.frozen import dataclass
 from haman.core.handover.messages import Side
-from haman.engine.knowledge import KNOWN, UNKNOWN
+from haman.engine.knowledge import KEPT, KNOWN, UNKNOWN
 from haman.engine.known_rules import SYN, known, known_sets, learn
 from haman.engine.steerer import Job
 
@@ -80,12 +80,21 @@ def job(steering: Steering) -> Job:
         end=end(steering),
         table=f"netdev {steering.table}",
         addresses=steering.addresses,
-        # Clients of a taker that serves no tail of its own have gone elsewhere.
-        former=KNOWN if steering.side is Side.GIVING else UNKNOWN,
+        former=_former(steering),
         counts=steering.side is Side.GIVING,
         passed="",
         stays=True,
     )
+
+
+def _former(steering: Steering) -> str:
+    """Before it takes over, clients of a taker that serves no tail of its own have gone elsewhere.
+
+    Once it has, what is there is its own: its rules may have to be made anew.
+    """
+    if steering.side is Side.GIVING:
+        return KNOWN
+    return KEPT if steering.moved else UNKNOWN
 
 
 def begin(steering: Steering, *, egress: bool) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from haman.core.handover.messages import Side
 from haman.engine import steering_rules
+from haman.engine.knowledge import KEPT, KNOWN, UNKNOWN
 from haman.engine.steering_rules import Steering
 from haman.lab.answers import Answers
 from haman.system.nftables import Nftables
@@ -68,3 +69,29 @@ def test_who_took_an_address_and_gives_it_back_answers_until_the_taker_speaks(
             wait(lambda: asked.replies[-1].at_ns > since_ns, what="the giver still answers")  # noqa: B023
     finally:
         nftables.close()
+
+
+@pytest.mark.parametrize(
+    ("side", "moved", "former"),
+    [
+        (Side.GIVING, False, KNOWN),
+        (Side.GIVING, True, KNOWN),
+        (Side.TAKING, False, UNKNOWN),
+        (Side.TAKING, True, KEPT),
+    ],
+)
+def test_what_a_taker_has_is_its_own_once_it_has_taken_over(
+    side: Side, moved: bool, former: str
+) -> None:
+    steering = Steering(
+        vip="web",
+        family=4,
+        interface="eth0",
+        side=side,
+        addresses=("10.77.0.100",),
+        own="10.77.0.11",
+        peer="10.77.0.12",
+        peer_mac="02:00:00:00:00:02",
+        moved=moved,
+    )
+    assert steering_rules.job(steering).former == former
