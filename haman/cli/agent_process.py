@@ -29,8 +29,8 @@ def run(path: str) -> int:
         path: of the configuration.
     """
     from haman.cluster.keys import KeyFileError, read_key_file
-    from haman.engine import process
     from haman.engine.guard import fork_guard
+    from haman.engine.process import Engine
 
     config, problems = read(path)
     if config is None:
@@ -58,7 +58,8 @@ def run(path: str) -> int:
     command = [sys.executable, "-m", "haman.cli", "controller"]
     command += ["-c", os.path.abspath(path), "--engine-fd"]  # noqa: PTH100 - keeps symbolic links
     try:
-        return process.run(config, command, inherited_guard or fork_guard(), load)
+        guard = inherited_guard or fork_guard()
+        return Engine(config, command, guard, load, environment=os.environ).run()
     except OSError as error:
         _say(f"haman agent: {error.strerror or error}: it needs CAP_NET_ADMIN and CAP_NET_RAW")
         return 1

@@ -219,7 +219,8 @@ class Controller:
         digest, steers = self._bgp.digest(said), self._tails.orders(now_ns)
         orders = self._failovers.handovers.follow(decision.stances)
         self._moving = bool(orders or steers or situation.asks or situation.ending)
-        declared = self._engine.declare(decision.stances, decision.anycast, digest, orders, steers)
+        wanted = (decision.stances, decision.anycast, digest, orders, steers)
+        declared = self._engine.declare(*wanted, serving=sensed.serving)
         announced = self._bgp.declare(decision)
         for transition in decision.transitions:
             self._failovers.follow_up(transition)

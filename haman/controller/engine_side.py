@@ -9,6 +9,7 @@ from haman.core.facts import (
     EngineReported,
     EventsReported,
     HoldersSaid,
+    ServingProxy,
     StancesDeclared,
     TakeoverOrdered,
     VipReport,
@@ -63,6 +64,7 @@ class EngineSide:
         self._exabgp = ""
         self._handovers: tuple[HandoverOrder, ...] = ()
         self._steers: tuple[SteerOrder, ...] = ()
+        self._serving: ServingProxy | None = None
         self.stances: tuple[VipStance, ...] = ()
         self.reported: EngineReported | None = None
 
@@ -103,6 +105,8 @@ class EngineSide:
         exabgp: str = "",
         handovers: tuple[HandoverOrder, ...] = (),
         steers: tuple[SteerOrder, ...] = (),
+        *,
+        serving: ServingProxy | None = None,
     ) -> bool:
         """Send the stances if they are others than before; True = they are.
 
@@ -112,15 +116,18 @@ class EngineSide:
             exabgp: digest of the configuration that ExaBGP shall run with; "" = not at all.
             handovers: of every VIP that moves.
             steers: of every anycast service that has a tail somewhere.
+            serving: the proxy as it is found now; others than before are told, and are no other stances.
         """
         wanted = (stances, anycast, exabgp, handovers, steers)
         now = (self.stances, self._anycast, self._exabgp, self._handovers, self._steers)
-        if self._generation and wanted == now:
+        same = bool(self._generation) and wanted == now
+        if same and serving == self._serving:
             return False
-        self._generation += 1
+        self._generation += not same
         self.stances, self._anycast, self._exabgp, self._handovers, self._steers = wanted
+        self._serving = serving
         self._send()
-        return True
+        return not same
 
     def stay_alive(self, now_ns: int) -> None:
         """Repeat the stances when it is time."""
@@ -183,6 +190,7 @@ class EngineSide:
             self._exabgp,
             self._handovers,
             self._steers,
+            self._serving,
         )
         if not self._link.declare(declared):
             self._write_later()

@@ -32,6 +32,7 @@ from haman.controller.ticker import Ticker
 from haman.controller.watch import ProcessWatch
 from haman.core.arrivals import Arrivals
 from haman.core.baseline import Baseline
+from haman.core.facts import ServingProxy
 from haman.core.frozen import dataclass
 from haman.core.gate import (
     Gate,
@@ -79,6 +80,7 @@ class SensesSnapshot:
         counters: cumulative: `samples`, `samples_late`, `stats_answers`, `stats_unavailable:<code>`,
             `probe_successes`, `probe_failures`, `proxy_deaths`, `proxy_reloads`.
         storm: what peers must know for the arithmetic of reconnect storms.
+        serving: whose end the engine may see for itself; None = nobody serves, or on no known port.
     """
 
     condition: Condition
@@ -95,6 +97,7 @@ class SensesSnapshot:
     counters: dict[str, int]
     new_connections_per_s: float | None = None
     storm: StormReport | None = None
+    serving: ServingProxy | None = None
 
 
 class Senses:
@@ -123,8 +126,8 @@ class Senses:
         name = proxy.process or ("" if proxy.kind == "process" else proxy.kind)
         self._processes = ProcessSet(procfs, pidfile=proxy.pidfile, name=name)
         self._watch = ProcessWatch(self._processes, procfs, self._died, self._found)
-        port = split_host_port(proxy.probe.address)[1] if proxy.probe else None
-        self._sampler = Sampler(procfs, self._meter.take, port, self._told_fds)
+        self._port = split_host_port(proxy.probe.address)[1] if proxy.probe else None
+        self._sampler = Sampler(procfs, self._meter.take, self._port, self._told_fds)
         self._ports = PortWalk(clock, self._meter.take)
         around = Surroundings(self._processes, procfs, CallCounter(HANDSHAKE_CALLS))
         sensed = sensed_by(proxy, around)
@@ -276,6 +279,7 @@ class Senses:
             proxy_version=self._asking.version if self._asking else "",
             proxy_up=gate.proxy_alive,
             proxy_pids=tuple(process.pid for process in self._processes.serving),
+            serving=self._serving(),
             resources=resources,
             connections=None if used is None else int(used),
             alerts=self._alerts(gate),
@@ -289,6 +293,12 @@ class Senses:
                 now_ns=now_ns,
             ),
         )
+
+    def _serving(self) -> ServingProxy | None:
+        processes = self._processes.serving
+        if self._port is None or not processes or not self._watch.alive:
+            return None
+        return ServingProxy(tuple(sorted(processes)), self._port)
 
     def _alerts(self, gate: GateSnapshot) -> tuple[Alert, ...]:
         """What is true now; `since` is when it was first seen."""

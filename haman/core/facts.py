@@ -12,6 +12,7 @@ from haman.core.announcements import AnycastStance, BfdReport, ExabgpReport, Hel
 from haman.core.frozen import dataclass
 from haman.core.handover.messages import HandoverOrder, HandoverReport, VipPlace
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
+from haman.core.processes import ProcessId
 from haman.core.words import Event, Reason, Role
 
 
@@ -38,6 +39,19 @@ class VipStance:
 
 
 @dataclass(frozen=True, slots=True)
+class ServingProxy:
+    """What the controller found of the local proxy: see `lifeline`.
+
+    Attributes:
+        processes: those that serve, at least one.
+        port: of TCP, on which they listen.
+    """
+
+    processes: tuple[ProcessId, ...]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class StancesDeclared:
     """Controller → engine: the desired stance of every service. Sent on change and as liveness.
 
@@ -47,6 +61,7 @@ class StancesDeclared:
             shall run; "" = none.
         handovers: of VIPs that move now, every one there is.
         steers: for tails of anycast services, every one there is.
+        serving: at whose end every VIP is to be let go without another word; None = nobody's.
     """
 
     generation: int
@@ -55,6 +70,7 @@ class StancesDeclared:
     exabgp: str = ""
     handovers: tuple[HandoverOrder, ...] = ()
     steers: tuple[SteerOrder, ...] = ()
+    serving: ServingProxy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ that confirmed; meanwhile what is announced ends in its own order (`ending`). Fo
 told and needed; then it is ended, too.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,6 @@ from haman.config.model import Config
 from haman.config.reload import fixed_for_life
 from haman.core.facts import EngineReported, HoldersSaid, StancesDeclared, TakeoverOrdered, ToEngine
 from haman.core.vrrp.group import Key
-from haman.core.vrrp.messages import AdvertisementReceived
 from haman.core.words import Event, Reason
 from haman.engine import lastwords
 from haman.engine.addresses import AddressWorker
@@ -40,6 +38,7 @@ from haman.engine.lastwords import LastWords
 from haman.engine.loop import EARLY_NS, QUIET, Loop, earliest
 from haman.engine.members import members, read_passwords
 from haman.engine.parting import Parting
+from haman.engine.proxy import ProxyWatch
 from haman.engine.reload import Load, Reload
 from haman.engine.reporter import Reporter
 from haman.engine.sentry import Sentry
@@ -49,7 +48,7 @@ from haman.engine.supervise import Supervisor
 from haman.engine.urgency import Urgency
 from haman.engine.vips import Vips
 from haman.engine.watchdog import Watchdog
-from haman.engine.wires import Wire, Wires
+from haman.engine.wires import Wires
 from haman.system import clock, realtime
 from haman.system.netlink import InterfaceAddress
 from haman.system.netlink_socket import Monitor
@@ -60,6 +59,8 @@ REPORT_EVERY_NS: Final = NS_PER_S
 REPORT_GAP_NS: Final = NS_PER_S // 100
 STOP_WITHIN_NS: Final = 2 * NS_PER_S
 LATE_MS_MAX: Final = 100
+ANSWER_NS: Final = 1_000_000
+"""The rest of a turn waits so long for the kernel, once (it takes 0.2 to 0.5 ms)."""
 _MONITOR_READS_MAX: Final = 64
 
 
@@ -105,13 +106,11 @@ class Engine:
         priority = config.engine.realtime_priority
         self._urgency = Urgency(priority, self._reporter)
         self._sentry = Sentry(guard, self._loop, self._reporter, priority)
-        self._worker = AddressWorker(self._urgency.raise_thread)
+        self._worker = AddressWorker(self._urgency.raise_worker)
 
         self._interfaces = Interfaces()
-        self._announcer = Announcer(self._announce_once)
-        self._wires = Wires(
-            self._loop, self._interfaces, self._reporter, self._heard, frame_fd=guard.frame_fd
-        )
+        self._announcer = Announcer(lambda key: self._groups.announce_once(key))  # noqa: PLW0108 - made below
+        self._wires = Wires(self._loop, self._interfaces, self._reporter, frame_fd=guard.frame_fd)
         self._holdings = Holdings(
             self._worker,
             self._interfaces,
@@ -121,7 +120,8 @@ class Engine:
             failed=self._addresses_failed,
             write_page=self._write_page,
         )
-        self._vips = Vips(self._interfaces, self._reporter, self._wires)
+        self._proxy = ProxyWatch(self._loop, self._reporter, died=self._evaluate)
+        self._vips = Vips(self._interfaces, self._reporter, self._wires, self._proxy)
         steering = SteeringChild(self._loop, self._reporter)
         self._handovers = Handovers(
             self._interfaces, self._holdings, steering, self._reporter, self._vips
@@ -134,7 +134,7 @@ class Engine:
             role_changed=self._vips.role_changed,
             handed_over=self._handovers.handed_over,
         )
-        self._wires.claimed = self._groups.claimed
+        self._wires.received, self._wires.claimed = self._groups.received, self._groups.claimed
         self._vips.attach(self._groups, self._holdings, self._handovers)
         self._bfd = BfdSessions(self._loop, self._reporter)
         self._anycast = Anycast(self._interfaces, self._reporter, self._holdings)
@@ -146,6 +146,7 @@ class Engine:
         self._turned = (*turned, self._diversions, self._ending)
         self._timed = (*self._turned, self._holdings, self._announcer, self._exabgp, self._watchdog)
         self._others_at_ns = 0  # when anything but an advert is due
+        self._yields = False  # to the worker, in this turn
         self._generation = 0
         self._ready = False
         self._stop_by_ns: int | None = None
@@ -192,9 +193,14 @@ class Engine:
         adverts_alone = self._groups.turn(now_ns) and self._loop.adverts_alone
         if adverts_alone and now_ns + EARLY_NS < self._others_at_ns and not self._reporter.changed:
             return earliest(self._others_at_ns, self._groups.deadline_ns)
+        self._yields = self._holdings.changed and not self._yields
+        if self._yields:
+            # Addresses first: the worker may get no core but this one, and the rest would keep it from it.
+            self._holdings.flush(now_ns)
+            self._others_at_ns = now_ns + ANSWER_NS
+            return earliest(self._others_at_ns, self._groups.deadline_ns)
         for part in self._turned:
             part.turn(now_ns)
-        # Everything above only wanted addresses; now they are asked for, all in one go.
         self._holdings.flush(now_ns)
         self._announcer.send_due(now_ns)
         self._exabgp.turn(now_ns)
@@ -220,7 +226,8 @@ class Engine:
         self._handovers.close()
         self._diversions.close()
         self._worker.stop(timeout_s=0.5)
-        for part in (self._wires, self._monitor, self._watchdog, self._notifier, self._loop):
+        parts = (self._proxy, self._wires, self._monitor, self._watchdog, self._notifier)
+        for part in (*parts, self._loop):
             part.close()
         return 0 if self._holdings.empty else 1
 
@@ -282,9 +289,7 @@ class Engine:
                 matters |= self._interfaces.apply(message)
                 self._holdings.observed(message)
         if matters:
-            now_ns = clock.monotonic_ns()
-            self._vips.evaluate(now_ns)
-            self._anycast.evaluate(now_ns)
+            self._evaluate()
         return None if matters or self._holdings.changed else QUIET
 
     def _reconciled(self) -> None:
@@ -296,14 +301,18 @@ class Engine:
 
     def _host_was_read(self, now_ns: int) -> None:
         if self._ready:
-            self._vips.evaluate(now_ns)
-            self._anycast.evaluate(now_ns)
+            self._evaluate()
             return
         self._ready = True
         self._vips.host_known(now_ns)
         self._anycast.host_known(now_ns)
         self._notifier.ready(self._status())
         self._watchdog.begin(now_ns)
+
+    def _evaluate(self) -> None:
+        now_ns = clock.monotonic_ns()
+        self._vips.evaluate(now_ns)
+        self._anycast.evaluate(now_ns)
 
     def _addresses_acquired(self, key: Key) -> None:
         if self._anycast.concerns(key) or self._handovers.concerns(key):
@@ -324,13 +333,7 @@ class Engine:
             text = f"{left_out} last words do not fit into the guard's page; the lease covers them"
             self._reporter.noise("guard-full", text)
 
-    def _announce_once(self, key: Key) -> None:
-        self._groups.announce_once(key)
-
-    def _heard(self, wire: Wire, advert: AdvertisementReceived) -> None:
-        self._groups.received(wire, advert)
-
-    # ---- the controller ------------------------------------------------------------------------
+    # ---- proxy and controller ------------------------------------------------------------------
 
     def _tell(self, event: Event) -> None:
         self._supervisor.link.tell(event)
@@ -389,12 +392,3 @@ class Engine:
     def _status(self) -> str:
         vips, anycast = len(self._config.vip), len(self._config.anycast)
         return f"{vips} VIPs" + (f", {anycast} anycast services" if anycast else "")
-
-
-def run(config: Config, controller: Sequence[str], guard: Guard, load: Load) -> int:
-    """Run the engine in this process until a signal ends it; returns the exit status.
-
-    Raises:
-        OSError: not allowed to open what it needs; nothing was touched.
-    """
-    return Engine(config, controller, guard, load, environment=os.environ).run()

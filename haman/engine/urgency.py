@@ -20,8 +20,13 @@ class Urgency:
         for problem in self._problems:
             reporter.event("realtime-refused", problem)
 
+    def raise_worker(self) -> None:
+        """In the thread whose answer the loop waits for: the loop is not to keep it from its core."""
+        if self._priority:
+            realtime.raise_priority(self._priority)
+
     def raise_thread(self) -> None:
-        """In a thread: never wait for the interpreter behind ordinary processes. See `realtime`."""
+        """In another one: never wait for the interpreter behind ordinary processes. See `realtime`."""
         if self._priority:
             realtime.raise_priority(max(self._priority - 1, 1))
 

@@ -1,8 +1,8 @@
 """The VIPs of this node: whether each may contend, and what it is.
 
-A VIP contends when the controller has declared that it shall, its interfaces are up, there is an
-address to send from, and its addresses could lately be installed. All else is for the virtual
-routers to decide (`groups`).
+A VIP contends when the controller has declared that it shall, the proxy has not died since, its
+interfaces are up, there is an address to send from, and its addresses could lately be installed. All
+else is for the virtual routers to decide (`groups`).
 """
 
 from ipaddress import IPv4Address, ip_address
@@ -36,6 +36,7 @@ from haman.engine.handovers import Handovers
 from haman.engine.holdings import Holdings
 from haman.engine.interfaces import Interfaces
 from haman.engine.members import Member
+from haman.engine.proxy import ProxyWatch
 from haman.engine.reporter import Reporter
 from haman.engine.wires import Wires
 from haman.system import clock
@@ -71,10 +72,13 @@ class _Vip:
 class Vips:
     """All of them. Nothing here waits."""
 
-    def __init__(self, interfaces: Interfaces, reporter: Reporter, wires: Wires) -> None:
+    def __init__(
+        self, interfaces: Interfaces, reporter: Reporter, wires: Wires, proxy: ProxyWatch
+    ) -> None:
         self._interfaces = interfaces
         self._reporter = reporter
         self._wires = wires
+        self._proxy = proxy
         self._groups: Groups
         self._holdings: Holdings
         self._handovers: Handovers
@@ -133,7 +137,8 @@ class Vips:
 
     def declare(self, stances: StancesDeclared, now_ns: int) -> None:
         """The controller's wish; VIPs that it does not name keep theirs."""
-        before = [vip.stance for vip in self._vips.values()]
+        before = [self._proxy.dead, *(vip.stance for vip in self._vips.values())]
+        self._proxy.declare(stances.serving)
         for stance in stances.vips:
             vip = self._vips.get(stance.vip)
             if vip is None:
@@ -145,7 +150,7 @@ class Vips:
             else:
                 vip.stance = stance
         # Most declarations only say that the controller lives, and set the pace of another try.
-        changed = before != [vip.stance for vip in self._vips.values()]
+        changed = before != [self._proxy.dead, *(vip.stance for vip in self._vips.values())]
         if changed or any(v.trouble and v.trouble.code == "no-socket" for v in self._vips.values()):
             self.evaluate(now_ns)
 
@@ -256,6 +261,8 @@ class Vips:
             why = (trouble,)
         elif not stance.contend:
             why = stance.reasons or (Reason("released", "the controller released it"),)
+        elif self._proxy.dead:
+            why = self._proxy.dead  # what was declared, was before it died
         else:
             why = ()
         if why == vip.told:

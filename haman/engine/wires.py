@@ -47,7 +47,6 @@ class Wires:
 
     Args:
         frame_fd: for `FrameSocket`.
-        received: called with each readable advert and where it came in.
     """
 
     def __init__(
@@ -55,18 +54,18 @@ class Wires:
         loop: Loop,
         interfaces: Interfaces,
         reporter: Reporter,
-        received: Callable[[Wire, AdvertisementReceived], None],
         *,
         frame_fd: int,
     ) -> None:
         self._loop = loop
         self._interfaces = interfaces
         self._reporter = reporter
-        self._received = received
         self._sockets: dict[Wire, VrrpSocket] = {}
         self._neighbours: dict[str, NeighbourSocket] = {}
         self._frames = FrameSocket(frame_fd)
         self._loop.watch(self._frames, lambda: self._claimed(self._frames.receive()))
+        self.received: Callable[[Wire, AdvertisementReceived], None] = lambda _wire, _advert: None
+        """Called with each readable advert and where it came in."""
         self.claimed: Callable[[Claimed], None] = lambda _: None
         """Called with each claim of an address of `listen`, or any IPv6 address, but own ones."""
         self.seen: Callable[[str, IPv4Address], None] = lambda _interface, _address: None
@@ -182,7 +181,7 @@ class Wires:
                 self.discarded(error.reason, f"{wire[0]}: from {source}: {error}")
                 continue
             self._reporter.counters["advertisements_received"] += 1
-            self._received(wire, AdvertisementReceived(advertisement, source, destination))
+            self.received(wire, AdvertisementReceived(advertisement, source, destination))
         return ADVERTS
 
     def discarded(self, reason: str, text: str) -> None:

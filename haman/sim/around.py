@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from haman.core.announcements import Announcement, AnycastStance
-from haman.core.facts import EngineReported, HoldersSaid, VipStance
+from haman.core.facts import EngineReported, HoldersSaid, ServingProxy, VipStance
 from haman.core.handover.pivot_facts import TailNote
 from haman.core.handover.steering import SteerOrder
 from haman.core.permits import Message, VipMove
@@ -14,8 +14,10 @@ from haman.core.words import Reason
 from haman.sim.peers import Posted
 from haman.sim.senses import Proxy
 
-Declared = tuple[tuple[VipStance, ...], tuple[AnycastStance, ...], tuple[SteerOrder, ...]]
-"""By a controller to its engine: stances for VIPs and anycast services, orders for tails."""
+Declared = tuple[
+    tuple[VipStance, ...], tuple[AnycastStance, ...], tuple[SteerOrder, ...], ServingProxy | None
+]
+"""By a controller to its engine: stances for VIPs and anycast services, orders for tails, who serves."""
 
 
 class AroundEngine(Protocol):

@@ -9,7 +9,7 @@ from typing import Final
 
 from haman.core.announcements import Announcement
 from haman.core.decide import Decider, Decision, FailoverEnded, FailoverOrdered
-from haman.core.facts import EngineReported, HoldersSaid
+from haman.core.facts import EngineReported, HoldersSaid, ServingProxy
 from haman.core.gate import (
     Health,
 )
@@ -82,6 +82,7 @@ class Controller:
         self._heard_ns: int | None = None
         self._started_ns = now_ns
         self.decision: Decision | None = None
+        self._serving: ServingProxy | None = None
         self._declared: Declared | None = None
         self._declared_ns = now_ns
         self._announced: tuple[Announcement, ...] | None = None
@@ -99,10 +100,12 @@ class Controller:
 
     def proxy_died(self) -> None:
         """Its pidfd said so."""
+        self._serving = None
         self._senses.died()
 
-    def proxy_found(self) -> None:
+    def proxy_found(self, serving: ServingProxy) -> None:
         """A process that serves was found."""
+        self._serving = serving
         self._senses.found()
 
     @property
@@ -193,7 +196,12 @@ class Controller:
             self.decide()
 
     def _declare(self, decision: Decision, now_ns: int) -> bool:
-        wanted = (decision.stances, decision.anycast, self.tails.orders(now_ns))
+        wanted = (
+            decision.stances,
+            decision.anycast,
+            self.tails.orders(now_ns),
+            self._serving,
+        )
         changed = wanted != self._declared
         if changed:
             self._note_stances(decision)
@@ -207,7 +215,7 @@ class Controller:
         return changed
 
     def _note_stances(self, decision: Decision) -> None:
-        before = self._declared or ((), (), ())
+        before = self._declared or ((), (), (), None)
         was = {s.vip: (s.contend, s.priority) for s in before[0]}
         for stance in decision.stances:
             if was.get(stance.vip) != (stance.contend, stance.priority):

@@ -10,6 +10,8 @@ from typing import Final
 
 from haman.core.announcements import AnycastStance, HeldAddresses
 from haman.core.facts import EngineReported, HoldersSaid, VipReport
+from haman.core.lifeline import Lifeline
+from haman.core.processes import ProcessId
 from haman.core.vrrp.group import Group, Key
 from haman.core.vrrp.messages import (
     AdvertisementReceived,
@@ -75,6 +77,7 @@ class Engine:
         self._inbox: list[tuple[Key, AdvertisementReceived]] = []
         self._wanted: dict[Key, int] = {}
         self._anycast: dict[str, AnycastStance] = {}
+        self._lifeline = Lifeline()
         self._generation = 0
         self._woken_ns: int | None = None
         self._changed = False
@@ -89,6 +92,7 @@ class Engine:
         for key in self._kernel.held():
             self._kernel.remove(key)
         self._vips = {v.name: RunningVip(v, self._clock.wall_ns) for v in self._plan.vips}
+        self._lifeline = Lifeline()
         self._inbox.clear()
         self._wanted.clear()
         self._anycast.clear()
@@ -137,11 +141,12 @@ class Engine:
 
     def declare(self, wanted: Declared) -> None:
         """Have these stances, and steer so."""
-        stances, anycast, steers = wanted
+        stances, anycast, steers, serving = wanted
         self._generation += 1
+        revived = self._lifeline.declare(serving)
         for stance in stances:
             vip = self._vips[stance.vip]
-            if vip.stance != stance:
+            if vip.stance != stance or revived:
                 vip.stance = stance
                 self._follow(vip)
         for each in anycast:
@@ -151,6 +156,13 @@ class Engine:
                 self._hold((each.service, 4), ANYCAST_LEASE_NS if each.held else None)
         self._steering.declare(steers)
         self._after()
+
+    def proxy_ended(self, process: ProcessId) -> None:
+        """Its pidfd said so, and nobody listens any more."""
+        if process in self._lifeline.alive and self._lifeline.ended(process, listens=False):
+            for vip in self._vips.values():
+                self._follow(vip)
+            self._after()
 
     def order(self, vip: str, reasons: tuple[Reason, ...]) -> None:
         """Take over what its holder let go."""
@@ -188,7 +200,9 @@ class Engine:
                 self._step((name, family), Reconfigured(config))
         if stance is None:
             return
-        why = () if stance.contend else stance.reasons or (Reason("released", "told to"),)
+        why = self._lifeline.dead
+        if not stance.contend:
+            why = stance.reasons or (Reason("released", "told to"),)
         if why == vip.told:
             return
         vip.told = why

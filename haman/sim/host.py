@@ -144,7 +144,7 @@ class Host:
             around=self,
         )
         if self.server.alive:
-            self.controller.proxy_found()
+            self.controller.proxy_found(self.server.serving)
         else:
             self.controller.proxy_died()
         self.controller.start()
@@ -192,15 +192,18 @@ class Host:
 
     def kill_proxy(self) -> None:
         """Nothing serves any more."""
+        (process,) = self.server.serving.processes
         self.server.alive = False
         self.server.reset()
+        self.engine_process.post(0, lambda: self.engine.proxy_ended(process))
         self._tell_controller(lambda c: c.proxy_died())
 
     def start_proxy(self) -> None:
         """It serves again."""
         if self.powered:
             self.server.alive = True
-            self._tell_controller(lambda c: c.proxy_found())
+            found = self.server.serving
+            self._tell_controller(lambda c: c.proxy_found(found))
 
     def reload(self, plan: NodePlan) -> None:
         """Another configuration."""

@@ -9,8 +9,12 @@ done (2216 handshakes/s with 8 waiting, 2000 with 1000, 1502 with 3000: measured
 from collections import deque
 from typing import Final
 
+from haman.core.facts import ServingProxy
+from haman.core.processes import ProcessId
+
 CROWDING: Final = 0.3
 """By how much a second of waiting work slows the rest."""
+HTTP: Final = 80
 TLS_KNEE: Final = 0.9
 """Of a core: the ceiling that the meter knows for handshakes."""
 
@@ -71,6 +75,11 @@ class Server:
         self.busy = base
         self._queue: deque[list[float]] = deque()
         self._timed_out = 0.0
+
+    @property
+    def serving(self) -> ServingProxy:
+        """As it is found while it lives."""
+        return ServingProxy((ProcessId(self.life, 0),), HTTP)
 
     def reset(self) -> None:
         """Forget every client: the proxy died."""

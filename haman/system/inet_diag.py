@@ -14,12 +14,13 @@ _NLM_F_REQUEST_DUMP = 0x301
 _INET_DIAG_REQ_BYTECODE = 1
 _BC_S_COND = 7
 
+LISTEN = 1 << 10
 CONNECTION = sum(1 << state for state in (1, 3, 4, 5, 8, 9, 11, 12))
 """Every state of an accepted connection but TIME_WAIT: its client has closed, and may use the port again."""
 _FIN_WAIT_2 = 5
 
 _HEADER = struct.Struct("=IHHII")
-_REQUEST = struct.Struct("=BBBxI48x")
+_REQUEST = struct.Struct("=BBBxI2s46x")
 _ATTRIBUTE = struct.Struct("=HH")
 OPERATION = struct.Struct("=BBH")
 """One of the kernel's byte code, by which it filters."""
@@ -82,14 +83,25 @@ class InetDiag:
                 ] != bytes(4)
                 yield connection, data[offset + _AT_COOKIE : offset + _AT_EXPIRES], served
 
-    def dump(self, family: int, states: int, bytecode: bytes = b"") -> Iterator[bytes]:
-        """The datagrams of one dump.
+    def listens(self, port: int) -> bool:
+        """Whether a TCP socket of either family listens on this port, at whatever address.
+
+        Raises:
+            SockDiagError: the kernel refused.
+        """
+        dumps = (self.dump(family, LISTEN, port=port) for family in FAMILIES)
+        return any(True for dump in dumps for _ in messages(dump))
+
+    def dump(
+        self, family: int, states: int, bytecode: bytes = b"", port: int = 0
+    ) -> Iterator[bytes]:
+        """The datagrams of one dump, of all local ports or one.
 
         Raises:
             SockDiagError: the kernel refused.
         """
         self._sequence += 1
-        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states)
+        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states, port.to_bytes(2))
         if bytecode:
             body += _ATTRIBUTE.pack(4 + len(bytecode), _INET_DIAG_REQ_BYTECODE) + bytecode
         head = (16 + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, self._sequence, 0)

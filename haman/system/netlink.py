@@ -7,6 +7,7 @@ opened here (`netlink_socket` does that). Whatever the bytes, `parse` raises not
 
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 
 from haman.core.frozen import dataclass
@@ -199,6 +200,12 @@ def delete_address(sequence: int, address: InterfaceAddress) -> bytes:
     body = _ADDRESS.pack(address.family, address.prefix, 0, 0, address.ifindex)
     body += _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
     return _message(RTM_DELADDR, NLM_F_REQUEST | NLM_F_ACK, sequence, body)
+
+
+def unacknowledged(request: bytes) -> bytes:
+    """The same request, of which the kernel says nothing unless it refuses it."""
+    flags = int.from_bytes(request[6:8], sys.byteorder) & ~NLM_F_ACK
+    return request[:6] + flags.to_bytes(2, sys.byteorder) + request[8:]
 
 
 def dump_links(sequence: int) -> bytes:

@@ -7,6 +7,7 @@ the address worker, never to the real-time loop. `Monitor` never blocks.
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Callable, Sequence
 
 from haman.system import netlink
@@ -25,7 +26,7 @@ _RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
 _SO_RCVBUFFORCE = 33
 _RECEIVE_BYTES = 65536
 _DUMP_ATTEMPTS = 5
-_ANSWER_TIMEOUT_S = 5.0
+_ANSWER_TIMEOUT_S = 5
 
 
 class NetlinkFailedError(OSError):
@@ -45,7 +46,10 @@ class Requests:
 
     def __init__(self) -> None:
         self._socket = _open()
-        self._socket.settimeout(_ANSWER_TIMEOUT_S)
+        # The kernel's own timeout: with one of Python's, each call is two, and the interpreter is let go of
+        # before both, for the loop to take.
+        timeout = struct.pack("@ll", _ANSWER_TIMEOUT_S, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         self._sequence = 0
 
     def close(self) -> None:
@@ -66,17 +70,20 @@ class Requests:
 
     def _change(self, builds: Sequence[Callable[[int], bytes]]) -> list[Acknowledged]:
         first = self._sequence + 1
-        self._sequence += len(builds)
+        last = self._sequence = self._sequence + len(builds)
+        requests = [build(sequence) for sequence, build in enumerate(builds, first)]
+        # A refusal is told in any case; so whoever is not heard of when the last one is, was granted.
+        requests[:-1] = [netlink.unacknowledged(request) for request in requests[:-1]]
         answers: dict[int, Acknowledged] = {}
         try:
-            self._socket.send(b"".join(build(first + i) for i, build in enumerate(builds)))
-            while len(answers) < len(builds):
+            self._socket.send(b"".join(requests))
+            while last not in answers:
                 for message in netlink.parse(self._socket.recv(_RECEIVE_BYTES)):
                     if isinstance(message, Acknowledged) and message.sequence >= first:
                         answers[message.sequence] = message
         except (OSError, netlink.MalformedNetlinkError) as error:
             raise NetlinkFailedError(f"netlink request: {error}") from error
-        return [answers[first + i] for i in range(len(builds))]
+        return [answers.get(n, Acknowledged(n, 0)) for n in range(first, last + 1)]
 
     def links(self) -> tuple[Link, ...]:
         """All interfaces."""

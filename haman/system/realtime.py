@@ -12,7 +12,7 @@ from haman.system.native import failure, libc
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 """How long the loop may wait for the address worker to let go of the interpreter (default 5 ms)."""
 
 

@@ -19,6 +19,7 @@ from haman.system.inet_diag import (
     AT_SOURCE,
     AT_SPORT,
     FAMILIES,
+    LISTEN,
     OPERATION,
     InetDiag,
     messages,
@@ -26,7 +27,6 @@ from haman.system.inet_diag import (
 
 _BC_S_GE, _BC_S_LE = 2, 3
 
-LISTEN = 1 << 10
 CONNECTED = sum(1 << state for state in (1, 2, 4, 5, 6, 8, 9, 11))
 """Every state of a socket that has a local and a remote port, TIME_WAIT included."""
 

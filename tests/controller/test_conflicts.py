@@ -55,6 +55,7 @@ async def test_who_is_heard_by_a_holder_that_it_does_not_hear_is_told_of_it(
         why = Reason("one-way-loss", "lb1 is active, and its adverts are lost on their way here")
         lb2.engine.tell("conflict-detected", why.text, "web", (why,))
         lb1.engine.rivals.clear()
+        lb1.engine.report()
         lb2.engine.become("web", Role.BACKUP, why)
         await until(lambda: lb2.events("conflict-ended"))
         for one in (lb1, lb2):

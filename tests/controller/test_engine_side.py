@@ -7,7 +7,14 @@ from contextlib import closing
 import pytest
 
 from haman.controller.engine_side import ALIVE_NS, FIRST_REPORT_NS, EngineSide
-from haman.core.facts import EngineReported, StancesDeclared, TakeoverOrdered, VipStance
+from haman.core.facts import (
+    EngineReported,
+    ServingProxy,
+    StancesDeclared,
+    TakeoverOrdered,
+    VipStance,
+)
+from haman.core.processes import ProcessId
 from haman.core.words import Event, Reason
 from haman.system.link import ControllerEnd, EngineEnd, pair
 from tests.cluster.pair import until
@@ -93,6 +100,15 @@ def test_same_stances_are_sent_again_only_as_a_sign_of_life(ends: Ends) -> None:
     assert len(ends.engine.receive().messages) == 1
     ends.side.stay_alive(ALIVE_NS)
     assert ends.engine.receive().messages == (StancesDeclared(1, (stance(),)),)
+
+
+def test_another_proxy_is_told_and_is_no_other_stance(ends: Ends) -> None:
+    serving = ServingProxy((ProcessId(7, 1),), 80)
+    assert ends.side.declare((stance(),))
+    assert not ends.side.declare((stance(),), serving=serving)
+    assert not ends.side.declare((stance(),), serving=serving)
+    told = [m for m in ends.engine.receive().messages if isinstance(m, StancesDeclared)]
+    assert [(m.generation, m.serving) for m in told] == [(1, None), (1, serving)]
 
 
 def test_nothing_is_a_sign_of_life_before_the_first_stances(ends: Ends) -> None:

@@ -133,6 +133,9 @@ async def test_a_healthy_proxy(proxy) -> None:
         await until(lambda: watched.resource("cpu") is not None)
         snapshot = watched.snapshot
         assert snapshot.proxy_up
+        assert snapshot.serving is not None
+        assert [process.pid for process in snapshot.serving.processes] == [proxy.worker]
+        assert snapshot.serving.port == proxy.tls_port
         assert snapshot.serviceable
         assert snapshot.proxy_version.startswith("2.")
         known = {r.name for r in snapshot.resources if r.utilization is not None}
@@ -161,6 +164,7 @@ async def test_a_killed_worker_is_told_at_once(proxy, monkeypatch) -> None:
         assert watched.told[-1][1] - killed_ns < 1_000_000_000
         (reason,) = watched.snapshot.reasons
         assert reason.code == "proxy-died"
+        assert watched.snapshot.serving is None
         assert f"process {worker} exited" in reason.text
         assert not watched.snapshot.proxy_up
 

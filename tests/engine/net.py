@@ -22,6 +22,7 @@ from haman.core.facts import (
     EngineReported,
     EventsReported,
     LatenessReport,
+    ServingProxy,
     StancesDeclared,
     TakeoverOrdered,
     VipReport,
@@ -180,6 +181,7 @@ class Agent:
         self.exabgp = ""
         self.handovers: tuple[HandoverOrder, ...] = ()
         self.steers: tuple[SteerOrder, ...] = ()
+        self.serving: ServingProxy | None = None
         self._declared_at = 0.0
 
     # ---- process -------------------------------------------------------------------------------
@@ -300,6 +302,7 @@ class Agent:
                     self.exabgp,
                     self.handovers,
                     self.steers,
+                    self.serving,
                 )
             )
         if self.reading:

@@ -58,6 +58,18 @@ def test_an_accept_queue_is_what_waits_in_it(family, host, shown) -> None:
             assert listener(diag, port).waiting == 4
 
 
+@pytest.mark.parametrize("address", ["127.83.7.2", "::1"])
+def test_whether_anybody_listens_on_a_port(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with closing(InetDiag()) as diag, socket.create_server((address, 0), family=family) as server:
+        port = server.getsockname()[1]
+        client = socket.create_connection((address, port))
+        with client, server.accept()[0]:
+            assert diag.listens(port)
+            server.close()
+            assert not diag.listens(port)  # there are connections, and that is another thing
+
+
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_connections_to_an_address_are_told_with_their_sockets_until_they_only_wait(family) -> None:
     address = "127.83.7.1" if family == socket.AF_INET else "::1"

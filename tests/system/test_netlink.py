@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -190,10 +191,12 @@ def test_many_requests_at_once(namespace: Namespace) -> None:
         InterfaceAddress(index, socket.AF_INET, f"10.1.{i // 200}.{i % 200 + 1}", 32)
         for i in range(500)
     ]
-    answers = requests.change(
-        [partial(netlink.new_address, address=place, lease_s=60) for place in places]
-    )
-    assert {a.errno for a in answers} == {0}
+    adds = [partial(netlink.new_address, address=place, lease_s=60) for place in places]
+    nowhere = partial(netlink.new_address, address=replace(places[0], ifindex=999), lease_s=60)
+    answers = requests.change([*adds[:40], nowhere, *adds[40:]])
+    assert answers[40].errno == errno.ENODEV
+    assert {a.errno for a in (*answers[:40], *answers[41:])} == {0}
+    assert len(answers) == 501
     there = {a.place for a in requests.addresses()}
     assert set(places) <= there
     requests.close()
