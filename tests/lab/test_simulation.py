@@ -38,6 +38,7 @@ SHOWN = {
     "node-silent",
     "partition",
     "proxy-crash",
+    "proxy-crash-controller-frozen",
     "proxy-hung",
 }
 """What namespaces and the model both can show."""
