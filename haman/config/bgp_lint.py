@@ -6,7 +6,8 @@ from ipaddress import ip_address, ip_network
 
 from haman.config.bgp_rules import anycast_labels, neighbor_labels
 from haman.config.facts import Facts
-from haman.config.model import Anycast, Bfd, Config
+from haman.config.lease import CONTROLLER_START_S, PATIENCE_LEAST_S
+from haman.config.model import Anycast, Bfd, Bgp, Config
 from haman.config.reader import Problem
 from haman.core.alerts import LATENESS_SHARE
 
@@ -44,6 +45,8 @@ def bgp_warnings(config: Config, facts: Facts) -> Found:
     neighbors = config.bgp.neighbor if config.bgp else ()
     if config.bgp and not config.anycast:
         yield "bgp", "has no effect without an anycast service"
+    if config.bgp:
+        yield from _lease(config.bgp)
     for neighbor, label in zip(neighbors, neighbor_labels(config), strict=True):
         if neighbor.bfd is None:
             yield (
@@ -61,6 +64,22 @@ def bgp_warnings(config: Config, facts: Facts) -> Found:
     families: set[int] = {ip_address(neighbor.address).version for neighbor in neighbors}
     for service, label in zip(config.anycast, anycast_labels(config), strict=True):
         yield from _service(service, label, families, facts)
+
+
+def _lease(bgp: Bgp) -> Found:
+    least_s = PATIENCE_LEAST_S + CONTROLLER_START_S
+    for key, end_s in (
+        ("lease_shut_s", bgp.lease_shut_s),
+        ("lease_withdraw_s", bgp.lease_withdraw_s),
+    ):
+        if 0 < end_s < least_s:
+            yield (
+                f"bgp.{key}",
+                (
+                    f"({end_s:g}) is over before a controller that hangs is replaced: routers would leave a "
+                    f"node that serves; use {least_s} or more, or 0 for never"
+                ),
+            )
 
 
 def _bfd(bfd: Bfd, label: str, config: Config, facts: Facts) -> Found:

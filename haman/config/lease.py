@@ -28,6 +28,10 @@ PATIENCE_S = 10
 PATIENCE_LEAST_S = 3
 """It says something each second (`controller.engine_side`); two of those may be late."""
 
+CONTROLLER_START_S = 2
+"""Until a controller that replaces another has renewed the lease on what is announced: 0.6 s on an idle
+host, 1.7 s on a crowded one (measured)."""
+
 
 def shortest_interval_ms(config: Config) -> int | None:
     """At which a neighbour or peer wants to hear of this node, by BFD or adverts; None = none does."""
@@ -73,9 +77,8 @@ def anycast_lease_s(config: Config) -> int:
 def controller_patience_s(config: Config) -> float:
     """For how long the controller may be silent, in seconds, until the engine starts another.
 
-    Half of the lease on what is announced, which the next one has to renew: it is a second old when the
-    silence begins, and the next one needs 0.6 s on an idle host, 1.7 s on a crowded one (measured). From
-    `PATIENCE_LEAST_S`, which a lease of less than 6 s does not wait for, to `PATIENCE_S`.
+    Half of the lease on what is announced, which the next one has to renew within `CONTROLLER_START_S`. From
+    `PATIENCE_LEAST_S`, which a shorter lease than both does not wait for (the lint warns), to `PATIENCE_S`.
     """
     bgp = config.bgp
     ends = [end for end in (bgp.lease_shut_s, bgp.lease_withdraw_s) if end] if bgp else []
