@@ -71,15 +71,15 @@ async def crowd(address: str, port: int, connections: int, seconds: float) -> in
 
 
 def hog(processes: int, seconds: float) -> int:
-    """Spin in so many processes, before all ordinary work."""
+    """Spin in so many processes, before all ordinary work; the first one alone returns."""
     until = time.monotonic() + seconds
-    for _ in range(processes - 1):
-        if os.fork() == 0:
-            break
+    first = all(os.fork() for _ in range(processes - 1))
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, FOREMOST)
     while time.monotonic() < until:
         pass
+    if not first:
+        os._exit(0)
     return processes
 
 
