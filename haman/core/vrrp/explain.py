@@ -54,11 +54,15 @@ def preempting(router: IPAddress, theirs: int, ours: int) -> Reason:
     )
 
 
-def let_go(router: IPAddress, waited_ns: int, priority: int) -> Reason:
-    """Priority 0 came in, and nobody was quicker."""
+def let_go(router: IPAddress, waited_ns: int | None, priority: int) -> Reason:
+    """Priority 0 came in, and nobody was quicker; None = nobody was waited for, its addresses are off."""
+    if waited_ns is None:
+        waited_ns, then = 0, "its addresses are off"
+    else:
+        then = f"nobody else took over within {span(waited_ns)}"
     return Reason(
         "released-by-peer",
-        f"{router} let go (priority 0), and nobody else took over within {span(waited_ns)}",
+        f"{router} let go (priority 0), and {then}",
         {"router": str(router), "waited_ms": waited_ns / NS_PER_MS, "priority": priority},
     )
 

@@ -34,6 +34,7 @@ class Listening:
     """
 
     __slots__ = (
+        "_departed",
         "_hold_until",
         "_listened_again",
         "_releaser",
@@ -55,6 +56,7 @@ class Listening:
         self._started_at = 0
         self._hold_until: int | None = None
         self._releaser: IPAddress | None = None
+        self._departed = False  # the releaser's addresses are off
         self._listened_again = False
         self._rival_since: int | None = None
         self._rival_at = 0
@@ -102,7 +104,7 @@ class Listening:
         self.interval_ns = self.heard.interval_ns if self.heard else self.config.advert_interval_ns
         self.deadline = now + self.down_ns
         self._started_at = now
-        self._releaser = None
+        self._releaser, self._departed = None, False
         self._listened_again = False
         self.reported = None
 
@@ -177,7 +179,7 @@ class Listening:
         if self.deadline is not None and end < self.deadline:
             self.deadline = end
             self._started_at = now
-            self._releaser = source
+            self._releaser, self._departed = source, at_once
 
     def holds(self, now: int) -> bool:
         """A lower router advertises: whether preempt_delay still lets it be."""
@@ -216,7 +218,8 @@ class Listening:
         if self.reported is not None:
             return explain.report_over(self.reported, self.stands_ns, config.priority)
         if self._releaser is not None:
-            return explain.let_go(self._releaser, now - self._started_at, config.priority)
+            waited_ns = None if self._departed else now - self._started_at
+            return explain.let_go(self._releaser, waited_ns, config.priority)
         expiry = self.expiry
         if heard and expiry and heard.at_ns > self._started_at and now < expiry:
             return explain.preempting(heard.source, heard.priority, config.priority)

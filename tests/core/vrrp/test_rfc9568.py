@@ -195,6 +195,8 @@ def test_who_comes_next_takes_over_at_the_word_that_the_addresses_are_off() -> N
     assert router.deadline_ns == T0 + S + MS
     outputs = router.step(TimePassed(), T0 + S + MS)
     assert code(outputs) == "released-by-peer"
+    why = "10.77.0.12 let go (priority 0), and its addresses are off"
+    assert change(outputs).reasons[0].text == why
 
 
 @pytest.mark.parametrize("version", [2, 3])
