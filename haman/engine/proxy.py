@@ -30,18 +30,14 @@ class _Watched:
 
 
 class ProxyWatch:
-    """Calls `died` when the proxy is dead for certain.
-
-    Raises:
-        OSError: no sock_diag in this kernel.
-    """
+    """Calls `died` when the proxy is dead for certain; never, where the kernel does not tell who listens."""
 
     def __init__(self, loop: Loop, reporter: Reporter, died: Callable[[], None]) -> None:
         self._loop = loop
         self._reporter = reporter
         self._died = died
         self._core = Lifeline()
-        self._sockets = InetDiag()
+        self._sockets: InetDiag | None = None
         self._watched: dict[ProcessId, _Watched] = {}
 
     @property
@@ -49,10 +45,10 @@ class ProxyWatch:
         """Why nothing may be held; () = the proxy is not known to be dead."""
         return self._core.dead
 
-    def declare(self, serving: ServingProxy | None) -> bool:
-        """Watch these processes, and no others; False = they are watched already."""
+    def declare(self, serving: ServingProxy | None) -> None:
+        """Watch these processes, and no others."""
         if not self._core.declare(serving):
-            return False
+            return
         # What nobody listens on now says nothing when they end: the proxy serves elsewhere.
         if serving is not None and (
             len(serving.processes) > PROCESSES_MAX or not self._listens(serving.port)
@@ -62,7 +58,6 @@ class ProxyWatch:
             self._forget(process)
         for process in self._core.alive - self._watched.keys():
             self._watch(process)
-        return True
 
     def _watch(self, process: ProcessId) -> None:
         # Whose pid it is now is not looked at: the controller has a descriptor of its own, and tells.
@@ -91,6 +86,8 @@ class ProxyWatch:
     def _listens(self, port: int) -> bool:
         """In doubt it does: the controller looks more closely."""
         try:
+            if self._sockets is None:
+                self._sockets = InetDiag()
             return self._sockets.listens(port)
         except OSError as error:
             self._reporter.noise(
@@ -107,4 +104,5 @@ class ProxyWatch:
         """Give all descriptors back."""
         for process in list(self._watched):
             self._forget(process)
-        self._sockets.close()
+        if self._sockets is not None:
+            self._sockets.close()

@@ -20,7 +20,7 @@ from tests.engine.test_election import VIP, VIP6
 pytestmark = pytest.mark.privileged
 
 PORT = 8080
-SERVE = "import os, socket, signal; os.write(1, b'.'); signal.pause()"
+SERVE = "import os, signal; os.write(1, b'.'); signal.pause()"
 
 
 class Proxy:
