@@ -15,14 +15,21 @@ for pair in "$@"; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 
+# The distribution's own first: it is built with profile-guided optimization, which Pythons that somebody
+# compiled often are not, and what agents load takes a quarter less processor time with it.
+# Any that can make environments goes before one that cannot yet.
+new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 python=
-for candidate in python3.14 python3.13 python3.12 python3.11 python3; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        python=$candidate
-        break
-    fi
+able='import ensurepip, venv'
+for wanted in "$able" pass; do
+    for candidate in /usr/bin/python3 python3.14 python3.13 python3.12 python3.11 python3; do
+        if "$candidate" -c "$new_enough" 2>/dev/null && "$candidate" -c "$wanted" 2>/dev/null; then
+            python=$candidate
+            break 2
+        fi
+    done
 done
-[ -n "$python" ] && "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+[ -n "$python" ] && "$python" -c "$able" 2>/dev/null || missing="$missing python3-venv"
 
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -45,7 +52,7 @@ if [ -n "$missing" ]; then
     fi
 fi
 
-if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+if ! "$python" -c "$new_enough" 2>/dev/null; then
     echo "haman needs Python 3.11 or newer" >&2
     exit 1
 fi
