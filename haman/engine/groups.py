@@ -18,6 +18,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from haman.core.frozen import dataclass
+from haman.core.vrrp import explain
 from haman.core.vrrp.group import Group, Key
 from haman.core.vrrp.messages import (
     AdvertisementReceived,
@@ -192,15 +193,18 @@ class Groups:
 
     def _contest(self, claim: Claimed, now_ns: int) -> None:
         """A second holder, if this node is the active one: tell of it, and tell the link who is."""
-        key = self._owners.get((claim.interface, claim.address))
-        if key is None:
+        if (key := self._owners.get((claim.interface, claim.address))) is None:
             return
-        now = self.snapshot(self.members[key].group)[key]
+        group = self._groups[self.members[key].group]
+        now = group.core.snapshot()[key]
         if now.role is not Role.ACTIVE or now.config.yields_to or now.config.takes_from:
             return
+        preempted = any(reason.code == explain.PREEMPTING for reason in now.reasons)
         mac = claim.mac.hex(":")
         text = f"{mac} on {claim.interface} says that it has {claim.address}, which is held here"
-        self._reporter.noise("conflict-detected", text, about=mac, service=key[0])
+        # Who was preempted may announce its addresses until it hears of this one: the protocol at work.
+        if not preempted or now_ns - now.since_ns >= group.silent_ns:
+            self._reporter.noise("conflict-detected", text, about=mac, service=key[0])
         if now_ns - self._told_own.get(key, 0) >= NS_PER_S:
             self._told_own[key] = now_ns
             self.announce_once(key)
@@ -298,9 +302,8 @@ class Groups:
         if not _active(group):
             group.last_sent_ns = 0
             return
-        heard = (a for k, a in inbox if k in group.keys and a.advertisement.priority > 0)
-        other = next(heard, None)
-        why = lost_by_stall(silence_ns, group.lease_ns, other.source if other else None)
+        heard = (a.source for k, a in inbox if k in group.keys and a.advertisement.priority > 0)
+        why = lost_by_stall(silence_ns, group.lease_ns, next(heard, None))
         if why is not None:
             group.last_sent_ns = 0
             outputs = begin_again(group.core, why, now_ns)
@@ -345,9 +348,8 @@ class Groups:
             case Discarded(reason):
                 self._wires.discarded(reason, f"{member.vip.interface}: {key[0]}: {reason}")
             case Observed(code, text, data):
-                kind = _EVENT_OF.get(code, "mismatch-detected")
-                reasons = (Reason(code, text, data),)
-                self._reporter.event(kind, text, service=key[0], reasons=reasons)
+                kind, why = _EVENT_OF.get(code, "mismatch-detected"), Reason(code, text, data)
+                self._reporter.event(kind, text, service=key[0], reasons=(why,))
 
     def announce(self, key: Key, now_ns: int) -> None:
         """Begin a burst of GARP or NA for a member's addresses."""
@@ -373,9 +375,8 @@ class Groups:
 
     def snapshot(self, group: GroupKey | None = None) -> dict[Key, RouterSnapshot]:
         """The present state of every member, or of those of one group."""
-        if group is not None:
-            return self._groups[group].core.snapshot()
-        return {k: s for g in self._groups.values() for k, s in g.core.snapshot().items()}
+        groups = self._groups.values() if group is None else (self._groups[group],)
+        return {k: s for g in groups for k, s in g.core.snapshot().items()}
 
     def farewells(self) -> Iterator[tuple[Member, SendAdvertisement]]:
         """The last words of every active member."""
@@ -395,6 +396,5 @@ def _same(
     old_members: dict[Key, Member],
     members: dict[Key, Member],
 ) -> bool:
-    return set(old_keys) == set(keys) and all(
-        old_members[key].identity == members[key].identity for key in keys
-    )
+    same = (old_members[key].identity == members[key].identity for key in keys)
+    return set(old_keys) == set(keys) and all(same)

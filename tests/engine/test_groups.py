@@ -133,3 +133,19 @@ def test_a_second_holder_of_one_of_many_addresses_is_told(
     found = [event for event in node.told if event.type == "conflict-detected"]
     assert len(found) == expected
     assert [a for a, _ in node.announced] == ["10.78.0.200"] * expected
+
+
+def test_who_was_preempted_may_announce_for_a_while_and_is_answered() -> None:
+    node = Node(1)
+    for at_ms in range(100, 2000, 100):
+        node.hear(1, 150, at_ms * MS)
+    node.hear(1, 90, 2000 * MS)
+    node.groups.turn((began_ms := 1900 + DOWN_MS) * MS)
+    assert node.role(1) is Role.ACTIVE
+    conflicts = []
+    for after_ms in (1, 299, 300):
+        node.groups.claimed(Claimed("eth1", IPv4Address("10.78.0.1"), b"\2\0\0\0\0\x63"))
+        node.groups.turn((began_ms + after_ms) * MS)
+        conflicts.append([event.type for event in node.told].count("conflict-detected"))
+    assert conflicts == [0, 0, 1]
+    assert node.announced == [("10.78.0.1", 4)]  # its clients had been told the wrong way

@@ -5,7 +5,7 @@ from haman.core.vrrp.packet import IPAddress
 from haman.core.vrrp.timers import ADVERTS_MISSED, NS_PER_MS, span
 from haman.core.words import Reason
 
-ONE_WAY_LOSS = "one-way-loss"
+ONE_WAY_LOSS, PREEMPTING = "one-way-loss", "preempting"
 FREE = Reason("peer-released", "a peer said that the address is free")
 
 RELEASED = Reason("released", "told not to contend")
@@ -48,7 +48,7 @@ def silent(
 def preempting(router: IPAddress, theirs: int, ours: int) -> Reason:
     """Only lower priorities were heard, and preemption is on."""
     return Reason(
-        "preempting",
+        PREEMPTING,
         f"priority {ours} is above {theirs} of {router}",
         {"router": str(router), "priority": theirs, "own_priority": ours},
     )
