@@ -156,7 +156,7 @@ class Expect(Struct, frozen=True, forbid_unknown_fields=True):
         unheld_ms_max: total time in which none had it.
         announcers: the nodes to which the router sends each anycast service in the end, by BGP.
         stances: what the nodes say that they are to each anycast service in the end.
-        route_gone_ms_max: from the first fault until the router sends nothing to its node any more.
+        route_gone_ms_max: from the first fault of a node that routers send to until none does any more.
         failing_ms_max: from the first fault to the last new connection that failed, by its start.
         floor_ms_min: total time in which the router's static routes carried a prefix.
         unrouted_ms_max: total time in which the router sent a prefix nowhere.

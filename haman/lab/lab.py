@@ -82,13 +82,16 @@ class Lab:
         held = holders.addresses_now({node: self.runtime.pids[node] for node in vip.nodes})
         return tuple(node for node in vip.nodes if vip.addresses[0] in held[node])
 
-    def announcers(self) -> Mapping[str, tuple[str, ...]]:
-        """To which nodes the router sends each anycast service's first prefix, by BGP, now."""
-        if not self.anycasts:
-            return {}
-        now = routes.routes_now(self.routers, self.services)
+    def announcers(self) -> Mapping[str, frozenset[tuple[str, ...]]]:
+        """To which nodes the routers send each anycast service, by BGP, now.
+
+        One set of nodes, sorted, for each prefix that goes elsewhere than the others of its service.
+        """
+        now = routes.routes_now(self.routers, self.services) if self.anycasts else {}
         return {
-            service.name: tuple(hop.node for hop in now[service.prefixes[0]].by_bgp)
+            service.name: frozenset(
+                tuple(sorted(hop.node for hop in now[prefix].by_bgp)) for prefix in service.prefixes
+            )
             for service in self.anycasts
         }
 
@@ -144,8 +147,8 @@ class Lab:
     def where(self) -> tuple[str, ...]:
         """What is where, in words."""
         held = (f"{vip} is on {_named(on)}" for vip, on in self.holders().items())
-        sent = (f"{name} goes to {_named(to)}" for name, to in self.announcers().items())
-        return (*held, *sent)
+        ways = {name: map(_named, sorted(to)) for name, to in self.announcers().items()}
+        return (*held, *(f"{name} goes to {' / '.join(to)}" for name, to in ways.items()))
 
 
 def equal_shares(hops: tuple[Hop, ...], nodes: tuple[str, ...]) -> bool:

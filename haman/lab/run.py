@@ -207,7 +207,8 @@ def ended_well(lab: Lab, expect: Expect, began: Mapping[str, int]) -> bool:
     if any(held.get(vip) != nodes for vip, nodes in wanted.items()):
         return False
     sent = lab.announcers() if expect.announcers else {}
-    if any(set(sent.get(name, ())) != set(nodes) for name, nodes in expect.announcers.items()):
+    goals = {name: frozenset([tuple(sorted(to))]) for name, to in expect.announcers.items()}
+    if any(sent.get(name) != goal for name, goal in goals.items()):
         return False
     stances = all(
         agent.stance(lab.runtime, node, service) == stance

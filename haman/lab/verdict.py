@@ -95,16 +95,21 @@ class Record(Struct, frozen=True):
 
     @property
     def route_gone_ms(self) -> float | None:
-        """From the first fault until the router sent nothing to its node; None = it always did.
+        """From the first fault of a node that routers send to until none does; None = one always did.
 
-        The node is that of the first step; of several prefixes the last counts.
+        Of several prefixes the last counts.
         """
-        node = min(self.drill.step, key=lambda step: step.at_s).node
-        gone = [gone_ns(found, node, self.fault_ns) for found in self.routes.values()]
-        known = [at_ns for at_ns in gone if at_ns is not None]
-        if not gone or len(known) < len(gone):
-            return None
-        return (max(known) - self.fault_ns) / NS_PER_MS
+        sent = {
+            hop.node for found in self.routes.values() for span in found for hop in span.route.hops
+        }
+        planned = sorted(self.drill.step, key=lambda step: step.at_s)
+        for step, done in zip(planned, self.steps, strict=True):
+            if step.node in sent:
+                gone = [gone_ns(found, step.node, done.start_ns) for found in self.routes.values()]
+                known = [at_ns for at_ns in gone if at_ns is not None]
+                missing = len(known) < len(gone)
+                return None if missing else (max(known) - done.start_ns) / NS_PER_MS
+        return None
 
     @property
     def failing_ms(self) -> float:

@@ -208,5 +208,5 @@ def test_a_peer_lets_go_of_a_dead_proxy_and_at_its_operators_word(
         assert names.count(announcer.main) == 1
         for step in (killed, drained):
             faults.inflict(running.runtime, step)
-            assert wait_until(lambda: set(running.announcers()["edge"]) == set(OTHERS), DEADLINE_S)
+            assert wait_until(lambda: running.announcers()["edge"] == {OTHERS}, DEADLINE_S)
             run.recover(running)

@@ -1,11 +1,13 @@
 """The drill reader."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from haman.lab.drill import read_drill, relaxed
+from haman.lab.drill import Expect, read_drill, relaxed
 from haman.lab.fit import misfits
+from haman.lab.run import ended_well
 from haman.lab.suite import topology_of
 from haman.lab.topology import BadFileError, read_topology
 
@@ -130,3 +132,11 @@ def test_what_is_not_toml_or_not_there_is_a_problem(tmp_path: Path) -> None:
         read(tmp_path, "a = 1\nname = \nb = 2\n")
     with pytest.raises(BadFileError, match="No such file"):
         read_drill(tmp_path / "none.toml")
+
+
+def test_a_drill_waits_for_every_prefix_of_a_service() -> None:
+    lab, expect = Mock(), Expect(announcers={"edge": ("lb3", "lb2")})
+    lab.announcers.return_value = {"edge": {("lb2", "lb3"), ("lb1", "lb2", "lb3")}}
+    assert not ended_well(lab, expect, {})
+    lab.announcers.return_value = {"edge": {("lb2", "lb3")}}
+    assert ended_well(lab, expect, {})

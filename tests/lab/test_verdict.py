@@ -248,6 +248,24 @@ def test_a_router_that_never_lets_go_breaks_the_limit() -> None:
     assert anycast(expect, routes=routed((0, ALL))) == ["router without the node after"]
 
 
+def test_a_route_is_gone_as_long_after_the_fault_of_the_node_that_it_led_to() -> None:
+    steps = (Step(0.05, "router", "router"), Step(0.1, "silence", "lb1"))
+    done = (StepDone(FAULT - 50 * MS, FAULT - 49 * MS, ""), StepDone(FAULT, FAULT + MS, ""))
+
+    def broken_by(limit_ms: float) -> list[str]:
+        expect = Expect(route_gone_ms_max=limit_ms)
+        drill = Drill("d", "anycast", steps, expect=expect)
+        return anycast(expect, drill=drill, steps=done)
+
+    assert broken_by(20) == []
+    assert broken_by(19) == ["router without the node after"]
+
+
+def test_a_route_that_led_to_none_of_the_nodes_at_fault_is_not_gone() -> None:
+    found = anycast(Expect(route_gone_ms_max=1000), routes=routed((0, REST)))
+    assert found == ["router without the node after"]
+
+
 def test_all_prefixes_of_a_service_must_agree() -> None:
     other = "2001:db8::100/128"
     both = {**routed((0, REST)), other: spans([RouteChanged(0, other, ALL)], other, 0, END)}
