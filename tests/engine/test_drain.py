@@ -5,6 +5,8 @@ The client's host is the router: it sends the service's addresses to one node or
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -180,6 +182,18 @@ def test_a_connection_is_known_where_it_lives_and_nowhere_else(trio: Trio) -> No
     trio.route("b")
     assert trio.client.ask(again) == "a"
     assert trio.client.ask(lives) == "b"
+
+
+def test_a_connection_that_its_client_reset_is_known_no_more(trio: Trio) -> None:
+    trio.drain()
+    trio.route("b")
+    ended = trio.client.connect(V4, 5000)
+    ended.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    ended.close()
+    trio.route("c")
+    again = trio.client.connect(V4, 5000)
+    trio.route("b")
+    assert trio.client.ask(again) == "c"
 
 
 def test_who_comes_back_does_not_take_others_for_those_who_left_it(trio: Trio) -> None:
