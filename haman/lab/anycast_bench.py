@@ -17,7 +17,7 @@ from msgspec import Struct
 from haman.lab import routes, run
 from haman.lab.anycast_peers import DEFAULTS, EXABGP, HAMAN, PEERS, SWIFT, Announcer, Check, prepare
 from haman.lab.bench import GOLDEN
-from haman.lab.cost import Cost, cost
+from haman.lab.cost import SETTLED_S, Cost, cost
 from haman.lab.drill import Drill, Fault, Load, Step
 from haman.lab.inside import remember
 from haman.lab.lab import Lab, bring_up, down
@@ -144,7 +144,7 @@ def bench(
                 if bfd == announcer.bfd and check == SWIFT:
                     say(f"{announcer.name}: at rest")
                     pid = lab.runtime.pids[NODE]
-                    table.costs[announcer.name] = cost(pid, announcer.all, COST_OVER_S)
+                    table.costs[announcer.name] = cost(pid, announcer.all, COST_OVER_S, SETTLED_S)
                     say(f"{announcer.name}: withdrawn, {repetitions} times")
                     table.withdrawn_ms[announcer.name] = tuple(
                         withdrawn_after_ms(lab, announcer, i * GOLDEN % 1)

@@ -24,7 +24,11 @@ class Cost(Struct, frozen=True):
     pss_mb: float
 
 
-def cost(pid: int, pattern: str, over_s: float) -> Cost:
+SETTLED_S = 5.0
+"""After the start an agent is not at rest yet: it opens its sources, finds its peers, and looks around more often."""
+
+
+def cost(pid: int, pattern: str, over_s: float, after_s: float = 0.0) -> Cost:
     """Watch some processes beside process 1 of a node for a while.
 
     What they start counts with their processor time once it has ended, as check scripts do at once.
@@ -33,7 +37,9 @@ def cost(pid: int, pattern: str, over_s: float) -> Cost:
         pid: of process 1.
         pattern: their name, or several with spaces between.
         over_s: how long.
+        after_s: waited before.
     """
+    time.sleep(after_s)
     return costs({"": pid}, pattern, over_s)[""]
 
 
