@@ -196,10 +196,10 @@ class Groups:
         if (key := self._owners.get((claim.interface, claim.address))) is None:
             return
         group = self._groups[self.members[key].group]
-        now = group.core.snapshot()[key]
+        now = (states := group.core.snapshot())[key]
         if now.role is not Role.ACTIVE or now.config.yields_to or now.config.takes_from:
             return
-        preempted = any(reason.code == explain.PREEMPTING for reason in now.reasons)
+        preempted = any(r.code == explain.PREEMPTING for s in states.values() for r in s.reasons)
         mac = claim.mac.hex(":")
         text = f"{mac} on {claim.interface} says that it has {claim.address}, which is held here"
         # Who was preempted may announce its addresses until it hears of this one: the protocol at work.

@@ -1,6 +1,6 @@
 """Hundreds of virtual routers in one engine: each is found when it is due, and no other is asked."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from unittest.mock import Mock
 
 import pytest
@@ -17,7 +17,8 @@ from haman.engine.reporter import Reporter
 from haman.system.sockets import Claimed
 
 MS = 1_000_000
-OWN, PEER = IPv4Address("10.77.0.11"), IPv4Address("10.77.0.12")
+OWN = {4: IPv4Address("10.77.0.11"), 6: IPv6Address("fe80::11")}
+PEER = IPv4Address("10.77.0.12")
 COUNT = 255
 DOWN_MS = 361  # 3 × 100 + (256 − 100) / 256 × 100
 
@@ -25,9 +26,9 @@ DOWN_MS = 361  # 3 × 100 + (256 − 100) / 256 × 100
 class Node:
     """The groups of a node, a wire that notes what is sent, and a kernel that agrees."""
 
-    def __init__(self, count: int = COUNT) -> None:
+    def __init__(self, count: int = COUNT, *others: str) -> None:
         vips = tuple(
-            Vip(f"vr{n}", "eth1", n, (f"10.78.0.{n}/32",), advert_interval_ms=100)
+            Vip(f"vr{n}", "eth1", n, (f"10.78.0.{n}/32", *others), advert_interval_ms=100)
             for n in range(1, count + 1)
         )
         self.sent: list[int] = []
@@ -48,7 +49,7 @@ class Node:
         found = members(Config(vip=vips), {})
         self.keys = list(found)
         self.groups.configure(
-            found, lambda key: found[key].router(OWN, VipStance(key[0], True, 100)), 0
+            found, lambda key: found[key].router(OWN[key[1]], VipStance(key[0], True, 100)), 0
         )
         wires.announce.side_effect = lambda _, address: self.announced.append((str(address), 4))
         for key in self.keys:
@@ -135,8 +136,11 @@ def test_a_second_holder_of_one_of_many_addresses_is_told(
     assert [a for a, _ in node.announced] == ["10.78.0.200"] * expected
 
 
-def test_who_was_preempted_may_announce_for_a_while_and_is_answered() -> None:
-    node = Node(1)
+@pytest.mark.parametrize("address", [IPv4Address("10.78.0.1"), IPv6Address("2001:db8::1")])
+def test_who_was_preempted_may_announce_for_a_while_and_is_answered(
+    address: IPv4Address | IPv6Address,
+) -> None:
+    node = Node(1, "2001:db8::1/128")  # of which nothing was heard: it comes with the other family
     for at_ms in range(100, 2000, 100):
         node.hear(1, 150, at_ms * MS)
     node.hear(1, 90, 2000 * MS)
@@ -144,8 +148,8 @@ def test_who_was_preempted_may_announce_for_a_while_and_is_answered() -> None:
     assert node.role(1) is Role.ACTIVE
     conflicts = []
     for after_ms in (1, 299, 300):
-        node.groups.claimed(Claimed("eth1", IPv4Address("10.78.0.1"), b"\2\0\0\0\0\x63"))
+        node.groups.claimed(Claimed("eth1", address, b"\2\0\0\0\0\x63"))
         node.groups.turn((began_ms + after_ms) * MS)
         conflicts.append([event.type for event in node.told].count("conflict-detected"))
     assert conflicts == [0, 0, 1]
-    assert node.announced == [("10.78.0.1", 4)]  # its clients had been told the wrong way
+    assert (str(address), 4) in node.announced  # its clients had been told the wrong way

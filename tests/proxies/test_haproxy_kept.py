@@ -192,7 +192,8 @@ async def test_the_dead_answer_nothing(tmp_path) -> None:
             await until(lambda: not alive(proxy.pid), "it is dead")
             answer = await asked.ask()
             assert isinstance(answer, Unavailable)
-            assert answer.code == "refused"
+            # Until the last of its threads has ended, its socket may still take a connection.
+            assert answer.code in {"refused", "failed"}
             proxy.start()
             back = await asked.ask()
             assert isinstance(back, Answer), back
