@@ -11,6 +11,9 @@ from msgspec import Struct
 
 from haman.lab import kernel
 
+SETTLED_S = 5.0
+"""After the start an agent is not at rest yet: it opens its sources, finds its peers, and looks around more often."""
+
 
 class Cost(Struct, frozen=True):
     """Of all processes of an agent together.
@@ -22,10 +25,6 @@ class Cost(Struct, frozen=True):
 
     cpu_percent: float
     pss_mb: float
-
-
-SETTLED_S = 5.0
-"""After the start an agent is not at rest yet: it opens its sources, finds its peers, and looks around more often."""
 
 
 def cost(pid: int, pattern: str, over_s: float, after_s: float = 0.0) -> Cost:
