@@ -133,7 +133,7 @@ def test_a_playbook_run_from_the_screen(pair: lab.Lab, operator: Terminal, tmp_p
     }
     begin_rolling_restart(operator)
     operator.shows("▸ running", "● restart the proxy")
-    operator.shows("● done  16 of 16 steps")
+    operator.shows("● done  16 of 16 steps", "v shows the report")  # which is told after the end
     operator.press("v")
     operator.shows("# rolling-restart: done", "serves again, and nothing is worse")
     operator.press("Escape")
