@@ -1,13 +1,10 @@
 """The virtual routers of this node, running: what they are given, and their outputs carried out.
 
 Outputs are carried out at once and in order: an advert is on the wire before the worker is even
-asked for an address.
-
-After a stall see `haman.core.vrrp.stall`.
+asked for an address. After a stall see `haman.core.vrrp.stall`.
 
 A node may have hundreds of groups, and each advert that comes in is a turn: what is due is found in a
-queue. A group waits in it at the instant that it was last queued for, or earlier: most deadlines move
-on with the next advert, and the queue is not told of it.
+queue. Most deadlines move on with the next advert, and the queue is told when the group is its first.
 """
 
 import itertools
@@ -226,21 +223,24 @@ class Groups:
     def _due(self, now_ns: int) -> list[_Running]:
         """The groups that are due; they wait no more."""
         due = []
-        while self._queue and self._queue[0][0] <= now_ns:
-            at_ns, _, group = heappop(self._queue)
-            if group.queued_ns != at_ns:
-                continue  # queued again for an earlier instant, and seen then
+        while (at_ns := self.deadline_ns) is not None and at_ns <= now_ns:
+            group = heappop(self._queue)[2]
             group.queued_ns = None
-            if (group.core.deadline_ns or now_ns + 1) <= now_ns:
-                due.append(group)
-            else:
-                self._wait(group)
+            due.append(group)
         return due
 
     @property
     def deadline_ns(self) -> int | None:
-        """When `turn` is due at the latest."""
-        return self._queue[0][0] if self._queue else None
+        """When `turn` is due."""
+        while self._queue:
+            at_ns, _, group = self._queue[0]
+            if at_ns == group.queued_ns == group.core.deadline_ns:
+                return at_ns
+            heappop(self._queue)
+            if at_ns == group.queued_ns:  # else it waits for an earlier instant, or is done with
+                group.queued_ns = None
+                self._wait(group)
+        return None
 
     def turn(self, now_ns: int) -> bool:
         """Look at what was received, then at the time.

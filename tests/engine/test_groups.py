@@ -99,6 +99,19 @@ def test_who_is_heard_waits_on_and_who_is_not_takes_over() -> None:
     assert sorted(node.sent) == sorted([77, *range(1, COUNT + 1)])
 
 
+def test_the_engine_sleeps_until_a_group_is_due_and_no_shorter() -> None:
+    node = Node(2)
+    node.hear(1, 150, 100 * MS)
+    assert 360 < node.due_ms < DOWN_MS
+    node.hear(2, 150, 200 * MS)
+    assert 460 < node.due_ms < 100 + DOWN_MS
+    node.hear(1, 0, 210 * MS)
+    assert 270 < node.due_ms < 271
+    node.groups.turn(271 * MS)
+    assert node.sent == [1]
+    assert node.due_ms == 371
+
+
 def test_a_release_is_followed_before_what_the_router_waited_for() -> None:
     node = Node()
     for vrid in (1, 2):
