@@ -248,6 +248,29 @@ async def test_what_an_agent_left_is_not_validated_again(
     assert len(asked) == 3
 
 
+async def test_another_one_that_comes_during_the_trial_is_validated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints = iter(["nonsense", ""])
+
+    async def complaint(path: object) -> str:
+        return next(complaints)
+
+    monkeypatch.setattr(configuration, "_complaint", complaint)
+    installed = configuration.Installation(tmp_path / EXABGP_CONF)
+    await installed.put("neighbor 192.0.2.1 {}", ())
+    digest = installed.digest
+    with pytest.raises(configuration.RefusedError, match="nonsense"):
+        await installed.put("neighbor 192.0.2.2 { nonsense; }", ())
+    assert (installed.digest, installed.on_trial) == (digest, True)
+    assert installed.path.read_text() == "neighbor 192.0.2.1 {}"
+    await installed.put("neighbor 192.0.2.3 {}", ())
+    assert installed.digest != digest
+    assert not installed.on_trial
+    assert installed.path.read_text() == "neighbor 192.0.2.3 {}"
+    assert next(complaints, "none") == "none"
+
+
 async def test_a_reload_adds_a_neighbor_and_leaves_the_others_alone(cable: Cable) -> None:
     with Frr(cable.router, FRR) as frr:
         async with running(cable.node, config(neighbor())) as node:
