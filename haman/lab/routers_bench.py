@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from haman.lab import faults, holders, kernel
 from haman.lab.contenders import HAMAN, KEEPALIVE, Agent, prepare
-from haman.lab.cost import Cost, costs
+from haman.lab.cost import SETTLED_S, Cost, costs
 from haman.lab.drill import Step
 from haman.lab.lab import Lab, bring_up, down
 from haman.lab.probe import NS_PER_MS
@@ -28,9 +28,7 @@ AGENTS = (KEEPALIVE, HAMAN)
 COUNTS = (1, 16, 64, 255)
 ADVERTS_MS = (1000, 100)
 ACTIVE, PEER, LINK = "lb1", "lb2", "eth1"
-CALM_S = 0.5
-"""After all addresses are where they belong: what a start leaves to do."""
-COST_S_MAX = 2.5
+COST_S_MAX = 10.0
 DOWN_INTERVALS = 3.61
 """3 × interval + skew of priority 100 (RFC 9568 section 6.1)."""
 PATIENCE_S = 4.0
@@ -86,7 +84,7 @@ def bench(
     Args:
         path: the pair's topology.
         make_cluster_key: writes a new cluster key file.
-        repetitions: costs are watched for as many seconds, at most 2.5.
+        repetitions: costs are watched for as many seconds, at most 10.
         say: told about each step that a person waits for.
         counts: of virtual routers.
 
@@ -102,7 +100,7 @@ def bench(
             prepared, services = prepare(topology, agent, advert_ms, routers)
             try:
                 lab = bring_up(prepared, make_cluster_key, services=services, say=lambda _: None)
-                time.sleep(CALM_S)
+                time.sleep(SETTLED_S)
                 over_s = min(float(repetitions), COST_S_MAX)
                 carried[agent.name] = measure(lab, agent, advert_ms, over_s)
             except UnsettledError as error:
