@@ -3,6 +3,7 @@
 `python -m haman.api.json_schema > haman/api/schema.json` renews the committed copy.
 """
 
+import inspect
 import json
 import sys
 from typing import Any
@@ -27,6 +28,9 @@ ANSWERS = (
 def json_schema() -> dict[str, Any]:
     """Give the schema of every answer and body, by name."""
     _, components = msgspec.json.schema_components(ANSWERS, ref_template="#/$defs/{name}")
+    for component in components.values():
+        if "description" in component:  # a docstring, which Python dedents itself from 3.13 on
+            component["description"] = inspect.cleandoc(component["description"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "haman API",
