@@ -38,7 +38,7 @@ async def test_no_route_outlives_a_killed_exabgp(cable: Cable, frr: Frr) -> None
 async def test_a_relay_that_dies_is_replaced_and_adopts_what_is_announced(
     cable: Cable, frr: Frr
 ) -> None:
-    async with running(cable.node, config(lease_shut_s=2, lease_withdraw_s=4)) as node:
+    async with running(cable.node, config(lease_shut_s=2, lease_withdraw_s=8)) as node:
         await node.announced(edge(weight=100))
         await until(lambda: frr.kernel(EDGE4) and frr.kernel(EDGE6), what=lambda: node)
         await node.stop_controller()
@@ -60,7 +60,7 @@ def shut(frr: Frr, prefix: str) -> str:
 
 
 async def test_the_lease_shuts_then_withdraws_and_ends_when_renewed(cable: Cable, frr: Frr) -> None:
-    async with running(cable.node, config(lease_shut_s=2, lease_withdraw_s=5)) as node:
+    async with running(cable.node, config(lease_shut_s=2, lease_withdraw_s=10)) as node:
         await node.announced(edge(weight=100, communities=("65001:1",)))
         await until(lambda: frr.kernel(EDGE4) and frr.kernel(EDGE6), what=lambda: node)
         frr.vtysh("configure terminal", "debug bgp updates in", "log stdout debugging")

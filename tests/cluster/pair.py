@@ -8,7 +8,7 @@ from collections.abc import Callable
 from haman.cluster.channel import Channel, Opened
 from haman.cluster.keys import ClusterKey
 
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0
 KEY = ClusterKey("00000001", bytes(range(32)))
 OTHER_KEY = ClusterKey("00000002", bytes(range(1, 33)))
 

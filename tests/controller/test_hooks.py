@@ -92,17 +92,18 @@ async def test_failure_is_told_once_until_it_worked_again(tmp_path: Path) -> Non
 async def test_hung_program_is_killed_and_the_next_event_told(tmp_path: Path) -> None:
     out, told = tmp_path / "out", list[str]()
     body = f'read line; case $line in *"seq\\":1"*) exec sleep 60;; esac; echo >>{out}'
-    async with running(script(tmp_path, body), told.append, run_s=0.1) as hooks:
+    async with running(script(tmp_path, body), told.append, run_s=2) as hooks:
         hooks.offer(entry(1))
         hooks.offer(entry(2))
         await until(lambda: lines(out))
-    assert told == [f"hook {tmp_path}/hook: killed after 0.1 s at vip-released"]
+    # The second one may take a while to start, and is not killed for that.
+    assert told == [f"hook {tmp_path}/hook: killed after 2 s at vip-released"]
 
 
 async def test_children_of_a_killed_program_are_killed_with_it(tmp_path: Path) -> None:
     told, child = list[str](), tmp_path / "child"
     async with running(
-        script(tmp_path, f"sleep 60 & echo $! >{child}; wait"), told.append, 0.3
+        script(tmp_path, f"sleep 60 & echo $! >{child}; wait"), told.append, 2
     ) as it:
         it.offer(entry(1))
         await until(lambda: told)

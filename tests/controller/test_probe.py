@@ -50,8 +50,8 @@ async def serving(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> As
         await until(lambda: not [task.cancel() for task in open_tasks])
 
 
-def probe(address: str, **settings: object) -> Probe:
-    return Probe(address=address, timeout_ms=300, **settings)  # type: ignore[arg-type]
+def probe(address: str, timeout_ms: int = 10_000, **settings: object) -> Probe:
+    return Probe(address=address, timeout_ms=timeout_ms, **settings)  # type: ignore[arg-type]
 
 
 async def result(settings: Probe) -> Answered | NotAnswered:
@@ -77,7 +77,7 @@ async def test_a_connection_is_enough_without_a_path() -> None:
     async with serving(hangs) as address:
         answer = await result(probe(address))
         assert isinstance(answer, Answered)
-        assert 0 < answer.latency_s < 0.3
+        assert 0 < answer.latency_s < 10
 
 
 async def test_nobody_listens() -> None:
@@ -109,9 +109,9 @@ async def test_a_deaf_tls_server_is_found_out_in_time() -> None:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
         begun = time.monotonic()
-        text = await why(probe(f"127.0.0.1:{deaf.getsockname()[1]}", tls=True))
+        text = await why(probe(f"127.0.0.1:{deaf.getsockname()[1]}", 300, tls=True))
         assert text.endswith("no answer within 300 ms")
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 399])
@@ -135,7 +135,8 @@ async def test_a_path_that_is_well(status) -> None:
 )
 async def test_a_path_that_is_not(behaviour, text) -> None:
     async with serving(behaviour) as address:
-        assert (await why(probe(address, path="/health"))).endswith(text)
+        patience_ms = 300 if behaviour is hangs else 10_000
+        assert (await why(probe(address, patience_ms, path="/health"))).endswith(text)
 
 
 async def test_closing_without_an_answer() -> None:

@@ -33,6 +33,7 @@ def refuse_while(path: Path) -> None:
 def main() -> int:
     guard = fork_guard()
     from haman.config.reader import read
+    from haman.engine import parting
     from haman.engine.process import Engine
     from haman.system import clock
 
@@ -48,6 +49,9 @@ def main() -> int:
         day_ns = 86_400_000_000_000
         jumps = itertools.cycle((0, day_ns, -day_ns))
         clock.wall_ns = lambda: time.time_ns() + next(jumps)
+
+    if "HAND_OVER_WITHIN_S" in os.environ:
+        parting.ANSWER_NS = int(os.environ["HAND_OVER_WITHIN_S"]) * 1_000_000_000  # type: ignore[misc]
 
     if "REFUSE_WHILE" in os.environ:
         refuse_while(Path(os.environ["REFUSE_WHILE"]))

@@ -211,10 +211,7 @@ class Agent:
 
     @property
     def guard_pid(self) -> int:
-        for pid in children(self.pid):
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "haman-guard":
-                return pid
-        return 0
+        return child_named(self.pid, "haman-guard")
 
     def send(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -365,6 +362,15 @@ class Agent:
 def children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in text.split()]
+
+
+def child_named(pid: int, name: str) -> int:
+    """The child of that name; 0 = there is none."""
+    for child in children(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if Path(f"/proc/{child}/comm").read_text().strip() == name:
+                return child
+    return 0
 
 
 def vip_toml(**overrides: object) -> str:

@@ -1,6 +1,7 @@
 """A second holder on the wire that no advert tells of."""
 
 import socket
+import time
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -42,8 +43,11 @@ def test_who_claims_an_address_that_is_held_here_is_told_and_answered(
 ) -> None:
     announced = agent.counter("announcements_sent")
     say(lan.hosts[1], frame)
-    wait(lambda: agent.told("conflict-detected", "web"), 0.9, "within an advert interval")
+    said_ns = time.time_ns()
+    wait(lambda: agent.told("conflict-detected", "web"), what="the second holder")
     (event,) = agent.told("conflict-detected", "web")
+    # By the engine's clock: how long the event took to come here is the machine's affair.
+    assert event.at_ns - said_ns < 900_000_000, "within an advert interval"
     assert f"02:00:00:00:00:99 on eth0 says that it has {address}" in event.text
     wait(lambda: agent.counter("announcements_sent") > announced, what="the link told again")
     assert agent.role() == "active"

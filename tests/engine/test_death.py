@@ -34,9 +34,10 @@ def test_the_guard_releases_for_a_dead_engine(lan: Lan, pair: tuple[Agent, Agent
     print(  # noqa: T201 - a measurement, shown with -s
         f"engine killed: addresses gone after {gone * 1e3:.1f} ms, taken {taken * 1e3:.1f} ms later"
     )
-    # Silence would take 0.6 s or more to tell; priority 0 takes the skew, 19 ms.
-    assert gone + taken < 0.4
     wait(lambda: low.role() == "active")
+    # Silence would take 0.6 s or more to tell; priority 0 takes the skew, 19 ms. How long this process
+    # took to see it says more about the machine than what the engine says it acted on.
+    assert [r.code for r in low.told("role-changed")[-1].reasons] == ["released-by-peer"]
     wait(lambda: "said" in high.log.read_text(), what="the guard's account")
 
 
@@ -55,9 +56,8 @@ def test_a_dead_guard_is_replaced_and_as_good(lan: Lan, pair: tuple[Agent, Agent
     os.kill(first, signal.SIGKILL)
     wait(lambda: high.told("guard-died") and high.told("guard-restarted"))
     wait(lambda: high.guard_pid not in (0, first))
+    wait(lambda: high.reported and high.report and high.report.guard, what="the report after it")
     assert high.role() == "active"
-    assert high.report
-    assert high.report.guard
     high.send(signal.SIGKILL)
     wait(lambda: not {VIP, VIP6} & lan.hosts[0].addresses(), 1)
     wait(lambda: {VIP, VIP6} <= lan.hosts[1].addresses(), 1)

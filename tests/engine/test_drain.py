@@ -20,7 +20,7 @@ from haman.core.handover.messages import Side
 from haman.core.handover.steering import LinkPlace, SteerOrder, SteerReport
 from haman.engine.knowledge import FRESH_S
 from tests.engine.conftest import Agents
-from tests.engine.net import HERE, Agent, Host, Lan, anycast_toml, children, toml, wait
+from tests.engine.net import HERE, Agent, Host, Lan, anycast_toml, child_named, toml, wait
 from tests.engine.test_handover import FIREWALL, Client
 
 pytestmark = pytest.mark.privileged
@@ -253,10 +253,7 @@ def test_what_nobody_knows_is_answered_by_the_last_in_line(trio: Trio) -> None:
 
 
 def steerer(agent: Agent) -> int:
-    for pid in children(agent.pid):
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "haman-handover":
-            return pid
-    return 0
+    return child_named(agent.pid, "haman-handover")
 
 
 def test_rules_end_with_their_process_and_with_the_engine(trio: Trio) -> None:

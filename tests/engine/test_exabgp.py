@@ -209,8 +209,8 @@ def test_it_dies_with_the_engine_and_before_the_address(
 ) -> None:
     pid = running(agent)
     agent.send(signal.SIGKILL)
-    wait(lambda: dead(pid), 1, "the end of ExaBGP")
-    closed = wait(lambda: router.told() == ["up", "closed"], 1, "the session's end")
+    wait(lambda: dead(pid), 5, "the end of ExaBGP")
+    closed = wait(lambda: router.told() == ["up", "closed"], 5, "the session's end")
     assert lan.hosts[0].holds(EDGE)
     print(f"engine killed: session closed within {closed * 1e3:.0f} ms")  # noqa: T201 - a measurement, shown with -s
 

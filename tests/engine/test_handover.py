@@ -9,7 +9,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 from haman.core.handover.messages import HandoverOrder, HandoverReport, Side, Step, VipPlace
 from haman.lab.answers import Answers, doubled
 from tests.engine.conftest import Agents
-from tests.engine.net import HERE, Agent, Host, Lan, children, toml, vip_toml, wait
+from tests.engine.net import HERE, Agent, Host, Lan, child_named, toml, vip_toml, wait
 
 pytestmark = pytest.mark.privileged
 
@@ -234,7 +233,7 @@ def test_connections_outlive_the_move_there_and_back(pair: Pair) -> None:
     wait(lambda: b.vip().connections_left == 0)
     pair.end()
     wait(pair.clean, what="both kernels as before")
-    assert (a.role(), b.role()) == ("active", "backup")
+    wait(lambda: (a.role(), b.role()) == ("active", "backup"), what="roles")
     assert client.new() == "aa"
 
 
@@ -290,11 +289,7 @@ def rules(host: Host) -> bool:
 
 
 def steerer(agent: Agent) -> int:
-    for pid in children(agent.pid):
-        with suppress(FileNotFoundError, ProcessLookupError):  # one that has just ended
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "haman-handover":
-                return pid
-    return 0
+    return child_named(agent.pid, "haman-handover")
 
 
 def test_the_new_holder_dies_in_the_tail_and_the_old_one_serves_on(pair: Pair) -> None:
@@ -367,7 +362,7 @@ def test_an_old_holder_that_hangs_loses_its_tail_with_its_lease(pair: Pair) -> N
     pair.a.send(signal.SIGCONT)
     pair.end()
     wait(pair.clean, what="both kernels as before")
-    assert (pair.a.role(), pair.b.role()) == ("backup", "active")
+    wait(lambda: (pair.a.role(), pair.b.role()) == ("backup", "active"), what="roles")
 
 
 def test_the_rules_process_dies_and_is_replaced(pair: Pair) -> None:
@@ -378,8 +373,9 @@ def test_the_rules_process_dies_and_is_replaced(pair: Pair) -> None:
         os.kill(first, signal.SIGKILL)
         wait(lambda: agent.poll() or steerer(agent) not in {0, first})  # noqa: B023
         wait(lambda: rules(host), what="the rules again")  # noqa: B023
+        # The last report may be of before its death, which is told before any of afterwards.
+        wait(lambda: agent.told("handover-rules-lost"))  # noqa: B023
         wait(lambda: pair.has(agent, Step.TAIL) and not pair.report(agent).problem)  # noqa: B023
-        assert agent.told("handover-rules-lost")
     pair.hosts[2].run("ip neigh flush all")
     # The old holder is silent about the address, though the taker announces it no more.
     assert pair.client.new() == "bb"
@@ -392,7 +388,7 @@ def test_an_order_that_everybody_forgot_ends_by_itself(pair: Pair) -> None:
         orders = pair.orders(pair.a, pair.b, Step.TAIL, tail_s=0.2)
         agent.hand(orders[0] if agent is pair.a else orders[1])
     wait(pair.clean, what="nothing left, though it is still ordered")
-    assert (pair.a.role(), pair.b.role()) == ("backup", "active")
+    wait(lambda: (pair.a.role(), pair.b.role()) == ("backup", "active"), what="roles")
     assert pair.client.new() == "bb"
 
 
@@ -409,11 +405,18 @@ def test_a_peer_that_is_not_on_the_link_is_none_to_hand_on_to(pair: Pair) -> Non
     wait(pair.clean)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that wait for the order to hand over for longer than half a second."""
+    monkeypatch.setenv("HAND_OVER_WITHIN_S", "5")
+
+
 def ending(agent: Agent) -> bool:
     agent.poll()
     return agent.report is not None and agent.report.ending
 
 
+@pytest.mark.usefixtures("patient")
 def test_an_engine_that_ends_serves_the_tail_of_what_it_hands_over(pair: Pair) -> None:
     for address in [V4, V6] * EACH:
         pair.client.connect(address)

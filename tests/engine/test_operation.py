@@ -157,7 +157,7 @@ def test_a_controller_that_does_not_read_disturbs_nothing(
     high.reading = False
     began = time.monotonic()
     toggles = 0
-    while time.monotonic() - began < 1.5:
+    while time.monotonic() - began < 1.5 or toggles <= 3:
         # Each of these is an event, more than the queue holds.
         lan.hosts[0].run(
             ";".join(
@@ -167,7 +167,7 @@ def test_a_controller_that_does_not_read_disturbs_nothing(
         )
         toggles += 1
         low.poll()
-    assert (low.role(), toggles > 3) == ("backup", True)
+    assert low.role() == "backup"
     assert not low.told("role-changed")
     high.reading = True
     wait(lambda: high.role() == "active")

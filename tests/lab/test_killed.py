@@ -5,7 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ class Traces:
     def __init__(self, tree: Path) -> None:
         self.tree = tree
         self.namespaces: set[int] = set()
+        self._held: list[int] = []
 
     def holders(self) -> list[int]:
         """The processes that nodes live as long as: `unshare`, with a folder of the tree in its environment."""
@@ -50,13 +52,23 @@ class Traces:
         return found
 
     def note(self) -> None:
-        """Remember the namespaces of what runs now."""
+        """Remember the namespaces of what runs now.
+
+        They are held, else the kernel gives the number of one that has ended to the next one that begins,
+        of whatever other tests.
+        """
         for holder in self.holders():
             for pid in (holder, *kernel.children(holder)):
                 for kind in ("net", "mnt", "pid_for_children"):
-                    self.namespaces.add(inode(pid, kind))
+                    with suppress(OSError):
+                        self._held.append(os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY))
+                        self.namespaces.add(os.fstat(self._held[-1]).st_ino)
         self.namespaces -= {inode(os.getpid(), kind) for kind in ("net", "mnt", "pid_for_children")}
-        self.namespaces.discard(0)
+
+    def close(self) -> None:
+        """Hold them no more."""
+        while self._held:
+            os.close(self._held.pop())
 
     def left(self) -> list[object]:
         """Processes, and processes in the namespaces that were noted; groups of CPU quotas."""
@@ -65,17 +77,8 @@ class Traces:
             for entry in Path("/proc").iterdir()
             if entry.name.isdecimal()
             and {inode(int(entry.name), kind) for kind in ("net", "mnt")} & self.namespaces
-            and not self.is_of_another_lab(entry)
         ]
         return [*self.holders(), *among]
-
-    def is_of_another_lab(self, process: Path) -> bool:
-        """The kernel gives the number of a namespace that ended to the next one that begins."""
-        try:
-            words = environment(process)
-        except OSError:
-            return False
-        return f"{left.MARK}=" in words and str(self.tree) not in words
 
 
 def environment(process: Path) -> str:
@@ -92,6 +95,19 @@ def inode(pid: int, kind: str) -> int:
 def groups(pids: list[int]) -> list[Path]:
     made = [root / f"haman-lab-{pid}" for root in left.GROUP_ROOTS for pid in pids]
     return [group for group in made if group.exists()]
+
+
+@pytest.fixture
+def traces_of() -> Iterator[Callable[[Path], Traces]]:
+    made: list[Traces] = []
+
+    def make(tree: Path) -> Traces:
+        made.append(Traces(tree))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
 
 
 @pytest.fixture
@@ -120,8 +136,10 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("nodes", [1, 2])
-def test_killed_while_nodes_start(path: Path, nodes: int) -> None:
-    traces = Traces(path.parent)
+def test_killed_while_nodes_start(
+    path: Path, nodes: int, traces_of: Callable[[Path], Traces]
+) -> None:
+    traces = traces_of(path.parent)
     started = runner(path)
     assert kernel.wait_until(lambda: len(traces.holders()) >= nodes, 10, poll_s=0.001)
     killed(started)
@@ -131,10 +149,12 @@ def test_killed_while_nodes_start(path: Path, nodes: int) -> None:
     assert lab.down(path) == ()
 
 
-def test_killed_while_a_node_is_set_up_and_cleaned_up_by_the_next_up(path: Path) -> None:
+def test_killed_while_a_node_is_set_up_and_cleaned_up_by_the_next_up(
+    path: Path, traces_of: Callable[[Path], Traces]
+) -> None:
     text = path.read_text()
     path.write_text(text.replace("10.99.0.2/24 dev eth1", '10.99.0.2/24 dev eth1", "sleep 77'))
-    traces = Traces(path.parent)
+    traces = traces_of(path.parent)
     started = runner(path)
 
     def busy() -> bool:
@@ -163,10 +183,12 @@ def test_killed_while_a_node_is_set_up_and_cleaned_up_by_the_next_up(path: Path)
     assert traces.left() == []
 
 
-def test_killed_while_it_holds_a_proxy_to_a_quota(path: Path) -> None:
+def test_killed_while_it_holds_a_proxy_to_a_quota(
+    path: Path, traces_of: Callable[[Path], Traces]
+) -> None:
     started = runner(path, LIMIT)
     assert (said(started), said(started)) == ("up", "limited")
-    traces = Traces(path.parent)
+    traces = traces_of(path.parent)
     traces.note()
     state = Store(path.parent).read("two")
     assert state is not None
@@ -180,10 +202,12 @@ def test_killed_while_it_holds_a_proxy_to_a_quota(path: Path) -> None:
     assert groups(pids) == []
 
 
-def test_what_is_left_is_found_though_its_folder_is_gone(path: Path) -> None:
+def test_what_is_left_is_found_though_its_folder_is_gone(
+    path: Path, traces_of: Callable[[Path], Traces]
+) -> None:
     started = runner(path)
     assert said(started) == "up"
-    traces = Traces(path.parent)
+    traces = traces_of(path.parent)
     traces.note()
     killed(started)
     shutil.rmtree(path.parent / ".lab")
@@ -200,13 +224,15 @@ def test_a_lab_that_was_told_to_stay_outlives_who_brought_it_up(path: Path) -> N
 
 
 @pytest.mark.real("haproxy")
-def test_killed_in_the_middle_of_a_drill(tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_a_drill(
+    tmp_path: Path, traces_of: Callable[[Path], Traces]
+) -> None:
     """The load, the listening and the fault are under way."""
     tree = tmp_path / "tree"
     (tree / ".git").mkdir(parents=True)
     path = Path(shutil.copytree(SHIPPED, tree / "lab")) / "pair.clab.yml"
     words = [sys.executable, "-m", "haman.cli", "lab", "drill", "cpu-stolen"]
-    traces = Traces(tree)
+    traces = traces_of(tree)
     said_to = (tree / "said").open("w")
     try:
         drill = subprocess.Popen(words, cwd=tree, stdout=subprocess.DEVNULL, stderr=said_to)

@@ -140,7 +140,7 @@ def test_a_cut_shows_as_failures_losses_and_a_gap_to_the_end(
         assert wait_until(lambda: echoing() == 5, 5, poll_s=0.001)
         server.call(server.cut())
 
-    told = order(server, connections=5, duration_s=0.8)
+    told = order(server, connections=5, duration_s=3)
     result = run(tmp_path, told, at_ready=cut)
     assert "refused" in failures(result.attempts)
     assert len(result.lost) == 5

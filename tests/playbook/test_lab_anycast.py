@@ -118,8 +118,9 @@ def test_a_proxy_that_does_not_come_back_ends_the_run_at_its_node(
 
 def test_a_runner_that_is_killed_is_taken_up_where_it_was(anycast: lab.Lab, tmp_path: Path) -> None:
     """SIGKILL in the middle of a restart: the node ends it by itself, and it is not done again."""
-    count = "/var/lib/haman/restarts"
-    slow = f"command=echo x >>{count}; sleep 2; /etc/lab/service.sh restart haproxy"
+    count, go = "/var/lib/haman/restarts", "/var/lib/haman/restart-now"
+    waits = f"until [ -e {go} ]; do sleep 0.1; done"
+    slow = f"command=echo x >>{count}; {waits}; /etc/lab/service.sh restart haproxy"
     text = quick(tmp_path, "rolling-restart")
     words = ["haman", "playbook", "run", text, "--node", "lb2", "--set", slow]
     words += ["--ssh", "root@10.77.0.11", "-i", "/etc/lab/ssh/client_key"]
@@ -134,6 +135,7 @@ def test_a_runner_that_is_killed_is_taken_up_where_it_was(anycast: lab.Lab, tmp_
             os.kill(process, signal.SIGKILL)
     finally:
         inside.wait(30)
+        anycast.runtime.exec("lb2", ["touch", go])
     (path,) = (tmp_path / "runs").glob("*.jsonl")
     assert agent.drained(anycast.runtime, "lb2")
     done = playbook(anycast, tmp_path, "resume", path.stem)

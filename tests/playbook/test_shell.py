@@ -24,6 +24,11 @@ def place(tmp_path: Path) -> Place:
     return Place(str(tmp_path / "state"), "run-1")
 
 
+def awaits(path: Path) -> str:
+    """Part of a command: it goes on once the test has come that far."""
+    return f"until [ -e {path} ]; do sleep 0.02; done"
+
+
 def test_a_command_is_run_once_and_its_status_is_kept(place: Place, tmp_path: Path) -> None:
     count = tmp_path / "count"
     text = shell.marked(place, "lb1/1", 1, f"echo said; echo x >>{count}; exit 7", 10)
@@ -42,35 +47,37 @@ def test_both_streams_come(place: Place) -> None:
 
 
 def test_a_command_that_hangs_is_ended_by_the_node_itself(place: Place, tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
-    done = sh(shell.marked(place, "k", 1, f"echo $$ >{pid}; sleep 100", 0.3))
+    pid = tmp_path / "pid"  # which a machine that is busy writes late
+    done = sh(shell.marked(place, "k", 1, f"echo $$ >{pid}; sleep 100", 2))
     assert done.returncode == shell.TIMED_OUT
     assert not Path("/proc", pid.read_text().strip()).exists()
 
 
 def test_a_command_outlives_whoever_listens(place: Place, tmp_path: Path) -> None:
     """The connection is cut: nobody reads any more, and the command still does all of its work."""
-    ready, result = tmp_path / "ready", tmp_path / "result"
-    command = f"echo begun; touch {ready}; sleep 0.5; for i in $(seq 2000); do echo line $i; done; echo whole >{result}"
-    text = shell.marked(place, "k", 1, command, 10)
+    ready, go, result = tmp_path / "ready", tmp_path / "go", tmp_path / "result"
+    command = f"echo begun; touch {ready}; {awaits(go)}; for i in $(seq 2000); do echo line $i; done; echo whole >{result}"
+    text = shell.marked(place, "k", 1, command, 30)
     process = subprocess.Popen(["sh", "-c", text], stdout=subprocess.PIPE)
     assert process.stdout is not None
     until(ready.exists)
     assert sh(shell.look(place, "k", 1)).stdout.split() == [shell.RUNNING]
     assert sh(text).returncode == shell.BEGUN
     process.stdout.close()
+    go.touch()
     until(result.exists)
     process.wait(10)
     assert sh(shell.look(place, "k", 1)).stdout.split() == [shell.ENDED, "0"]
 
 
 def test_a_command_outlives_a_hang_up(place: Place, tmp_path: Path) -> None:
-    ready, result = tmp_path / "ready", tmp_path / "result"
-    command = f"touch {ready}; sleep 0.3; echo whole >{result}"
-    text = shell.marked(place, "k", 1, command, 10)
+    ready, go, result = tmp_path / "ready", tmp_path / "go", tmp_path / "result"
+    command = f"touch {ready}; {awaits(go)}; echo whole >{result}"
+    text = shell.marked(place, "k", 1, command, 30)
     process = subprocess.Popen(["sh", "-c", text], start_new_session=True)
     until(ready.exists)
     os.killpg(process.pid, signal.SIGHUP)
+    go.touch()
     assert process.wait(10) == 0
     assert result.exists()
 

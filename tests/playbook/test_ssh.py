@@ -15,6 +15,7 @@ import pytest
 
 from haman.api.client import UnreachableError
 from haman.api.ssh import Identity
+from haman.lab.kernel import wait_until
 from haman.playbook import shell
 from haman.playbook.commands import Commands
 from haman.playbook.facts import Act, Outcome
@@ -181,6 +182,8 @@ def test_what_the_ssh_configuration_says(login: Sshd) -> None:
 
 
 def test_the_agent_of_a_node_is_asked_over_the_same_connection(login: Sshd, tmp_path: Path) -> None:
+    # What served the connections of other tests takes a moment to end.
+    assert wait_until(lambda: not login.sessions(), 10)
     with serving(tmp_path) as served, reached(login, socket=served.socket) as hosts:
         assert hosts.agent("lb1").status().node == "lb1"
         hosts.run("lb1", "true", 5)
@@ -221,8 +224,9 @@ def test_a_connection_that_is_cut_in_the_middle(
     login: Sshd, hosts: SshHosts, tmp_path: Path
 ) -> None:
     """The command goes on; its end is found again, over a new connection."""
-    begun, ended = tmp_path / "begun", tmp_path / "ended"
-    command = f"echo x >>{begun}; sleep 1; echo said; echo x >>{ended}"
+    begun, cut_off, ended = (tmp_path / name for name in ("begun", "cut", "ended"))
+    waits = f"until [ -e {cut_off} ]; do sleep 0.05; done"
+    command = f"echo x >>{begun}; {waits}; echo said; echo x >>{ended}"
 
     def cut() -> None:
         deadline = time.monotonic() + 10
@@ -230,10 +234,11 @@ def test_a_connection_that_is_cut_in_the_middle(
             time.sleep(0.02)
         for session in login.sessions():
             os.kill(session, signal.SIGKILL)
+        cut_off.touch()
 
     cutter = threading.Thread(target=cut)
     cutter.start()
-    told = commands(hosts, tmp_path).once(task(Run(command=command)), 1, command)
+    told = commands(hosts, tmp_path).once(task(Run(command=command), 20), 1, command)
     cutter.join()
     assert told.outcome is Outcome.DONE
     assert "the connection was cut meanwhile" in told.text

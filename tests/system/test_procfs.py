@@ -166,11 +166,14 @@ def test_cpu_of_a_busy_process_is_what_the_kernel_charged_it(procfs) -> None:
     with child(code) as process:
         reader = reader_of(procfs, process.pid)
         before, begun = sampled(reader), time.monotonic()
-        time.sleep(0.5)
-        after, took_s = sampled(reader), time.monotonic() - begun
+        spent_s = 0.0
+        while spent_s < 0.2:  # soon, unless others have the CPUs
+            time.sleep(0.1)
+            after, took_s = sampled(reader), time.monotonic() - begun
+            spent_s = (after.cpu_ns[process.pid] - before.cpu_ns[process.pid]) / NS_PER_S
+            assert spent_s <= took_s + 0.05
+            assert took_s < 30
         reader.close()
-    spent_s = (after.cpu_ns[process.pid] - before.cpu_ns[process.pid]) / NS_PER_S
-    assert 0.05 < spent_s <= took_s + 0.05
 
 
 def test_the_wait_for_a_cpu_is_what_the_kernel_says(procfs) -> None:

@@ -52,6 +52,13 @@ async def settled(pilot: Any) -> None:
     await pilot.pause()
 
 
+async def asked(pilot: Any, key: str) -> None:
+    """Press a key that asks for something, and wait until the line to type into has the keyboard."""
+    await pilot.press(key)
+    line = pilot.app.page.query_one("#prompt-line")
+    await until(pilot, lambda: pilot.app.focused is line)
+
+
 async def still(pilot: Any) -> None:
     """Wait until nothing is left to be drawn: the same picture, twice in a row."""
     before = ""

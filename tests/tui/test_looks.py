@@ -16,8 +16,9 @@ from tui.messages import RunOver, RunStarted, RunTold, StatusFailed, StatusFetch
 from tui.runs import Order
 from tui.screens.confirm import ConfirmDialog, RefusedDialog
 from tui.screens.dialog import HelpDialog, WhyDialog
-from tui.screens.ordering import ConfirmRunDialog, ParametersDialog
+from tui.screens.ordering import ConfirmRunDialog, ParametersDialog, QuestionDialog
 from tui.screens.progress import ProgressDialog
+from tui.screens.runs import RunPage
 
 SIZES = {(80, 24): "haman-dark", (120, 40): "haman-light", (200, 50): "haman-dark"}
 FIGURES = (
@@ -60,7 +61,9 @@ def looks(snap_compare, monkeypatch):
             if status is not None:
                 await until(pilot, lambda: len(app.fleet.events) == len(source.past))
             await still(pilot)  # a page under a dialog is laid out no more
-            await pilot.press(*keys)
+            for key in keys:
+                await pilot.press(key)
+                await still(pilot)  # the next key is about what this one brings
             if ready:
                 await until(pilot, lambda: ready(app))
             if then:
@@ -117,7 +120,10 @@ def running(*lines, over=False, keys=()):
         app.tell(RunOver(1, "", 1058.0) if over else Ticked(1058.0))
         await until(pilot, lambda: app.fleet.now_s == 1058.0 and app.fleet.run is not None)
         app.tell(StatusFetched(app.fleet.status, 1058.0, "lb1"))
-        await pilot.press("6", *keys)
+        await pilot.press("6")
+        await until(pilot, lambda: on(RunPage)(app) or on(QuestionDialog)(app))  # lies above all
+        await still(pilot)
+        await pilot.press(*keys)
 
     return then
 

@@ -1,6 +1,7 @@
 """Acting: what is asked first, what is asked of the agent, what becomes of it."""
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from haman.api.schema import Done, Problem, Scenario, Survivor
@@ -47,6 +48,17 @@ async def test_drain_confirmed_is_asked_of_the_agent():
         await until(pilot, lambda: "lb2 is drained" in progress_of(app))
         (verb, wish) = source.wishes[0]
         assert (verb, wish.node, wish.force) == ("drain", "lb2", False)
+
+
+async def test_keys_that_come_at_once_are_about_what_the_ones_before_them_chose():
+    """As from somebody who types fast, or over a line that gathers what is typed."""
+    app = app_on(source_of())
+    async with app.run_test() as pilot:
+        await settled(pilot)
+        for key in ("down", "d"):
+            app._driver.send_message(events.Key(key, None))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert app.screen._plan.intent.node == "lb2"
 
 
 async def test_a_refusal_is_forced_only_by_the_typed_name():
@@ -122,6 +134,7 @@ async def test_anycast_is_not_failed_over():
 
 
 async def confirmed(pilot, key):
+    await until(pilot, lambda: len(pilot.app.screen_stack) == 1)  # a dialog may just be closing
     await pilot.press(key)
     await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
     await pilot.press("y")

@@ -6,7 +6,7 @@ import pytest
 
 from haman.api.schema import Event, Figure, Problem, Scenario, Survivor
 from tests.tui import samples
-from tests.tui.harness import app_on, notes, settled, text_of, until
+from tests.tui.harness import app_on, asked, notes, settled, text_of, until
 from tests.tui.scripted import ScriptedSource
 from tui.screens.details import NodePage, ServicePage
 from tui.screens.dialog import WhyDialog
@@ -149,8 +149,11 @@ class TestEventRows:
             await until(pilot, lambda: len(app.fleet.events) == 60)
             rows = app.page.query_one(EventRows)
             await until(pilot, lambda: rows.top == 60 - rows.content_region.height > 0)
-            await pilot.press("tab", "tab", "tab", "pageup")
+            await pilot.press("tab", "tab", "tab")
+            await until(pilot, lambda: rows.has_focus)
+            await pilot.press("pageup")
             await until(pilot, lambda: not rows.following)
+            await until(pilot, lambda: any("▌" in line for line in lines(app, EventRows)))
             shown = lines(app, EventRows)
             source.live.put_nowait(samples.events(61)[-1])
             await until(pilot, lambda: len(app.fleet.events) == 61)
@@ -177,7 +180,9 @@ class TestEventRows:
         async with app.run_test(size=(80, 24)) as pilot:
             await until(pilot, lambda: len(app.fleet.events) == 1000)
             rows = app.page.query_one(EventRows)
-            await pilot.press("tab", "tab", "tab", "pageup")
+            await pilot.press("tab", "tab", "tab")
+            await until(pilot, lambda: rows.has_focus)
+            await pilot.press("pageup")
             await until(pilot, lambda: not rows.following)
             event = rows.event
             for each in samples.events(1010)[-10:]:
@@ -193,18 +198,24 @@ class TestEvents:
         async with app.run_test(size=(120, 36)) as pilot:
             await until(pilot, lambda: len(app.fleet.events) == 21)
             await opened(pilot, EventsPage, "5")
-            await pilot.press("f", *"node:lb2")
+            await asked(pilot, "f")
+            await pilot.press(*"node:lb2")
             rows = app.page.rows
             await until(pilot, lambda: {e.node for e in rows.listed} == {"lb2"})
-            await pilot.press("enter", "slash", *"acquired", "enter")
+            await pilot.press("enter")
+            await until(pilot, lambda: rows.has_focus)
+            await asked(pilot, "slash")
+            await pilot.press(*"acquired", "enter")
             await until(pilot, lambda: rows.event and rows.event.type == "vip-acquired")
+            await until(pilot, lambda: rows.has_focus)
             first = rows.event
             await pilot.press("N")
             await until(pilot, lambda: rows.event != first)
             assert rows.event.type == "vip-acquired"
             await pilot.press("n")
             await until(pilot, lambda: rows.event == first)
-            await pilot.press("f", "x", "escape")
+            await asked(pilot, "f")
+            await pilot.press("x", "escape")
             await until(pilot, lambda: app.fleet.events_query == "node:lb2")
 
     async def test_jumping_to_a_moment_and_back_to_now(self):
@@ -242,7 +253,9 @@ class TestEvents:
         app = app_on(source_of(events=9))
         async with app.run_test(size=(120, 36)) as pilot:
             await until(pilot, lambda: len(app.fleet.events) == 9)
-            await pilot.press("tab", "tab", "tab", "up", "enter")
+            await pilot.press("tab", "tab", "tab")
+            await until(pilot, lambda: app.page.query_one(EventRows).has_focus)
+            await pilot.press("up", "enter")
             await until(pilot, lambda: app.fleet.moment is not None)
             assert app.fleet.moment.event.seq == 8
             assert isinstance(app.screen, FleetPage)
@@ -271,13 +284,17 @@ async def test_the_fleet_is_filtered_while_it_is_typed():
     app = app_on(source_of(samples.troubled()))
     async with app.run_test(size=(120, 36)) as pilot:
         await settled(pilot)
-        await pilot.press("slash", *"fault")
+        await asked(pilot, "slash")
+        await pilot.press(*"fault")
         await until(pilot, lambda: [n.name for n in app.fleet.nodes] == ["lb1"])
         assert len(app.fleet.services) == 2
         await pilot.press("escape")
         await until(pilot, lambda: len(app.fleet.nodes) == 3)
-        await pilot.press("slash", *"api", "enter")
+        await until(pilot, lambda: app.page.query_one(NodeRows).has_focus)
+        await asked(pilot, "slash")
+        await pilot.press(*"api", "enter")
         await until(pilot, lambda: [s.name for s in app.fleet.services] == ["api"])
+        await until(pilot, lambda: app.page.query_one(NodeRows).has_focus)
         await pilot.press("escape")
         await until(pilot, lambda: len(app.fleet.services) == 2)
 

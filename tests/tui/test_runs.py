@@ -9,7 +9,7 @@ from textual.widgets import Input
 from haman.api import runs
 from haman.api.schema import Scenario, Survivor
 from tests.tui import run_samples, samples
-from tests.tui.harness import app_on, notes, settled, text_of, until
+from tests.tui.harness import app_on, asked, notes, settled, text_of, until
 from tests.tui.run_samples import CRASH, EVACUATE, HALF_WAY, LAID_OUT, RESTART, RUN, TO_THE_END
 from tests.tui.scripted import ScriptedPrograms, ScriptedSource
 from tui.fleet import reduce
@@ -27,6 +27,7 @@ from tui.run_plans import run_plan
 from tui.runs import OUTPUT_LINE_MAX, OUTPUT_LINES_MAX, Order, Run, lane_mark, told
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.dialog import ReportDialog
+from tui.screens.fleet import FleetPage
 from tui.screens.ordering import (
     ConfirmRunDialog,
     ParametersDialog,
@@ -234,7 +235,10 @@ async def test_from_the_list_to_the_report(tmp_path, monkeypatch):
         await chosen(pilot, app, "rolling-restart")
         await until(pilot, lambda: isinstance(app.screen, ParametersDialog))
         app.screen.query_one("#field-1", Input).value = "30"
-        await pilot.press("enter", "enter", "l", "b", "2", "comma", "l", "b", "1", "enter")
+        for following in ("field-1", "nodes-only"):
+            await pilot.press("enter")
+            await until(pilot, lambda: app.focused.id == following)  # noqa: B023
+        await pilot.press("l", "b", "2", "comma", "l", "b", "1", "enter")
         await until(pilot, lambda: isinstance(app.screen, ConfirmRunDialog))
         assert source.losses[-1] == ("lb1",)  # fresh figures
         await pilot.press("y")
@@ -257,7 +261,10 @@ async def test_from_the_list_to_the_report(tmp_path, monkeypatch):
         assert f"haman playbook resume {RUN} goes on" in head
         await pilot.press("v")
         await until(pilot, lambda: isinstance(app.screen, ReportDialog))
-        await pilot.press("escape", "x", "enter")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunPage))
+        await asked(pilot, "x")
+        await pilot.press("enter")
         await until(pilot, (tmp_path / f"{RUN}.md").exists)
         assert (tmp_path / f"{RUN}.md").read_text().startswith("# rolling-restart: stopped\n")
         await pilot.press("r")
@@ -322,6 +329,7 @@ async def test_a_program_that_cannot_be_asked_says_why():
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         await pilot.press("6")
+        await until(pilot, lambda: app.page.query("#words Line"))
         await until(pilot, lambda: "no such file" in app.page.query_one("#words Line")._shown.plain)
 
 
@@ -388,9 +396,13 @@ async def test_other_pages_are_open_while_a_run_goes_on():
     async with app.run_test(size=(120, 40)) as pilot:
         await started(pilot, app)
         programs.child.tell(*HALF_WAY)
-        await pilot.press("1", "down", "d")
+        await pilot.press("1")
+        await until(pilot, lambda: isinstance(app.screen, FleetPage))
+        await pilot.press("down", "d")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        await pilot.press("escape", "6")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetPage))
+        await pilot.press("6")
         await until(pilot, lambda: isinstance(app.page, RunPage))
         app.order(RESTART)
         await until(pilot, lambda: notes(app) == ["One run goes on already; 6 shows it."])
@@ -415,7 +427,9 @@ async def test_who_may_not_act_any_more_still_sees_the_run_and_may_stop_it():
         await started(pilot, app)
         app.tell(ActsForbidden("ops2 is not in the group haman"))
         await until(pilot, lambda: app.fleet.read_only)
-        await pilot.press("1", "6")
+        await pilot.press("1")
+        await until(pilot, lambda: isinstance(app.screen, FleetPage))
+        await pilot.press("6")
         await until(pilot, lambda: isinstance(app.page, RunPage))
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, StopDialog))

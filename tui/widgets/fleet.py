@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 
-from tui.messages import CursorPlaced, CursorStepped, Happened
+from tui.messages import CursorPlaced, CursorStepped
 from tui.state import FleetState
 from tui.views.matrix import Layout, header, layout, row, service_at
 from tui.views.words import count
@@ -61,17 +61,17 @@ class NodeRows(Rows):
 
     def step(self, lines: int) -> None:
         """To another node."""
-        self.post_message(Happened(CursorStepped(nodes=lines)))
+        self.place(CursorStepped(nodes=lines))
 
     def action_aside(self, services: int) -> None:
         """To another service."""
-        self.post_message(Happened(CursorStepped(services=services)))
+        self.place(CursorStepped(services=services))
 
     def point(self, index: int, event: events.Click) -> None:
         """To the node or the cell that the mouse points at."""
         seen, at = self._state.picture, event.get_content_offset(self)
         service = service_at(seen, self._plan, at.x) if seen and self._plan and at else ""
-        self.post_message(Happened(CursorPlaced(self._state.nodes[index].name, service)))
+        self.place(CursorPlaced(self._state.nodes[index].name, service))
 
 
 class FleetMatrix(Vertical):

@@ -3,7 +3,7 @@
 from textual import events
 from textual.content import Content
 
-from tui.messages import CursorPlaced, CursorStepped, Happened, LossToggled
+from tui.messages import CursorPlaced, CursorStepped, LossToggled
 from tui.state import FleetState
 from tui.views.losses import choice
 from tui.widgets.rows import Rows
@@ -45,10 +45,10 @@ class LossRows(Rows):
 
     def step(self, lines: int) -> None:
         """To another node."""
-        self.post_message(Happened(CursorStepped(nodes=lines)))
+        self.place(CursorStepped(nodes=lines))
 
     def point(self, index: int, event: events.Click) -> None:  # noqa: ARG002 - where on the line does not matter
         """Lose or keep the node that the mouse points at."""
         name = self._state.nodes[index].name
-        self.post_message(Happened(CursorPlaced(name)))
-        self.post_message(Happened(LossToggled(name)))
+        self.place(CursorPlaced(name))
+        self.place(LossToggled(name))

@@ -4,7 +4,7 @@ It keeps its own offset, so that what is in sight follows from what was put and 
 animation, no scroll bar that comes and goes, nothing that depends on when it is drawn.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Protocol, cast
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -14,11 +14,20 @@ from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
 
+from tui.messages import Fact, Happened
+
 WHEEL = 3
 MADE_MAX = 1024
 """Parts that are kept made."""
 _NO_BAR, _TRACK = Content(" "), Content.styled("│", "$track")
 _THUMB = Content.styled("┃", "$quiet")
+
+
+class Taking(Protocol):
+    """The app: the one place where the state changes."""
+
+    def take(self, message: Happened) -> None:
+        """Change the state."""
 
 
 class Rows(Widget, can_focus=True):
@@ -61,6 +70,13 @@ class Rows(Widget, can_focus=True):
     def point(self, index: int, event: events.Click) -> None:
         """The operator pointed at a line."""
         raise NotImplementedError
+
+    def place(self, fact: Fact) -> None:
+        """Move a cursor that is part of the state, at once.
+
+        The next key, which is about what is under it, may be waiting already, and would overtake a message.
+        """
+        cast("Taking", self.app).take(Happened(fact))
 
     @property
     def cells(self) -> int:
