@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from textual import on
+from textual import on, work
 from textual.screen import ModalScreen
 from textual.worker import Worker
 
@@ -136,8 +136,11 @@ class PagingApp(OperatingApp):
     def _ask_loss(self, nodes: tuple[str, ...]) -> None:
         if self._asking is not None:
             self._asking.cancel()
-        asking = watch_loss(self._source, self.tell, nodes, self._pace)
-        self._asking = self.run_worker(asking) if nodes else asking.close()
+        self._asking = self._watch_loss(nodes) if nodes else None
+
+    @work
+    async def _watch_loss(self, nodes: tuple[str, ...]) -> None:
+        await watch_loss(self._source, self.tell, nodes, self._pace)
 
     def action_events(self) -> None:
         """The journal."""

@@ -65,17 +65,21 @@ class RunningApp(PagingApp):
             await asyncio.sleep(0)  # the message first
         return self.fleet.offers
 
+    @work(exclusive=True, group="offers")
+    async def _fetch_offers(self) -> None:
+        await self.offers()
+
     def action_runs(self) -> None:
         """The run that goes on or has ended, else what can be run."""
         self._turn_to(RunPage(self._place) if self.fleet.run else RunsPage(self._place))
         if self.fleet.run is None:
-            self.run_worker(self.offers(), group="offers", exclusive=True)
+            self._fetch_offers()
 
     def action_another(self) -> None:
         """What can be run, once a run has ended."""
         self.tell(RunForgotten())
         self._turn_to(RunsPage(self._place))
-        self.run_worker(self.offers(), group="offers", exclusive=True)
+        self._fetch_offers()
 
     def action_pick(self) -> None:
         """Ask which playbooks and drills are to be seen."""
@@ -137,9 +141,10 @@ class RunningApp(PagingApp):
             return
         self._child = child
         self.tell(RunStarted(order, self._clock()))
-        self.run_worker(self._attend(child), group="run")
+        self._attend(child)
         self.call_after_refresh(self.action_runs)
 
+    @work(group="run")
     async def _attend(self, child: Child) -> None:
         """Listen until the child ends."""
         async for line in child.lines():

@@ -145,9 +145,7 @@ def test_the_space_is_bounded_and_what_is_left_goes_on_over_both_files(tmp_path)
     life = Life(tmp_path, Clock(), bound)
     for number in range(600):
         life.step(number)
-        if (
-            number % 10 == 9
-        ):  # the thread keeps up: what it writes at once is above the bound, at most
+        if number % 10 == 9:  # the thread keeps up: what it writes at once may be above the bound
             until(lambda: not life.recorder._waiting)
     life.recorder.close()
     sizes = [(tmp_path / FOLDER / name).stat().st_size for name in (CURRENT, PREVIOUS)]
