@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from textual import events
 
 from haman.api.schema import Event, Figure, Problem, Scenario, Survivor
 from tests.tui import samples
@@ -278,6 +279,20 @@ class TestEvents:
                 f"{path} is there already; nothing was written",
             ]
         assert [json.loads(row)["seq"] for row in path.read_text().splitlines()] == [*range(1, 15)]
+
+
+async def test_what_is_typed_at_once_after_a_filter_is_asked_for_acts_on_nothing():
+    """As over a line that gathers what is typed: `d` alone would ask whether to drain."""
+    app = app_on(source_of(samples.troubled()))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settled(pilot)
+        app._driver.send_message(events.Key("slash", "/"))
+        app._driver.send_message(events.Key("d", "d"))
+        line = app.page.query_one("#prompt-line")
+        await until(pilot, lambda: app.focused is line)
+        await pilot.press("z")
+        await until(pilot, lambda: app.fleet.query.endswith("z"))
+        assert isinstance(app.screen, FleetPage)
 
 
 async def test_the_fleet_is_filtered_while_it_is_typed():

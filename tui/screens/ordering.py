@@ -61,7 +61,7 @@ class ParametersDialog(Dialog[Order | None]):
         fields = list(self.query(Input))
         place = fields.index(event.input)
         if place + 1 < len(fields):
-            fields[place + 1].focus()
+            self.set_focus(fields[place + 1])  # at once: what is typed next belongs there
         else:
             self.settle()
 

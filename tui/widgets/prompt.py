@@ -51,7 +51,8 @@ class Prompt(Horizontal):
             line.value = text
         line.cursor_position = len(text)
         self.add_class("-open")
-        line.focus()
+        # Not `focus`, which is a message: keys that wait already would be taken for acts.
+        self.screen.set_focus(line)
 
     @on(Input.Changed)
     def change(self, event: Input.Changed) -> None:
