@@ -1,7 +1,7 @@
 """The real-time loop: sockets and one timer, nothing that waits."""
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from haman.engine.lateness import Lateness
@@ -11,6 +11,8 @@ _EVENTS_MAX: Final = 64
 HASTY_MAX: Final = 1000
 """Turns in a row that were due again before they had ended; more is a bug, and no storm of packets."""
 REST_NS: Final = 1_000_000
+STALL_NS: Final = 1_000_000
+"""A turn that is due and begins so late does not know what came meanwhile."""
 EARLY_NS: Final = 100_000_000
 """What is due each second is done so much earlier where there is a turn anyhow: each one costs."""
 QUIET: Final = object()
@@ -78,18 +80,29 @@ class Loop:
             self.late_ns = max(now_ns - due_ns, 0)
             if now_ns >= due_ns:
                 self.lateness.add(self.late_ns, now_ns)
-            quiet, self.adverts_alone = now_ns < due_ns, True
-            for descriptor, _ in ready:
-                # One callback may have closed what another event of this batch is about.
-                callback = self._callbacks.get(descriptor)
-                if callback is None or (left := callback()) is QUIET:
-                    continue
-                quiet = False
-                self.adverts_alone &= left is ADVERTS
-            if quiet:
+            self.adverts_alone = True
+            is_quiet = self._take_in(ready)
+            now_ns = clock.monotonic_ns()
+            if now_ns - due_ns > STALL_NS:
+                # Stopped after the look, and not before: what came since is not in it.
+                is_quiet &= self._take_in(self._epoll.poll(0, _EVENTS_MAX))
+                now_ns = clock.monotonic_ns()
+            if is_quiet and now_ns < due_ns:
                 continue
-            due_ns = self._spaced(turn(clock.monotonic_ns()))
+            due_ns = self._spaced(turn(now_ns))
             self._timer.arm(due_ns)
+
+    def _take_in(self, ready: Iterable[tuple[int, int]]) -> bool:
+        """Call back whom these events are about; whether no turn is needed for what they took in."""
+        is_quiet = True
+        for descriptor, _ in ready:
+            # One callback may have closed what another event of this batch is about.
+            callback = self._callbacks.get(descriptor)
+            if callback is None or (left := callback()) is QUIET:
+                continue
+            is_quiet = False
+            self.adverts_alone &= left is ADVERTS
+        return is_quiet
 
     def _spaced(self, due_ns: int | None) -> int | None:
         """At this priority, a deadline that never passes would take the host from everybody else."""
