@@ -22,6 +22,7 @@ RELAY_AWAITED = Reason(
     "relay-awaited",
     "the relay was not reached yet: what ExaBGP announces is not known, and nothing is changed",
 )
+TAIL_AWAITED = Reason("tail-awaited", "goes on as soon as the others have let go of its last tail")
 ADDRESSES_AWAITED = Reason(
     "addresses-awaited",
     "goes on as soon as the engine says that the kernel has all of the service's addresses",

@@ -27,8 +27,8 @@ peers' consent or up because one took it back.
         others serve, shut in force for `drain`        shut                      withdrawn
         nobody else serves, proxy well, addresses up   withdrawn                 shut: last resort
     starting, or addresses not up, peers not heard yet any                       stays
-    well, others serve and are made ready (`pivot`)    withdrawn                 stays
-    well, would change its weight, the same            full, reduced, shut       stays, waits
+    well, would have another weight, others serve
+    and are made ready (`pivot`)                       any                       stays, waits
     well, others serve, by permit                      full, reduced, shut       permitted rung
     well, held, nobody else serves                     shut, withdrawn           lowest rung
     well, held                                         any                       stays
@@ -284,9 +284,7 @@ class Ladder:
             return self._configured.shut if at.serves else at
         if footing.stands_down:
             return self._down(at, footing, now_ns)
-        gated = footing.tail.keeps and footing.servers and not footing.unladen
-        awaited = gated and at == WITHDRAWN  # from shut it waits as for another weight
-        if not footing.well or not footing.complete or awaited:
+        if not footing.well or not footing.complete:
             return at
         if footing.shed is not None and footing.servers:
             return self._shedding(at, footing.shed, footing, now_ns)
@@ -363,25 +361,27 @@ class Ladder:
             first.append(because.last_announcer(name, drained=footing.drained))
         elif not footing.stands_down and footing.well and top != self._configured.nearest(at):
             shed = footing.shed.reasons if footing.shed is not None and footing.servers else ()
-            first += (*shed, *footing.holds) or (self._climbing(at, footing),)
+            first += (*shed, *footing.holds) or self._climbing(at, footing)
         elif not footing.stands_down:
             first += footing.holds
         first += footing.tail.reasons
         said = {reason.code for reason in first}
         return (*first, *(r for r in footing.reasons if r.code not in said))
 
-    def _climbing(self, at: Rung, footing: Footing) -> Reason:
-        if not at.serves or not footing.servers:
-            return because.ADDRESSES_AWAITED
+    def _climbing(self, at: Rung, footing: Footing) -> tuple[Reason, ...]:
+        if not footing.complete:
+            return (because.ADDRESSES_AWAITED,)
+        if not at.serves:
+            return () if footing.tail.reasons else (because.TAIL_AWAITED,)
         full, step_s = self._configured.weight, self._configured.step_ns / NS_PER_S
-        return because.climbing(self._configured.name, at.weight, full, footing.servers, step_s)
+        return (because.climbing(self._configured.name, at.weight, full, footing.servers, step_s),)
 
 
 def _waits(at: Rung, to: Rung, footing: Footing) -> bool:
     """Whether routers' hashes would move before anybody steers."""
     free = footing.broken or footing.ending or footing.stands_down
     free = free or footing.unladen or not footing.servers
-    moves = to.serves if at.stance is Stance.SHUT else at.serves and to not in {at, WITHDRAWN}
+    moves = to not in {at, WITHDRAWN} if at.serves else to.serves
     return footing.tail.gates and moves and not free
 
 

@@ -229,9 +229,18 @@ class LastAnnouncer(Checker):
     def __init__(self, world: Truth) -> None:
         super().__init__(world)
         self._stances: dict[tuple[str, str], tuple[int, Stance]] = {}
+        self._faults: set[str] = set()
+        """Nodes whose proxy was in fault since the last look; it may be well again."""
+
+    def gate_changed(self, host: str) -> None:
+        """A proxy in fault takes its node out, whoever else serves."""
+        controller = self.world.hosts[host].controller
+        if controller is not None and controller.condition is Condition.FAULT:
+            self._faults.add(host)
 
     def look(self) -> None:
         """What each node has decided, against what it was."""
+        faults, self._faults = self._faults, set()
         for name, host in self.world.hosts.items():
             decision = host.controller.decision if host.controller is not None else None
             if decision is None or not host.controller_process.running:
@@ -245,7 +254,7 @@ class LastAnnouncer(Checker):
                 serving = stance.stance in (Stance.FULL, Stance.REDUCED)
                 if serving or before not in (Stance.FULL, Stance.REDUCED):
                     continue
-                excused = any(r.code in BROKEN for r in stance.reasons)
+                excused = name in faults or any(r.code in BROKEN for r in stance.reasons)
                 if decision.condition not in CONTENDING or host.intent.drained or excused:
                     continue
                 others = [h for h in self.world.routers.shares(stance.service) if h != name]

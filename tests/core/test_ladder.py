@@ -34,7 +34,7 @@ FLAPPED = Reason("held-after-flap", "held for 30 s after 3 flaps")
 WELL = Footing(Condition.IN_SERVICE)
 OTHERS = replace(WELL, servers=("lb2", "lb3"))
 UNUSED = replace(OTHERS, unladen=True)
-KEEPS = TailStanding(keeps=True)
+KEEPS = TailStanding(keeps=True, gates=True)
 FAULT = Footing(Condition.FAULT, reasons=(DIED,))
 HELD_DOWN = Footing(Condition.FAULT, serviceable=True, reasons=(FLAPPED,))
 STARTING = Footing(Condition.STARTING)
@@ -114,7 +114,7 @@ ROWS = [
     ("well, others serve, and nobody is connected", WITHDRAWN, UNUSED, FULL, ""),
     ("its clients go while it climbs", LOW, UNUSED, FULL, ""),
     ("unused, and survivors are made ready", WITHDRAWN, replace(UNUSED, tail=KEEPS), FULL, ""),
-    ("used, and survivors are made ready", WITHDRAWN, replace(OTHERS, tail=KEEPS), WITHDRAWN, "addresses-awaited"),
+    ("used, and survivors are made ready", WITHDRAWN, replace(OTHERS, tail=KEEPS), WITHDRAWN, "tail-awaited"),
     ("unused, but held", LOW, replace(UNUSED, holds=(BUSY,)), LOW, "saturated-holding"),
     ("unused, and sheds", WITHDRAWN, replace(shed(HALF, WELL), unladen=True), LOW, "shed"),
     ("unused, and drained", FULL, replace(UNUSED, drained=True), SHUT, "shut-before-withdrawal"),

@@ -13,7 +13,7 @@ it names the first in line its heir, and is free.
                                            comes back, others serve                       waiting
                                            is to have another weight, others serve        waiting
     waiting  –      keeps its rung         nobody else's tail of it                       asking
-                                           in line of another one's: drained              covered
+                                           in line of another one's that began: drained   covered
                                              not drained                                  done
                                            WAIT_NS and tail_ns; not drained: ASK_BACK_NS  done
     asking   asks   keeps its rung         another one's has begun, or one asks, too,
@@ -306,7 +306,7 @@ class Pivot:
             text = f"{self._service} stays as it is until the others steer its connections here"
             ask_ns = ASK_NS if facts.drained else ASK_BACK_NS
             self._enter("asking", now_ns + ask_ns, Reason("steering-awaited", text))
-        elif facts.steers and self._node in other.word.line:
+        elif other.word.began and facts.steers and self._node in other.word.line:
             if facts.drained:
                 return self._cover(other, now_ns)
             self._settle()

@@ -43,7 +43,7 @@ class PivotFacts:
     Attributes:
         drained: the operator wants it.
         comes: it serves nothing, and nothing but its tail keeps it from being announced.
-        shifts: it serves, and nothing but its tail keeps it from another weight.
+        shifts: nothing but its tail keeps it from another weight, or, by permit, from one again.
         dead: the proxy is dead or deaf.
         ending: the agent ends.
         in_force: what routers were told last; None while the relay is not reached.

@@ -407,6 +407,17 @@ def test_of_two_that_are_drained_at_once_one_is_covered_by_the_other() -> None:
     assert quiet(cluster)
 
 
+def test_a_tail_that_has_not_begun_covers_nobody() -> None:
+    cluster = draining(connections=2)
+    cluster["d"].slow = 10
+    cluster["c"].drained = True
+    while cluster["c"].in_force == FULL:
+        assert cluster["c"].pivot.state != "covered" or cluster["b"].pivot.state == "tail"
+        cluster.step()
+    assert cluster["b"].pivot.state == "tail"
+    assert lost(cluster) == []
+
+
 def test_undrained_in_the_tail_it_is_announced_first_and_steering_ends_then() -> None:
     cluster = in_tail()
     cluster.run(seconds(3))

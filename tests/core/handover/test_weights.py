@@ -114,6 +114,25 @@ def test_who_was_shut_by_a_permit_comes_back_when_the_others_steer_to_it() -> No
     assert node.codes == ["tail-started: tail", "tail-ended: settled"]
 
 
+def test_who_was_in_fault_while_it_shed_comes_back_when_the_others_steer_to_it() -> None:
+    cluster = four()
+    node = cluster["b"]
+    shed(cluster)
+    until_moved(cluster, HALF)
+    node.shed = Shed(HALF)
+    node.broken = True
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert node.in_force.stance is Stance.WITHDRAWN
+    node.notes.clear()
+    node.broken = False
+    while node.in_force.stance is Stance.WITHDRAWN:
+        steered = [(n.steers_for, n.reports) for n in cluster.nodes.values() if n is not node]
+        cluster.step()
+    assert all(who == "b" and reports and reports[0].ready for who, reports in steered)
+    until_moved(cluster, QUARTER)
+    assert node.codes == ["tail-started: tail"]
+
+
 def test_who_may_have_a_part_of_its_weight_again_asks_until_the_others_steer() -> None:
     cluster = four()
     node = cluster["b"]
