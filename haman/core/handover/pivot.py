@@ -13,9 +13,10 @@ it names the first in line its heir, and is free.
                                            comes back, others serve                       waiting
                                            is to have another weight, others serve        waiting
     waiting  –      keeps its rung         nobody else's tail of it                       asking
-                                           in line of another one's that began: drained   covered
-                                             not drained                                  done
+                                           in line of another one's that began            leaning
                                            WAIT_NS and tail_ns; not drained: ASK_BACK_NS  done
+    leaning  leans  keeps its rung         that one covers it; ASK_BACK_NS                covered
+                                           not in line any more                           idle
     asking   asks   keeps its rung         another one's has begun, or one asks, too,
                                              and comes first by name                      closing
                                            all that serve and can, and this node, are
@@ -31,19 +32,20 @@ it names the first in line its heir, and is free.
                                              rung came into force while it comes back     closing
                                            the proxy is dead (and not merely restarted,
                                              drained, with no connection), the agent ends closing
-    passing  asks,  free; addresses stay   nobody steers here any more; PASS_NS           closing
+    passing  asks,  free; addresses stay   all steer to the heir, and are ready; PASS_NS  closing
              heir
-    covered  –      free; addresses stay   no connection is left, withdrawn for
-                                             LEAST_TAIL_NS; tail_ns; undrained; not in
-                                             line any more; dead, ending                  done
+    covered  leans  free; addresses stay   drained: no connection left, withdrawn for L.  done
+                                           not drained: nothing to move, L. on its rung;
+                                             tail_ns; dead                                done
+                                           not in line any more, (un)drained              idle
     closing  over   addresses stay         SAY_OVER_NS, and nobody steers here any more;
                                              CLOSING_NS: not to be tried again            done
                                              else, or wanted otherwise meanwhile          idle
     done     –      free                   what it was for is over                        idle
 
-    idle, waiting, covered, done: named an heir → tail.
-    waiting, asking: not wanted any more, dead, ending, nobody else serves → idle (over closing).
-    tail: does not end by time or silence while it covers another node's drain.
+    L.: LEAST_TAIL_NS. idle, waiting, leaning, covered, done: named an heir → tail.
+    waiting, leaning, asking: not wanted any more, dead, ending, nobody else serves → idle (over closing).
+    tail: does not end by time or silence while it covers another node, and says so before that one moves.
     From the start, with an engine that still counts for a tail → tail.
 
 Timers: one deadline per state, above; withdrawn since; the rung, and the tail, unchanged since.
@@ -57,15 +59,14 @@ Invariants
     nobody's next changes, and the old pivot goes on until all have changed over (`of`).
 """
 
-from haman.core.handover.messages import NS_PER_S, Side
+from haman.core.handover import tail_reasons
+from haman.core.handover.messages import Side
 from haman.core.handover.pivot_facts import (
     ASK_BACK_NS,
     ASK_NS,
     CLOSING_NS,
-    LEAST_TAIL_NS,
     PASS_NS,
     SAY_OVER_NS,
-    SERVED,
     SWITCH_NS,
     WAIT_NS,
     Heard,
@@ -75,11 +76,8 @@ from haman.core.handover.pivot_facts import (
     RungWatch,
     TailNote,
     muster,
-    no_tail,
-    tail_reason,
 )
 from haman.core.handover.steering import (
-    TAIL,
     LinkPlace,
     SteerOrder,
     SteerReport,
@@ -109,6 +107,7 @@ class Pivot:
         self._id = self._of = self._heir = ""
         self._ends_ns = 0
         self._line: tuple[str, ...] = ()
+        self._covers: tuple[str, ...] = ()
         self._line_until_ns = 0
         self._links: dict[str, tuple[LinkPlace, ...]] = {}
         self._own: SteerReport | None = None
@@ -118,8 +117,6 @@ class Pivot:
         self._passed: int | None = None
         self._rung = RungWatch()
         self._drained = self._for_drain = self._adopted = self._again = self._refused = False
-
-    # ---- surface -------------------------------------------------------------------------------
 
     def step(self, facts: PivotFacts, now_ns: int) -> tuple[TailNote, ...]:
         """Look around; what is to be noted."""
@@ -143,6 +140,11 @@ class Pivot:
         return self._state in {"asking", "tail", "passing"}
 
     @property
+    def leans(self) -> bool:
+        """What this node moves is carried by another one's tail, or is to be."""
+        return self._state in {"leaning", "covered"}
+
+    @property
     def word(self) -> TailWord | None:
         """For this node's report."""
         if not self.asks and self._state != "closing":
@@ -154,6 +156,7 @@ class Pivot:
             over=self._state == "closing",
             heir=self._heir if self._state == "passing" else "",
             of=self._of,
+            covers=self._covers,
         )
 
     @property
@@ -164,7 +167,9 @@ class Pivot:
     @property
     def standing(self) -> TailStanding:
         """What is asked of the ladder."""
-        keeps = self._state in {"waiting", "asking"} or (self._state == "closing" and self._again)
+        keeps = self._state in {"waiting", "asking", "leaning"} or (
+            self._state == "closing" and self._again
+        )
         holds = keeps or self._state in {*_SERVES_ON, "closing"}
         rests = self._state == "idle" or (self._state == "closing" and not self._refused)
         return TailStanding(keeps, (keeps or rests) and self.tail_ns > 0, holds, self._reasons)
@@ -183,8 +188,6 @@ class Pivot:
             others=macs(*self._links.values()),
             anew=out and self._state == "asking" and not self._drained,
         )
-
-    # ---- rules ---------------------------------------------------------------------------------
 
     def _observe(self, facts: PivotFacts, now_ns: int) -> list[TailNote]:
         notes: list[TailNote] = []
@@ -234,6 +237,8 @@ class Pivot:
         match self._state:
             case "waiting" if self._may(facts, heard):
                 return self._waiting(facts, heard, now_ns)
+            case "leaning" if self._may(facts, heard):
+                return self._leaning(facts, heard, now_ns)
             case "covered":
                 return self._covered(facts, heard, now_ns)
             case "idle":
@@ -263,26 +268,35 @@ class Pivot:
         self._line_until_ns = now_ns + SWITCH_NS
         return self._begin(now_ns)
 
-    def _cover(self, other: Other, now_ns: int) -> TailNote:
-        self._id, self._left = other.word.id, None
-        text = f"its connections of {self._service} are served to their end in the tail of {other.node}"
-        reason = Reason(TAIL, text, {"node": other.node})
-        self._enter("covered", now_ns + self.tail_ns, reason)
-        return TailNote("tail-started", reason)
+    def _leaning(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
+        other = heard.other(lambda o: o.word.began and self._node in o.word.line)
+        if other is None:
+            self._enter("idle", 0)
+        elif self._node in other.word.covers or now_ns >= self._ends_ns:
+            return self._cover(facts, other, now_ns)
+        return None
+
+    def _cover(self, facts: PivotFacts, other: Other, now_ns: int) -> TailNote | None:
+        self._id, self._left, self._for_drain = other.word.id, None, facts.drained
+        self._rung.steady_ns = now_ns
+        why = tail_reasons.covered(self._service, whose=other.node, drains=facts.drained)
+        self._enter("covered", now_ns + self.tail_ns, why)
+        return TailNote("tail-started", why) if facts.drained else None
 
     def _covered(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
-        other = heard.other(lambda o: self._node in o.word.line)
-        self._id = other.word.id if other is not None else self._id
-        over = _since(self._rung.withdrawn_ns, LEAST_TAIL_NS, now_ns) and self._left == 0
-        if facts.drained and other and not over and not facts.dead and now_ns < self._ends_ns:
+        other, was_for_drain = heard.other(lambda o: self._node in o.word.line), self._for_drain
+        over = self._rung.has_moved(facts, self._left, drained=was_for_drain, now_ns=now_ns)
+        turned = facts.drained != was_for_drain
+        if other and not (over or turned or facts.dead) and now_ns < self._ends_ns:
+            self._id = other.word.id
             return None
         self._settle()
-        if over or not facts.drained:
-            return TailNote(
-                "tail-ended", Reason("served", "every connection was served to its end")
-            )
-        why = Reason("tail-timeout", "it took too long, or the tail that it was covered by ended")
-        return TailNote("tail-ended", why, cut=self._left or 0)
+        if turned or other is None:
+            self._enter("idle", 0)  # what it moves from now on is to be covered anew
+        served = over or turned
+        why = tail_reasons.SERVED if served else tail_reasons.UNCOVERED
+        cut = 0 if served else self._left or 0
+        return TailNote("tail-ended", why, cut=cut) if was_for_drain else None
 
     def _begin(self, now_ns: int, *refusals: Reason) -> TailNote:
         self._rung.steady_ns, reason = now_ns, self._reason()
@@ -290,33 +304,30 @@ class Pivot:
         return TailNote("tail-started", reason, self._line)
 
     def _reason(self) -> Reason:
-        return tail_reason(self._service, self._line, self.tail_ns, drains=self._drained)
+        return tail_reasons.served_on(self._service, self._line, self.tail_ns, drains=self._drained)
 
     def _new_id(self, now_ns: int, *, of: str = "") -> None:
         # Monotonic instants do not come back before the host is started anew.
         self._id, self._of = f"{self._node}/{now_ns:x}", of
         self._left = self._passed = None
-        self._heir = ""
+        self._heir, self._covers = "", ()
 
     def _waiting(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
         other = heard.other(lambda _: True)
         if other is None:
             self._new_id(now_ns)
             self._line = ()
-            text = f"{self._service} stays as it is until the others steer its connections here"
             ask_ns = ASK_NS if facts.drained else ASK_BACK_NS
-            self._enter("asking", now_ns + ask_ns, Reason("steering-awaited", text))
+            self._enter("asking", now_ns + ask_ns, tail_reasons.asked(self._service))
         elif other.word.began and facts.steers and self._node in other.word.line:
-            if facts.drained:
-                return self._cover(other, now_ns)
-            self._settle()
+            self._id = other.word.id
+            why = tail_reasons.awaited(self._service, whose=other.node)
+            self._enter("leaning", now_ns + ASK_BACK_NS, why)
         elif now_ns >= self._ends_ns:
-            why = Reason("tail-awaited", f"the tail of {other.node} does not end")
-            self._settle(reason := no_tail(self._service, why))
+            self._settle(reason := tail_reasons.endless(self._service, whose=other.node))
             return TailNote("tail-refused", reason)
         else:
-            text = f"{self._service} stays as it is until the tail of {other.node} is over"
-            self._reasons = (Reason("tail-awaited", text, {"node": other.node}),)
+            self._reasons = (tail_reasons.awaited(self._service, whose=other.node),)
         return None
 
     def _asking(self, heard: Heard, now_ns: int) -> TailNote | None:
@@ -329,7 +340,7 @@ class Pivot:
             return None
         if found.line:
             return self._begin(now_ns, *found.refusals)
-        reason = no_tail(self._service, *found.refusals)
+        reason = tail_reasons.no_tail(self._service, *found.refusals)
         self._close(now_ns, reason)
         return TailNote("tail-refused", reason)
 
@@ -337,40 +348,33 @@ class Pivot:
         stay = self._line if now_ns < self._line_until_ns else ()
         found = heard.line(self._id, self._line)
         self._line = tuple(dict.fromkeys((*stay, *found))) or self._line
-        return self._still(facts, now_ns, covers=heard.covers(self._id))
-
-    def _still(self, facts: PivotFacts, now_ns: int, *, covers: bool) -> TailNote | None:
+        self._covers = heard.covers(self._id)
         free = facts.drained and self._left == 0
         if facts.ending or (facts.dead and not free):
-            return self._finish(Reason("broken", "the proxy or the agent ended here"), now_ns)
-        free = free and _since(self._rung.withdrawn_ns, LEAST_TAIL_NS, now_ns)
+            return self._finish(tail_reasons.BROKEN, now_ns)
+        free, still = free and self._rung.is_out(now_ns), not facts.drained and self._passed == 0
         if free and len(self._line) > 1:
             self._heir = self._line[0]
             self._enter("passing", now_ns + PASS_NS, *self._reasons)
-        elif covers:
-            pass
+        elif self._covers:
+            self._rung.steady_ns = now_ns  # what they move comes by from now on
         elif free:
-            return self._finish(SERVED, now_ns)
-        elif not facts.drained and self._is_quiet(facts.quiet_ns, now_ns):
-            text = "routers send every connection to the node that knows it"
-            return self._finish(Reason("settled", text), now_ns)
+            return self._finish(tail_reasons.SERVED, now_ns)
+        elif still and self._rung.is_steady(facts.quiet_ns, now_ns):
+            return self._finish(tail_reasons.SETTLED, now_ns)
         elif now_ns >= self._ends_ns:
             left = self._left if facts.drained else self._passed
-            count = "an unknown number of" if left is None else str(left)
-            text = f"{count} connections were left after {self.tail_ns / NS_PER_S:g} s"
-            return self._finish(Reason("tail-timeout", text), now_ns, left or 0)
+            return self._finish(tail_reasons.timed_out(left, self.tail_ns), now_ns, left or 0)
         return None
-
-    def _is_quiet(self, quiet_ns: int, now_ns: int) -> bool:
-        return self._passed == 0 and now_ns - self._rung.steady_ns >= quiet_ns
 
     def _passing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
         taken = heard.other(lambda o: o.word.of == self._id)
-        if not (taken and not heard.steer(self._id)) and now_ns < self._ends_ns:
+        over = taken is not None and heard.went_over(self._id, taken.word.id)
+        if not over and now_ns < self._ends_ns:
             return None
         self._close(now_ns, again=not facts.drained)
-        text = f"{taken.node if taken else 'nobody'} goes on with it"
-        return TailNote("tail-ended", Reason("passed-on", text), self._line)
+        why = tail_reasons.passed_on(taken.node if taken else "")
+        return TailNote("tail-ended", why, self._line)
 
     def _closing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> None:
         more = (facts.shifts or facts.comes) and not self._refused
@@ -394,7 +398,3 @@ class Pivot:
     def _settle(self, *reasons: Reason) -> None:
         self._for_drain = self._drained
         self._enter("done", 0, *reasons)
-
-
-def _since(since_ns: int | None, long_ns: int, now_ns: int) -> bool:
-    return since_ns is not None and now_ns - since_ns >= long_ns

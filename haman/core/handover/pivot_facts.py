@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from haman.core.frozen import dataclass
 from haman.core.handover.messages import NS_PER_MS, NS_PER_S
-from haman.core.handover.steering import LEASE_NS, TAIL, SteerReport, SteerWord, TailWord
+from haman.core.handover.steering import LEASE_NS, SteerReport, SteerWord, TailWord
 from haman.core.handover.survivor import DRAINS_ITSELF
 from haman.core.ladder import WITHDRAWN, Rung
 from haman.core.reports import PeerView
@@ -32,8 +32,6 @@ Not since it was heard: where reports are rare, a fresh one may be as old as thi
 CLOSING_NS = LEASE_NS + NS_PER_S
 SAY_OVER_NS = NS_PER_S
 """Reports are lost, and who has just been asked has not said yet that it steers."""
-
-SERVED = Reason("served", "every connection was served to its end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +129,20 @@ class RungWatch:
             self.steady_ns = now_ns
         return moved
 
+    def is_out(self, now_ns: int) -> bool:
+        """Withdrawn for so long that routers send nothing here any more."""
+        return self.withdrawn_ns is not None and now_ns - self.withdrawn_ns >= LEAST_TAIL_NS
+
+    def is_steady(self, for_ns: int, now_ns: int) -> bool:
+        """Nothing has changed for so long."""
+        return now_ns - self.steady_ns >= for_ns
+
+    def has_moved(self, facts: PivotFacts, left: int | None, *, drained: bool, now_ns: int) -> bool:
+        """Whether a node needs another one's tail no more; `left`: connections, `drained`: it was for that."""
+        if drained:
+            return self.is_out(now_ns) and left == 0
+        return not facts.moves and self.is_steady(LEAST_TAIL_NS, now_ns)
+
 
 class Heard:
     """The fresh reports of peers, about one service.
@@ -187,9 +199,14 @@ class Heard:
         """Somebody steers for it, or is about to."""
         return any(word.problem is None for word in self.words(tail).values())
 
-    def covers(self, tail: str) -> bool:
-        """The connections of a drained survivor are served on in it."""
-        return any(word.drains for word in self.words(tail).values())
+    def went_over(self, before: str, after: str) -> bool:
+        """Nobody steers for one tail any more, and all that do for another have their rules in force."""
+        words = self.words(after).values()
+        return not self.steer(before) and all(w.ready or w.problem is not None for w in words)
+
+    def covers(self, tail: str) -> tuple[str, ...]:
+        """Who leans on it."""
+        return tuple(sorted(name for name, word in self.words(tail).items() if word.leans))
 
     def in_line(self, tail: str, line: tuple[str, ...]) -> bool:
         """Everyone in line has his rules in force, and knows who is next."""
@@ -211,24 +228,6 @@ class Heard:
         ]
         text = "it has not said on which link it is: an older version, or a session not on a link"
         return {name: Reason("no-link", text) for name in old} | found
-
-
-def tail_reason(service: str, line: tuple[str, ...], tail_ns: int, *, drains: bool) -> Reason:
-    """Why a node has a tail, and how long at most."""
-    who, tail_s = " and ".join(line) or "others", tail_ns / NS_PER_S
-    if drains:
-        text = f"serves its connections of {service} to their end"
-    else:
-        text = f"hands connections of {service} that routers moved to who knows them"
-    text += f", at most {tail_s:g} s: steered here by {who}"
-    return Reason(TAIL, text, {"tail_s": tail_s})
-
-
-def no_tail(service: str, *why: Reason) -> Reason:
-    """Why it has none."""
-    told = "; ".join(reason.text for reason in why)
-    text = f"established connections of {service} are not kept: {told}"
-    return Reason("no-tail", text, {"code": why[0].code if why else ""})
 
 
 @dataclass(frozen=True, slots=True)

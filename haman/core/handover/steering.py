@@ -44,6 +44,7 @@ class TailWord:
         line: the survivors, in order.
         heir: the survivor that is to be the pivot instead; "" = nobody.
         of: the tail that this one takes over: who steers for that one, steers for this one now; "" = none.
+        covers: the survivors that lean on it (`SteerWord.leans`), as heard: it does not end before they say no more.
     """
 
     id: str
@@ -52,6 +53,7 @@ class TailWord:
     over: bool = False
     heir: str = ""
     of: str = ""
+    covers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,14 @@ class SteerWord:
         ready: its rules are in force, for every family.
         problem: why they cannot be; None = they are, or will be.
         next: after it in the line, as its rules have it; "" = nobody.
-        drains: it is drained, and its own connections are served to their end meanwhile.
+        leans: it moves, or is drained and serves its connections to their end, under this very tail.
     """
 
     id: str
     ready: bool = False
     next: str = ""
     problem: Reason | None = None
-    drains: bool = False
+    leans: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Survivor:
         self._refused: SteerWord | None = None
         self._report: SteerReport | None = None
         self._adopted = False
-        self._covered = False
+        self._leans = False
 
     def step(
         self,
@@ -60,7 +60,7 @@ class Survivor:
         now_ns: int,
         *,
         drains: bool,
-        covered: bool = False,
+        leans: bool = False,
     ) -> None:
         """Look around.
 
@@ -69,9 +69,9 @@ class Survivor:
             reports: the engine's; None = it has said nothing yet.
             now_ns: the monotonic clock.
             drains: this node asks for a tail of its own.
-            covered: it is drained, and its connections are served on in the tail that it steers for.
+            leans: it moves, or is drained, under the tail that it steers for.
         """
-        self._covered = covered
+        self._leans = leans
         mine = [r for r in reports or () if r.order.service == self._service]
         taking = next((r for r in mine if r.order.side is Side.TAKING), None)
         if reports is not None and not self._adopted:
@@ -139,6 +139,7 @@ class Survivor:
     def _steer_for(self, drain: str, peer: str, places: tuple[LinkPlace, ...], now_ns: int) -> None:
         self._id, self._peer, self._places, self._heard_ns = drain, peer, places, now_ns
         self._next, self._after = ("", ()), ()
+        self._report = None  # of another order
 
     @property
     def peer(self) -> str:
@@ -151,9 +152,9 @@ class Survivor:
         if self._refused is not None or not self._id:
             return self._refused
         if self._report is None:
-            return SteerWord(self._id, drains=self._covered)
+            return SteerWord(self._id, leans=self._leans)
         found = self._report
-        return SteerWord(self._id, found.ready, found.order.next, found.problem, self._covered)
+        return SteerWord(self._id, found.ready, found.order.next, found.problem, self._leans)
 
     def order(self, now_ns: int) -> SteerOrder | None:
         """What the engine shall do."""

@@ -89,7 +89,7 @@ class Tails:
                 reports,
                 now_ns,
                 drains=pivot.asks,
-                covered=pivot.state == "covered",
+                leans=pivot.leans,
             )
             notes += [(service.name, note) for note in noted]
         tails = {name: pivot.standing for name, pivot in self._pivots.items()}

@@ -13,12 +13,15 @@ from haman.core.permits.fit import Fit
 from haman.core.permits.messages import Answer, Ask, PermitId, Revoke, Tell
 from haman.core.permits.scene import Scene
 from haman.core.permits.standing import NS_PER_S, Note, PermitSettings
+from haman.core.serving import SERVING
 from haman.core.words import Reason, percent
 
 LEASE_NS = 10 * NS_PER_S
 """From the asker's last word until a grant ends by itself."""
 LIFE_NS = 60 * NS_PER_S
 """The most that a grant lasts, whatever its asker says."""
+CLIMBED_NS = 3 * NS_PER_S
+"""From a weight of this node's own that rose until its figures tell of the load that comes with it."""
 REPEAT_NS = NS_PER_S // 4
 QUIET_NS = 300 * NS_PER_S
 """The same denial to the same peer is noted once in this time."""
@@ -65,6 +68,7 @@ class _Own:
 
     used: dict[str, float] = field(default_factory=dict)
     clients: float = 0.0
+    weights: dict[str, int] = field(default_factory=dict)
 
 
 class Granter:
@@ -77,6 +81,7 @@ class Granter:
         self._grant: _Grant | None = None
         self._known: dict[str, _Known] = {}
         self._own = _Own()
+        self._climbed_ns: int | None = None
         self._tells: list[Tell] = []
         self._notes: list[Note] = []
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -170,6 +175,9 @@ class Granter:
         if now_ns - self._started_ns < LEASE_NS:
             text = f"{scene.own.node} has just started: what it granted before may still be used"
             return Reason("just-started", text)
+        if self._climbed_ns is not None and now_ns - self._climbed_ns < CLIMBED_NS:
+            text = f"{scene.own.node} has just taken more itself: that is not in its figures yet"
+            return Reason("just-climbed", text)
         if self._grant is not None:
             text = f"{scene.own.node} holds room for {self._grant.peer}"
             return Reason("grant-outstanding", text, {"node": self._grant.peer})
@@ -204,11 +212,14 @@ class Granter:
 
     def step(self, scene: Scene, now_ns: int) -> None:
         """Let time pass."""
-        own = scene.own
+        own, before = scene.own, self._own.weights
         self._own = _Own(
             {r.name: r.used for r in own.resources if r.used is not None},
             float(own.connections or 0),
+            {a.service: a.weight if a.stance in SERVING else 0 for a in own.anycast},
         )
+        if any(weight > before.get(name, weight) for name, weight in self._own.weights.items()):
+            self._climbed_ns = now_ns
         grant = self._grant
         if grant is None and not self._known:
             return

@@ -176,7 +176,7 @@ class Cluster:
             node.reports,
             self.now_ns,
             drains=node.pivot.asks,
-            covered=node.pivot.state == "covered",
+            leans=node.pivot.leans,
         )
         footing = replace(footing, tail=node.pivot.standing)
         stance = node.ladder.step(footing, self.now_ns)

@@ -1,12 +1,14 @@
 """Drains of an anycast service among several nodes: in order, interrupted at each instant, and refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from haman.core.handover.messages import NS_PER_S, Side
 from haman.core.handover.pivot_facts import ASK_BACK_NS, ASK_NS, QUIET_NS, WAIT_NS
 from haman.core.handover.steering import LEASE_NS
 from haman.core.words import Reason, Stance
-from tests.core.handover.cluster import FULL, TAIL_NS, TICK_NS, Cluster
+from tests.core.handover.cluster import EDGE, FULL, TAIL_NS, TICK_NS, Cluster
 
 LONG = (2 * TAIL_NS + WAIT_NS + LEASE_NS) // TICK_NS
 """Ticks in which everything must have ended."""
@@ -405,6 +407,46 @@ def test_of_two_that_are_drained_at_once_one_is_covered_by_the_other() -> None:
     assert [cluster[n].notes[-1].reason.code for n in "bc"] == ["tail-timeout", "tail-timeout"]
     cluster.run(LONG, lambda: quiet(cluster))
     assert quiet(cluster)
+
+
+def back_in_its_tail() -> Cluster:
+    """`b` is announced again, and nothing passes by it any more."""
+    cluster = in_tail()
+    cluster["b"].drained = False
+    cluster.run(LONG, lambda: cluster["b"].in_force == FULL)
+    return cluster
+
+
+@pytest.mark.parametrize("ticks", range(6))
+def test_who_moves_as_another_ones_tail_ends_is_carried_by_it_or_asks_itself(ticks: int) -> None:
+    twin, until = back_in_its_tail(), 0
+    while twin["b"].pivot.state == "tail":
+        twin.step()
+        until += 1
+    cluster = back_in_its_tail()
+    cluster.run(until - ticks)
+    node = cluster["c"]
+    node.drained, node.connections = True, 4
+    cluster.run(LONG, lambda: node.in_force != FULL)
+    assert node.in_force.stance is Stance.SHUT
+    for _ in range(seconds(5)):
+        assert lost(cluster) == []
+        cluster.step()
+
+
+def test_a_tail_that_others_lean_on_does_not_end_before_what_they_moved_has_come_by() -> None:
+    cluster = back_in_its_tail()
+    cluster.run(seconds(1))
+    cluster["c"].ladder.reconfigure(replace(EDGE, weight=60))
+    cluster.run(LONG, lambda: cluster["c"].in_force.weight == 60)
+    assert cluster["b"].pivot.word.covers == ("c",)
+    assert lost(cluster) == []
+    cluster.run(seconds(10))
+    assert cluster["b"].pivot.state == "tail"
+    assert cluster["b"].pivot.word.covers == ()
+    assert cluster["c"].notes == []
+    cluster.run(LONG, lambda: quiet(cluster))
+    assert cluster["b"].codes[-1] == "tail-ended: settled"
 
 
 def test_a_tail_that_has_not_begun_covers_nobody() -> None:
