@@ -56,6 +56,7 @@ Timers
     lease      10 s after the asker's last word, at most 60 s in all. The asker must act within 5 s
                of its first word, and so never later than any granter has forgotten it.
     newness    nothing is granted in the first 10 s of a life: what an earlier one granted may be used
+    climbed    nor for 3 s after a weight of this node's own rose: what that brings is not measured yet
     back-off   5 s after the first failure in a row, doubling up to 60 s
     hold       `hold_s` from the move, doubling with each flap up to ten times
 

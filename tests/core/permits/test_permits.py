@@ -486,6 +486,21 @@ def test_a_node_that_has_just_started_grants_nothing() -> None:
     cluster.until(lambda: cluster.nodes["lb1"].rung() == HALF, LEASE_NS / S + 30)
 
 
+def test_who_has_just_taken_more_itself_grants_nothing_before_its_figures_tell_of_it() -> None:
+    cluster = busy()
+    cluster.nodes["lb2"].announced = ()
+    cluster.nodes["lb2"].drained = True
+    cluster.nodes["lb1"].capacity = 1.0
+    cluster.run(3)
+    cluster.nodes["lb2"].drained = False
+    cluster.until(lambda: cluster.nodes["lb2"].rung() == FULL)
+    cluster.nodes["lb1"].capacity = 0.25
+    cluster.until(lambda: held(cluster)[0] == "permit-denied", 3)
+    assert "lb2 has just taken more itself" in held(cluster)[1]
+    assert cluster.nodes["lb1"].rung() == FULL
+    cluster.until(lambda: cluster.nodes["lb1"].rung() == HALF, 30)
+
+
 @pytest.mark.parametrize("name", ["lb1", "lb3"])
 def test_two_nodes_of_one_name_hold_everything_and_move_on_when_one_is_renamed(name: str) -> None:
     cluster = busy()
