@@ -97,9 +97,10 @@ def several(
     names = [drills[0].topology for _, drills in found]
     if wanted not in {"", *names}:
         raise click.UsageError(f"--topology {wanted}: the drills are for {', '.join(names)}")
-    for topology, drills in found:
-        if wanted not in {"", drills[0].topology}:
-            continue
+    chosen = [(path, drills) for path, drills in found if wanted in {"", drills[0].topology}]
+    if runtime != "sim":
+        suite.demand_down(path for path, _ in chosen)
+    for topology, drills in chosen:
         wider = [relaxed(drill, slack) for drill in drills]
         if runtime == "sim":
             done = suite.simulate_all(topology, wider, seed=seed)

@@ -5,7 +5,7 @@ brought up again, and the drill that left it so has failed.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 from haman.lab import run, simulation
 from haman.lab.drill import Drill, read_leniently
 from haman.lab.fit import misfits
-from haman.lab.lab import Lab, down, up
+from haman.lab.lab import Lab, down, names_up, up
 from haman.lab.report import passed
 from haman.lab.runtime import LabError, UnshownError
 from haman.lab.topology import BadFileError, Problem, read_topology
@@ -82,6 +82,19 @@ def read_all(paths: Sequence[Path]) -> tuple[tuple[Path, tuple[Drill, ...]], ...
 def topology_of(path: Path, drill: Drill) -> Path:
     """The file of the topology that the drill of a file is for."""
     return path.resolve().parent.parent / f"{drill.topology}.clab.yml"
+
+
+def demand_down(topologies: Iterable[Path]) -> None:
+    """See that no lab is up of any of these: it would be somebody's, and a set takes its own down.
+
+    Raises:
+        LabError: one is.
+    """
+    for topology in topologies:
+        for name in names_up(topology):
+            raise LabError(
+                f"lab {name} is up; several drills bring up their own: `haman lab down` first"
+            )
 
 
 def run_all(

@@ -137,6 +137,38 @@ def test_the_whole_round() -> None:
         assert run("down").stdout == "lab two is down\n"
 
 
+DRILL = """
+name = "{0}"
+about = "Nothing."
+topology = "two"
+[load]
+new_per_s = 10
+[[step]]
+at_s = 1
+fault = "silence"
+node = "a"
+[expect]
+failed_connections_max = 0
+"""
+
+
+@pytest.mark.privileged
+def test_a_set_of_drills_leaves_a_lab_alone_that_is_up(tree: Path) -> None:
+    folder = tree.with_name("drills")
+    folder.mkdir()
+    files = [folder / f"{name}.toml" for name in ("first", "second")]
+    for file in files:
+        file.write_text(DRILL.format(file.stem))
+    try:
+        assert run("up", "two.clab.yml").exit_code == 0
+        refused = run("drill", *map(str, files))
+        assert refused.exit_code == 1, refused.stderr
+        assert "lab two is up" in refused.stderr
+        assert run("status").exit_code == 0
+    finally:
+        assert run("down").stdout == "lab two is down\n"
+
+
 @pytest.mark.privileged
 def test_with_two_labs_up_a_command_says_which(tree: Path) -> None:
     text = tree.read_text().replace("name: two", "name: other")
