@@ -56,7 +56,7 @@ Invariants
     Every state ends by time alone, whatever the others do.
     Addresses stay while anybody may still steer here.
     While the pivot changes, whoever knows a connection is still found: the heir is the first in line, so
-    nobody's next changes, and the old pivot goes on until all have changed over (`of`).
+    nobody's next changes, it says so once its rules are in force, and the old pivot goes on until all others' are.
 """
 
 from haman.core.handover import tail_reasons
@@ -108,7 +108,7 @@ class Pivot:
         self._ends_ns = 0
         self._line: tuple[str, ...] = ()
         self._covers: tuple[str, ...] = ()
-        self._line_until_ns = 0
+        self._line_until_ns: int | None = 0
         self._links: dict[str, tuple[LinkPlace, ...]] = {}
         self._own: SteerReport | None = None
         self._reasons: tuple[Reason, ...] = ()
@@ -147,7 +147,7 @@ class Pivot:
     @property
     def word(self) -> TailWord | None:
         """For this node's report."""
-        if not self.asks and self._state != "closing":
+        if self._line_until_ns is None or not (self.asks or self._state == "closing"):
             return None
         return TailWord(
             self._id,
@@ -265,7 +265,7 @@ class Pivot:
             return None
         self._new_id(now_ns, of=other.word.id)
         self._line = tuple(name for name in other.word.line if name != self._node)
-        self._line_until_ns = now_ns + SWITCH_NS
+        self._line_until_ns = None  # others come when this node's own rules are in force
         return self._begin(now_ns)
 
     def _leaning(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
@@ -310,7 +310,7 @@ class Pivot:
         # Monotonic instants do not come back before the host is started anew.
         self._id, self._of = f"{self._node}/{now_ns:x}", of
         self._left = self._passed = None
-        self._heir, self._covers = "", ()
+        self._heir, self._covers, self._line_until_ns = "", (), 0
 
     def _waiting(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
         other = heard.other(lambda _: True)
@@ -340,12 +340,13 @@ class Pivot:
             return None
         if found.line:
             return self._begin(now_ns, *found.refusals)
-        reason = tail_reasons.no_tail(self._service, *found.refusals)
-        self._close(now_ns, reason)
+        self._close(now_ns, reason := tail_reasons.no_tail(self._service, *found.refusals))
         return TailNote("tail-refused", reason)
 
     def _tail(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
-        stay = self._line if now_ns < self._line_until_ns else ()
+        if self._line_until_ns is None and self._own and self._own.ready:
+            self._line_until_ns = now_ns + SWITCH_NS
+        stay = self._line if self._line_until_ns is None or now_ns < self._line_until_ns else ()
         found = heard.line(self._id, self._line)
         self._line = tuple(dict.fromkeys((*stay, *found))) or self._line
         self._covers = heard.covers(self._id)
@@ -369,8 +370,7 @@ class Pivot:
 
     def _passing(self, facts: PivotFacts, heard: Heard, now_ns: int) -> TailNote | None:
         taken = heard.other(lambda o: o.word.of == self._id)
-        over = taken is not None and heard.went_over(self._id, taken.word.id)
-        if not over and now_ns < self._ends_ns:
+        if not (taken and heard.went_over(self._id, taken.word.id)) and now_ns < self._ends_ns:
             return None
         self._close(now_ns, again=not facts.drained)
         why = tail_reasons.passed_on(taken.node if taken else "")

@@ -30,7 +30,7 @@ class Node:
     """One of them.
 
     `connections` are what its engine counts, `passed` what it hands on; `problem` is the engine's; `mute`: reports are lost;
-    `hangs`: the engine never gets anything done; `slow`: rules are in force so many ticks later; `held_back`:
+    `hangs`: the engine never gets anything done; `slow`: `rules` are in force so many ticks later; `held_back`:
     it may not come to be announced.
     """
 
@@ -53,6 +53,7 @@ class Node:
     dead: bool = False
     ordered: tuple[SteerOrder, ...] = ()
     reports: tuple[SteerReport, ...] | None = ()
+    rules: SteerOrder | None = None
     notes: list[TailNote] = field(default_factory=list)
     held: bool = True
 
@@ -123,6 +124,7 @@ class Cluster:
         living = [node for node in self.nodes.values() if not node.dead]
         for node in living:
             if node.reports is not None and not node.hangs:
+                node.rules = node.rules if node.ordered else None
                 node.reports = tuple(self._engine(node, order) for order in node.ordered)
             self._decide(node)
         for node in living:
@@ -136,6 +138,7 @@ class Cluster:
         node.worked = (rules, node.worked[1] + 1 if node.worked[0] == rules else 0)
         if node.worked[1] < node.slow:
             return SteerReport(order)
+        node.rules = order if node.problem is None else None
         return SteerReport(order, node.problem is None, node.problem, node.connections, passed)
 
     def peers(self, name: str) -> tuple[PeerView, ...]:
@@ -211,8 +214,7 @@ class Cluster:
 
     def _goes(self, at: str, came: str) -> str:
         """Where the rules of a node send what it does not know; "" = it is answered there."""
-        reports = self.nodes[at].reports or ()
-        order = reports[0].order if reports else None
+        order = self.nodes[at].rules
         if order is None:
             return ""
         mac = self.nodes[came].places[0].mac if came else ""

@@ -75,11 +75,12 @@ def lost(cluster: Cluster) -> list[tuple[str, str]]:
     return [(at, home) for home in homes for at in names if not cluster.found(home, at)]
 
 
-def test_while_the_pivot_changes_every_connection_is_found() -> None:
+@pytest.mark.parametrize("slow", ["", "a", "c", "d"])
+def test_while_the_pivot_changes_every_connection_is_found(slow: str) -> None:
     """b is drained, names a, comes back; c is drained meanwhile and comes back; a is, and names c."""
     cluster = in_tail()
     for name in "abcd":
-        cluster[name].passed = 3
+        cluster[name].passed, cluster[name].slow = 3, 2 * (name == slow)
 
     def run(until) -> None:
         for _ in range(seconds(8)):
