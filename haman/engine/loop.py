@@ -84,7 +84,7 @@ class Loop:
             is_quiet = self._take_in(ready)
             now_ns = clock.monotonic_ns()
             if now_ns - due_ns > STALL_NS:
-                # Stopped after the look, and not before: what came since is not in it.
+                # It may have been stopped after the look: what came since is not in it.
                 is_quiet &= self._take_in(self._epoll.poll(0, _EVENTS_MAX))
                 now_ns = clock.monotonic_ns()
             if is_quiet and now_ns < due_ns:

@@ -41,7 +41,7 @@ class PivotFacts:
     Attributes:
         drained: the operator wants it.
         comes: it serves nothing, and nothing but its tail keeps it from being announced.
-        shifts: nothing but its tail keeps it from another weight, or, by permit, from one again.
+        shifts: nothing but its tail keeps it from another weight, or from one again (`AnycastStance.waits`).
         dead: the proxy is dead or deaf.
         ending: the agent ends.
         in_force: what routers were told last; None while the relay is not reached.
